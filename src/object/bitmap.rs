@@ -1,0 +1,199 @@
+//! Which parts are there: one bit a part.
+
+use std::ops::Range;
+
+use super::PartIndex;
+
+/// A set of parts of one plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PartBitmap {
+    // INVARIANT: exactly as many words as `parts` bits need; bits at and past `parts` are 0.
+    words: Vec<u64>,
+    parts: u32,
+    // INVARIANT: the number of bits that are 1.
+    count: u32,
+}
+
+impl PartBitmap {
+    /// No part out of `parts`.
+    pub(crate) fn new(parts: u32) -> Self {
+        Self {
+            words: vec![0; parts.div_ceil(u64::BITS) as usize],
+            parts,
+            count: 0,
+        }
+    }
+
+    /// The number of parts that the plan has.
+    pub(crate) fn parts(&self) -> u32 {
+        self.parts
+    }
+
+    /// The number of parts that are in the set.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.count == self.parts
+    }
+
+    /// Whether the part is in the set. A part that the plan does not have is not.
+    pub(crate) fn contains(&self, part: PartIndex) -> bool {
+        part.0 < self.parts && self.words[Self::word(part)] & Self::mask(part) != 0
+    }
+
+    /// Adds a part. Returns whether it is new; a part that the plan does not have is ignored.
+    pub(crate) fn insert(&mut self, part: PartIndex) -> bool {
+        if part.0 >= self.parts || self.contains(part) {
+            return false;
+        }
+        self.words[Self::word(part)] |= Self::mask(part);
+        self.count += 1;
+        true
+    }
+
+    /// Takes a part out. Returns whether it was there.
+    pub(crate) fn remove(&mut self, part: PartIndex) -> bool {
+        if !self.contains(part) {
+            return false;
+        }
+        self.words[Self::word(part)] &= !Self::mask(part);
+        self.count -= 1;
+        true
+    }
+
+    /// The parts of the set, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PartIndex> + '_ {
+        self.runs().flat_map(|run| run.map(PartIndex))
+    }
+
+    /// The runs of neighbouring parts that are in the set, in order.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = Range<u32>> + '_ {
+        self.alternate(true)
+    }
+
+    /// The runs of neighbouring parts that are not in the set, in order.
+    pub(crate) fn missing_runs(&self) -> impl Iterator<Item = Range<u32>> + '_ {
+        self.alternate(false)
+    }
+
+    fn alternate(&self, present: bool) -> impl Iterator<Item = Range<u32>> + '_ {
+        let mut from = 0;
+        std::iter::from_fn(move || {
+            let start = self.next(from, present)?;
+            let end = self.next(start, !present).unwrap_or(self.parts);
+            from = end;
+            Some(start..end)
+        })
+    }
+
+    /// The first part at or after `from` whose bit is `present`.
+    fn next(&self, from: u32, present: bool) -> Option<u32> {
+        if from >= self.parts {
+            return None;
+        }
+        let mut index = (from / u64::BITS) as usize;
+        let mut ignore = !0 << (from % u64::BITS);
+        loop {
+            let word = *self.words.get(index)?;
+            let hits = if present { word } else { !word } & ignore;
+            if hits != 0 {
+                let found = u32::try_from(index).ok()? * u64::BITS + hits.trailing_zeros();
+                return (found < self.parts).then_some(found);
+            }
+            ignore = !0;
+            index += 1;
+        }
+    }
+
+    /// The bitmap as bytes: part `k` is bit `k % 8`, counted from the least, of byte `k / 8`.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        bytes.truncate(self.parts.div_ceil(8) as usize);
+        bytes
+    }
+
+    /// The inverse of [`to_bytes`](Self::to_bytes); `None` unless the length is exactly that of `parts` parts and
+    /// the bits past the last part are 0.
+    pub(crate) fn from_bytes(parts: u32, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != parts.div_ceil(8) as usize {
+            return None;
+        }
+        let words: Vec<u64> = bytes
+            .chunks(8)
+            .map(|chunk| {
+                let mut word = [0; 8];
+                word[..chunk.len()].copy_from_slice(chunk);
+                u64::from_le_bytes(word)
+            })
+            .collect();
+        let tail = parts % u64::BITS;
+        let stray = tail != 0 && words.last().is_some_and(|last| last >> tail != 0);
+        let count = words.iter().map(|word| word.count_ones()).sum();
+        (!stray).then_some(Self {
+            words,
+            parts,
+            count,
+        })
+    }
+
+    fn word(part: PartIndex) -> usize {
+        (part.0 / u64::BITS) as usize
+    }
+
+    fn mask(part: PartIndex) -> u64 {
+        1 << (part.0 % u64::BITS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn behaves_as_a_set(
+            parts in 0..300u32,
+            steps in prop::collection::vec((any::<bool>(), 0..320u32), 0..400),
+        ) {
+            let mut bitmap = PartBitmap::new(parts);
+            let mut model = BTreeSet::new();
+            for (add, part) in steps {
+                let changed = if add { bitmap.insert(PartIndex(part)) } else { bitmap.remove(PartIndex(part)) };
+                let expected = part < parts && if add { model.insert(part) } else { model.remove(&part) };
+                prop_assert_eq!(changed, expected);
+            }
+            let listed: Vec<u32> = bitmap.iter().map(|part| part.0).collect();
+            prop_assert_eq!(&listed, &model.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(bitmap.count() as usize, model.len());
+            prop_assert_eq!(bitmap.is_full(), model.len() == parts as usize);
+            let missing: Vec<u32> = bitmap.missing_runs().flatten().collect();
+            prop_assert_eq!(missing, (0..parts).filter(|part| !model.contains(part)).collect::<Vec<_>>());
+            let again = PartBitmap::from_bytes(parts, &bitmap.to_bytes());
+            prop_assert_eq!(again, Some(bitmap));
+        }
+
+        #[test]
+        fn runs_are_as_long_as_they_can_be(bytes in prop::collection::vec(any::<u8>(), 1..40)) {
+            let parts = u32::try_from(bytes.len() * 8).unwrap();
+            let bitmap = PartBitmap::from_bytes(parts, &bytes).unwrap();
+            for run in bitmap.runs() {
+                prop_assert!(run.start == 0 || !bitmap.contains(PartIndex(run.start - 1)));
+                prop_assert!(!bitmap.contains(PartIndex(run.end)));
+                prop_assert!(run.clone().all(|part| bitmap.contains(PartIndex(part))));
+            }
+        }
+    }
+
+    #[test]
+    fn stray_bits_and_wrong_lengths_are_refused() {
+        assert!(PartBitmap::from_bytes(9, &[0xff, 0b1]).is_some());
+        assert!(PartBitmap::from_bytes(9, &[0xff, 0b10]).is_none());
+        assert!(PartBitmap::from_bytes(9, &[0xff]).is_none());
+        assert!(PartBitmap::from_bytes(9, &[0xff, 0, 0]).is_none());
+        assert!(PartBitmap::from_bytes(0, &[]).is_some_and(|b| b.is_full()));
+    }
+}

@@ -1,0 +1,13 @@
+//! What is being downloaded, in numbers: ranges, validators, the plan and the bitmap. Pure; no I/O, no clock.
+
+mod bitmap;
+mod plan;
+mod range;
+mod selection;
+mod validator;
+
+pub(crate) use bitmap::PartBitmap;
+pub(crate) use plan::{MAX_PARTS, Part, PartIndex, Plan, PlanError};
+pub(crate) use range::{ByteRange, ContentRange, ContentRangeError};
+pub(crate) use selection::{Selection, SelectionError, SelectionSpec};
+pub(crate) use validator::{EntityTag, EntityTagError, Mismatch, Validator};

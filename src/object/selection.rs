@@ -1,0 +1,220 @@
+//! Which bytes of the object are wanted, and where each stands in the file.
+
+use super::ByteRange;
+
+/// One range as a person writes it (RFC 9110, section 14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RangeSpec {
+    /// `first-last`, both inclusive.
+    FromTo(u64, u64),
+    /// `first-`.
+    From(u64),
+    /// `-n`: the last n bytes.
+    Suffix(u64),
+}
+
+/// The ranges that were asked for, before the length of the object is known: `0-100,200-300`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SelectionSpec {
+    // INVARIANT: empty stands for the whole object.
+    specs: Vec<RangeSpec>,
+}
+
+/// Why a list of ranges can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SelectionError {
+    #[error("`{0}` is none of `a-b`, `a-`, `-n`")]
+    Syntax(String),
+    #[error("`{0}` ends before it begins")]
+    Order(String),
+    #[error("`{range}` lies outside the object's {length} bytes")]
+    Outside { range: String, length: u64 },
+    #[error("the ranges add up to more than 2^64 bytes")]
+    Overflow,
+}
+
+impl SelectionSpec {
+    /// Parses a comma-separated list.
+    pub(crate) fn parse(text: &str) -> Result<Self, SelectionError> {
+        let specs = text
+            .split(',')
+            .map(|item| parse_one(item.trim()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { specs })
+    }
+
+    /// Whether the whole object is wanted.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.specs.is_empty()
+    }
+
+    /// The bytes that the ranges mean in an object of `length` bytes. A last position past the end is cut there,
+    /// a suffix longer than the object is the whole object; a range without any byte is an error.
+    pub(crate) fn resolve(&self, length: u64) -> Result<Selection, SelectionError> {
+        if self.is_whole() {
+            return Ok(Selection::whole(length));
+        }
+        let extents = self
+            .specs
+            .iter()
+            .map(|spec| resolve_one(*spec, length))
+            .collect::<Result<_, _>>()?;
+        Selection::from_extents(extents).ok_or(SelectionError::Overflow)
+    }
+}
+
+fn parse_one(item: &str) -> Result<RangeSpec, SelectionError> {
+    let syntax = || SelectionError::Syntax(item.to_owned());
+    let number = |digits: &str| {
+        let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        plain
+            .then(|| digits.parse::<u64>().ok())
+            .flatten()
+            .ok_or_else(syntax)
+    };
+    match item.split_once('-').ok_or_else(syntax)? {
+        ("", suffix) => Ok(RangeSpec::Suffix(number(suffix)?)),
+        (first, "") => Ok(RangeSpec::From(number(first)?)),
+        (first, last) => {
+            let (first, last) = (number(first)?, number(last)?);
+            if last < first {
+                return Err(SelectionError::Order(item.to_owned()));
+            }
+            Ok(RangeSpec::FromTo(first, last))
+        }
+    }
+}
+
+fn resolve_one(spec: RangeSpec, length: u64) -> Result<ByteRange, SelectionError> {
+    let (start, end, text) = match spec {
+        RangeSpec::FromTo(first, last) => (
+            first,
+            last.saturating_add(1).min(length),
+            format!("{first}-{last}"),
+        ),
+        RangeSpec::From(first) => (first, length, format!("{first}-")),
+        RangeSpec::Suffix(n) => (length.saturating_sub(n), length, format!("-{n}")),
+    };
+    ByteRange::new(start, end)
+        .filter(|range| !range.is_empty())
+        .ok_or(SelectionError::Outside {
+            range: text,
+            length,
+        })
+}
+
+/// The wanted bytes of an object, end to end in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Selection {
+    // INVARIANT: no extent is empty (but one of an empty object); their lengths add up to `length`.
+    extents: Vec<ByteRange>,
+    length: u64,
+}
+
+impl Selection {
+    /// Every byte of an object of `length` bytes.
+    pub(crate) fn whole(length: u64) -> Self {
+        Self {
+            extents: vec![ByteRange::whole(length)],
+            length,
+        }
+    }
+
+    /// These bytes in this order; `None` where their lengths overflow.
+    pub(crate) fn from_extents(extents: Vec<ByteRange>) -> Option<Self> {
+        let length = extents
+            .iter()
+            .try_fold(0u64, |sum, extent| sum.checked_add(extent.len()))?;
+        Some(Self { extents, length })
+    }
+
+    /// Bytes in the file.
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    pub(crate) fn extents(&self) -> &[ByteRange] {
+        &self.extents
+    }
+
+    /// Where in the object the file's bytes `wanted` begin, as far as they are contiguous there.
+    /// `None` where `wanted` is empty or begins past the end of the file.
+    pub(crate) fn locate(&self, wanted: ByteRange) -> Option<ByteRange> {
+        if wanted.is_empty() {
+            return None;
+        }
+        let mut before = 0;
+        for extent in &self.extents {
+            let skip = wanted.start() - before;
+            if skip < extent.len() {
+                let length = (extent.len() - skip).min(wanted.len());
+                return ByteRange::at(extent.start() + skip, length);
+            }
+            before += extent.len();
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(start: u64, end: u64) -> ByteRange {
+        ByteRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn the_four_forms() {
+        let resolve = |text: &str| SelectionSpec::parse(text).unwrap().resolve(1000);
+        assert_eq!(resolve("100-200").unwrap().extents(), [range(100, 201)]);
+        assert_eq!(resolve("100-").unwrap().extents(), [range(100, 1000)]);
+        assert_eq!(resolve("-100").unwrap().extents(), [range(900, 1000)]);
+        assert_eq!(resolve("-5000").unwrap().extents(), [range(0, 1000)]);
+        assert_eq!(resolve("990-5000").unwrap().extents(), [range(990, 1000)]);
+        let two = resolve("200-300, 0-100").unwrap();
+        assert_eq!(two.extents(), [range(200, 301), range(0, 101)]);
+        assert_eq!(two.length(), 202);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        for text in ["", "a-b", "1", "-", "1-2-3", "+1-2", "0-1,", "1 - 2"] {
+            assert!(
+                matches!(SelectionSpec::parse(text), Err(SelectionError::Syntax(_))),
+                "{text:?}"
+            );
+        }
+        assert!(matches!(
+            SelectionSpec::parse("5-3"),
+            Err(SelectionError::Order(_))
+        ));
+        for text in ["1000-", "1000-2000", "-0"] {
+            let outside = SelectionSpec::parse(text).unwrap().resolve(1000);
+            assert!(
+                matches!(outside, Err(SelectionError::Outside { .. })),
+                "{text:?}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn locating_walks_the_extents(
+            extents in prop::collection::vec((0..1000u64, 1..50u64), 1..6),
+            step in 1..70u64,
+        ) {
+            let extents: Vec<_> = extents.iter().map(|(at, len)| ByteRange::at(*at, *len).unwrap()).collect();
+            let expected: Vec<u64> = extents.iter().flat_map(|e| e.start()..e.end()).collect();
+            let selection = Selection::from_extents(extents).unwrap();
+            let mut walked = Vec::new();
+            while let Some(found) = selection.locate(
+                range(walked.len() as u64, selection.length().min(walked.len() as u64 + step)),
+            ) {
+                walked.extend(found.start()..found.end());
+            }
+            prop_assert_eq!(walked, expected);
+        }
+    }
+}
