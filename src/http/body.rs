@@ -169,7 +169,7 @@ mod tests {
 
     /// All bytes up to the end or the error.
     async fn read(body: &mut Body) -> (Vec<u8>, Result<(), HttpErrorKind>) {
-        let mut bytes = Vec::new();
+        let mut bytes: Vec<u8> = Vec::new();
         loop {
             match body.chunk().await {
                 Ok(Some(chunk)) => bytes.extend(&chunk),

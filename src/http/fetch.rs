@@ -472,7 +472,7 @@ mod tests {
                 panic!("{reply:?}")
             };
             assert_eq!(body.range(), Some(asked()));
-            let mut bytes = Vec::new();
+            let mut bytes: Vec<u8> = Vec::new();
             while let Some(chunk) = body.chunk().await.unwrap() {
                 bytes.extend(&chunk);
             }
