@@ -10,7 +10,7 @@ use bytes::Bytes;
 use reqwest::Response;
 use tokio::time::{Instant, Sleep};
 
-use super::error::HttpError;
+use super::error::{HttpError, HttpErrorKind};
 use crate::object::ByteRange;
 
 /// How long the end of a body may take when all its bytes are there.
@@ -23,10 +23,17 @@ pub(crate) struct Body {
     first_byte: Duration,
     // INVARIANT: never beyond the length of `range`.
     received: u64,
-    is_over: bool,
+    state: State,
     stall: Duration,
     /// One timer for all chunks, set anew only when a chunk has to be waited for.
     timer: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Over,
+    Failed,
 }
 
 impl Body {
@@ -41,7 +48,7 @@ impl Body {
             range,
             first_byte,
             received: 0,
-            is_over: false,
+            state: State::Open,
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
         }
@@ -66,17 +73,34 @@ impl Body {
     ///
     /// `Stalled`, `Short`, `Transport`; `Protocol` for a byte too many, of which none is handed out.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        loop {
-            if self.is_over {
-                return Ok(None);
+        match self.state {
+            State::Open => {}
+            State::Over => return Ok(None),
+            State::Failed => {
+                return Err(HttpError::new(
+                    HttpErrorKind::Transport,
+                    "the body has failed before",
+                ));
             }
+        }
+        let outcome = self.next_bytes().await;
+        match &outcome {
+            Ok(Some(_)) => {}
+            Ok(None) => self.state = State::Over,
+            Err(_) => self.state = State::Failed,
+        }
+        outcome
+    }
+
+    async fn next_bytes(&mut self) -> Result<Option<Bytes>, HttpError> {
+        loop {
             let is_complete = self.remaining() == Some(0);
-            match self.next(is_complete).await {
+            match self.next_frame(is_complete).await {
                 Some(Ok(Some(bytes))) if bytes.is_empty() => {}
                 Some(Ok(Some(bytes))) => return self.count(bytes).map(Some),
                 Some(Ok(None)) => return self.end().map(|()| None),
                 // All bytes are there: how the connection ends tells nothing about them.
-                Some(Err(_)) | None if is_complete => self.is_over = true,
+                Some(Err(_)) | None if is_complete => return Ok(None),
                 Some(Err(error)) => {
                     let promised = self.range.map(|range| (range.len(), self.received));
                     return Err(HttpError::from_body(&error, promised));
@@ -87,7 +111,7 @@ impl Body {
     }
 
     /// The next frame, or `None` when it took too long.
-    async fn next(&mut self, is_complete: bool) -> Option<reqwest::Result<Option<Bytes>>> {
+    async fn next_frame(&mut self, is_complete: bool) -> Option<reqwest::Result<Option<Bytes>>> {
         let limit = if is_complete {
             END_GRACE.min(self.stall)
         } else {
@@ -112,7 +136,6 @@ impl Body {
     fn count(&mut self, bytes: Bytes) -> Result<Bytes, HttpError> {
         let length = u64::try_from(bytes.len()).expect("a buffer's length fits into 64 bits");
         if self.remaining().is_some_and(|remaining| length > remaining) {
-            self.is_over = true;
             let promised = self.range.map_or(0, ByteRange::len);
             return Err(HttpError::protocol(format!(
                 "the body is longer than promised: expected {promised} bytes, found more"
@@ -122,8 +145,7 @@ impl Body {
         Ok(bytes)
     }
 
-    fn end(&mut self) -> Result<(), HttpError> {
-        self.is_over = true;
+    fn end(&self) -> Result<(), HttpError> {
         match self.range.map(ByteRange::len) {
             Some(expected) if self.received < expected => {
                 Err(HttpError::short(expected, self.received))
@@ -149,7 +171,6 @@ impl fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::HttpErrorKind;
     use crate::http::testing::{Script, Seen, Server, Then, script};
 
     const STALL: Duration = Duration::from_secs(60);
@@ -265,6 +286,11 @@ mod tests {
         let cut = script("200 OK", &["Content-Length: 10"], "0123", Then::Close);
         let mut cut = body(cut, None).await;
         assert_eq!(read(&mut cut).await.1, Err(HttpErrorKind::Transport));
+        assert_eq!(
+            read(&mut cut).await.1,
+            Err(HttpErrorKind::Transport),
+            "a failed body has no end"
+        );
     }
 
     /// The clock is stopped once the bytes are there: it leaps to the timer as soon as nothing else can happen.

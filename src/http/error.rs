@@ -193,9 +193,10 @@ impl HttpError {
     }
 
     fn from_connect(error: &reqwest::Error, causes: &Causes) -> Self {
-        let kind = if let Some(temporary) = causes.unresolved {
-            HttpErrorKind::Resolve { temporary }
-        } else if causes.proxy_authorization {
+        if let Some(temporary) = causes.unresolved {
+            return Self::new(HttpErrorKind::Resolve { temporary }, &causes.text);
+        }
+        let kind = if causes.proxy_authorization {
             HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
         } else if error.is_timeout() {
             HttpErrorKind::Timeout
@@ -279,7 +280,10 @@ impl Causes {
         for (position, text) in said.iter().enumerate() {
             let repeated = said[position + 1..].iter().any(|later| later == text)
                 || told.iter().any(|earlier| earlier.contains(text.as_str()));
-            if !repeated && !text.starts_with("client error (") {
+            let says_nothing = text.starts_with("client error (")
+                || text == "dns error"
+                || text == "error resolving DNS";
+            if !repeated && !says_nothing {
                 told.push(text);
             }
         }
