@@ -6,6 +6,7 @@ mod download;
 mod error;
 mod event;
 mod handle;
+mod http;
 mod object;
 mod report;
 

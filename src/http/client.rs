@@ -1,0 +1,328 @@
+//! The connection pool and what every request has in common.
+
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy, Response, retry};
+use tokio::time::Instant;
+
+use super::auth::{Permit, Secrets};
+use super::connect::{Dial, Rotation, WatchLayer};
+use super::error::{HttpError, HttpErrorKind};
+use super::source::Location;
+
+/// More than any server sends on purpose; hyper's own limit is 100.
+const MOST_HEADERS: usize = 1000;
+
+/// How often a request that met a connection closed under it is sent again at once.
+const MOST_STALE: u32 = 4;
+
+const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
+
+/// What a client needs to know. The defaults are the caller's.
+pub(crate) struct ClientConfig {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) user: Option<(String, Option<String>)>,
+    pub(crate) bearer: Option<String>,
+    pub(crate) netrc: bool,
+    /// `None`: `partwise/` and the version.
+    pub(crate) user_agent: Option<String>,
+    /// `None`: the environment's.
+    pub(crate) proxy: Option<String>,
+    pub(crate) no_proxy: bool,
+    pub(crate) ca_certificate: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) http2: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
+}
+
+/// Sends requests. Cheap to clone; all clones share one pool of connections.
+#[derive(Clone)]
+pub(crate) struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    secrets: Secrets,
+    connect_timeout: Duration,
+    stall_timeout: Duration,
+}
+
+/// One request to one hop.
+pub(super) struct Hop<'a> {
+    pub(super) method: &'a Method,
+    pub(super) to: &'a Location,
+    pub(super) fields: &'a HeaderMap,
+    pub(super) permit: Permit,
+    /// The longest wait for the head of the reply, once there is a connection.
+    pub(super) stall: Duration,
+}
+
+impl Client {
+    /// # Errors
+    ///
+    /// `Configuration`: a header, token, certificate, key, proxy or netrc file that can't be used.
+    pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
+        let secrets = Secrets::new(config)?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                http: build(config)?,
+                secrets,
+                connect_timeout: config.connect_timeout,
+                stall_timeout: config.stall_timeout,
+            }),
+        })
+    }
+
+    pub(super) fn secrets(&self) -> &Secrets {
+        &self.inner.secrets
+    }
+
+    pub(super) fn stall_timeout(&self) -> Duration {
+        self.inner.stall_timeout
+    }
+
+    /// Sends one request and waits for the head of its reply, whatever its status. Also returns how long the
+    /// server took from standing connection to head.
+    ///
+    /// A connection that was kept alive and is closed under the request says nothing about the server: GET and
+    /// HEAD are sent again at once (RFC 9112, section 9.3.1).
+    ///
+    /// Cancel safe: dropping it drops the request.
+    pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
+        let mut stale = 0;
+        loop {
+            let dial = Arc::new(Dial::default());
+            match self.send_once(hop, &dial).await {
+                Err(error)
+                    if *error.kind() == HttpErrorKind::Closed
+                        && dial.is_reused()
+                        && stale < MOST_STALE =>
+                {
+                    stale += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn send_once(
+        &self,
+        hop: &Hop<'_>,
+        dial: &Arc<Dial>,
+    ) -> Result<(Response, Duration), HttpError> {
+        let mut request = self
+            .inner
+            .http
+            .request(hop.method.clone(), hop.to.url().clone())
+            .headers(hop.permit.headers.clone());
+        if let Some(user) = &hop.permit.basic {
+            request = request.basic_auth(&user.name, user.password.as_ref());
+        }
+        let mut request = request
+            .build()
+            .map_err(|error| HttpError::configuration(error.without_url().to_string()))?;
+        for (name, value) in hop.fields {
+            request.headers_mut().insert(name.clone(), value.clone());
+        }
+        let begun = Instant::now();
+        let sending = Arc::clone(dial).watch(self.inner.http.execute(request));
+        let response = self
+            .head_in_time(sending, dial, hop.stall)
+            .await?
+            .map_err(|error| HttpError::from_send(&error))?;
+        Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
+    }
+
+    /// Awaits the head of a reply: at most `stall` once there is a connection, whose own timeout comes before.
+    async fn head_in_time<F: Future>(
+        &self,
+        sending: F,
+        dial: &Dial,
+        stall: Duration,
+    ) -> Result<F::Output, HttpError> {
+        let mut sending = pin!(sending);
+        // The outermost bound: a connection may be opened for this request and then go to another one.
+        let mut timer = pin!(tokio::time::sleep(self.inner.connect_timeout + stall));
+        let mut is_waiting = false;
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
+                return Poll::Ready(Ok(outcome));
+            }
+            if !is_waiting && !dial.is_dialling() {
+                is_waiting = true;
+                timer.as_mut().reset(Instant::now() + stall);
+            }
+            timer
+                .as_mut()
+                .poll(cx)
+                .map(|()| Err(HttpError::stalled(stall)))
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
+    let roots = config
+        .ca_certificate
+        .as_deref()
+        .map(certificates)
+        .transpose()?
+        .unwrap_or_default();
+    let identity = identity(config)?;
+    let build = |only_these: bool| {
+        let mut builder = common(config)?;
+        builder = if only_these {
+            builder.tls_certs_only(roots.clone())
+        } else {
+            builder.tls_certs_merge(roots.clone())
+        };
+        if let Some(identity) = identity.clone() {
+            builder = builder.identity(identity);
+        }
+        builder
+            .build()
+            .map_err(|error| configuration("cannot set up the client", &error))
+    };
+    // A system without a store of certificates can still fetch over http, or with a certificate given.
+    build(false).or_else(|first| build(true).map_err(|_| first))
+}
+
+fn common(config: &ClientConfig) -> Result<ClientBuilder, HttpError> {
+    let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+    let agent = config
+        .user_agent
+        .as_deref()
+        .unwrap_or(concat!("partwise/", env!("CARGO_PKG_VERSION")));
+    let agent = HeaderValue::from_str(agent).map_err(|_| {
+        HttpError::configuration("the user agent holds a character that no header may hold")
+    })?;
+    let mut builder = ClientBuilder::new()
+        .default_headers(identity)
+        .user_agent(agent)
+        .redirect(Policy::none())
+        .referer(false)
+        .retry(retry::never())
+        .connect_timeout(config.connect_timeout)
+        .connector_layer(WatchLayer)
+        .dns_resolver(Rotation::default())
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(usize::MAX)
+        .http1_max_headers(MOST_HEADERS)
+        .tls_danger_accept_invalid_certs(config.insecure);
+    if !config.http2 {
+        builder = builder.http1_only();
+    }
+    if config.no_proxy {
+        builder = builder.no_proxy();
+    } else if let Some(url) = &config.proxy {
+        builder = builder.proxy(proxy(url)?);
+    }
+    Ok(builder)
+}
+
+fn proxy(url: &str) -> Result<Proxy, HttpError> {
+    // The text of the parser's error may hold the URL, and that a password.
+    let wrong = || {
+        HttpError::configuration(
+            "the proxy's URL can't be used: expected http://, https:// or socks5:// with host and port",
+        )
+    };
+    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
+    if !PROXY_SCHEMES
+        .iter()
+        .any(|known| scheme.eq_ignore_ascii_case(known))
+    {
+        return Err(wrong());
+    }
+    Proxy::all(url).map_err(|_| wrong())
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
+    let found = Certificate::from_pem_bundle(&read(file)?).map_err(|error| {
+        configuration(&format!("no certificates in {}", file.display()), &error)
+    })?;
+    if found.is_empty() {
+        return Err(HttpError::configuration(format!(
+            "no certificates in {}: expected PEM",
+            file.display()
+        )));
+    }
+    Ok(found)
+}
+
+fn identity(config: &ClientConfig) -> Result<Option<Identity>, HttpError> {
+    let Some(file) = &config.client_certificate else {
+        return match config.client_key {
+            Some(_) => Err(HttpError::configuration(
+                "a client key needs a client certificate",
+            )),
+            None => Ok(None),
+        };
+    };
+    let mut pem = read(file)?;
+    if let Some(key) = &config.client_key {
+        pem.push(b'\n');
+        pem.extend(read(key)?);
+    }
+    Identity::from_pem(&pem).map(Some).map_err(|_| {
+        HttpError::configuration(format!(
+            "no client certificate with its private key in {}: expected both in PEM",
+            file.display()
+        ))
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, HttpError> {
+    fs::read(file).map_err(|error| {
+        HttpError::configuration(format!("cannot read {}: {error}", file.display()))
+    })
+}
+
+fn configuration(what: &str, error: &reqwest::Error) -> HttpError {
+    HttpError::configuration(format!("{what}: {}", HttpError::causes(error)))
+}
+
+#[cfg(test)]
+impl ClientConfig {
+    /// No secrets, no proxy, short timeouts.
+    pub(super) fn for_tests() -> Self {
+        Self {
+            headers: Vec::new(),
+            user: None,
+            bearer: None,
+            netrc: false,
+            user_agent: None,
+            proxy: None,
+            no_proxy: true,
+            ca_certificate: None,
+            client_certificate: None,
+            client_key: None,
+            insecure: false,
+            http2: false,
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

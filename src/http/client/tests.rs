@@ -1,0 +1,228 @@
+use super::*;
+use crate::http::testing::{Script, Seen, Server, Then, client, script};
+
+async fn send(client: &Client, server: &Server) -> Result<Response, HttpError> {
+    let to = Location::parse(&server.url("/x?sig=secret")).unwrap();
+    let fields = HeaderMap::new();
+    let hop = Hop {
+        method: &Method::GET,
+        to: &to,
+        fields: &fields,
+        permit: Permit::default(),
+        stall: client.stall_timeout(),
+    };
+    client.send(&hop).await.map(|(response, _)| response)
+}
+
+fn impatient() -> Client {
+    Client::new(&ClientConfig {
+        stall_timeout: Duration::from_millis(50),
+        ..ClientConfig::for_tests()
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_request_says_what_it_should() {
+    let server = Server::start(|_: &Seen| script("200 OK", &[], "", Then::Close)).await;
+    send(&client(), &server).await.unwrap();
+    let seen = &server.seen()[0];
+    assert_eq!(seen.field("accept-encoding"), Some("identity"));
+    assert!(seen.field("user-agent").unwrap().starts_with("partwise/"));
+    assert_eq!(seen.field("authorization"), None);
+}
+
+#[tokio::test]
+async fn broken_heads_have_their_kinds() {
+    let none = || Script(Vec::new(), Then::Close);
+    let junk = || Script(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), Then::Close);
+    let lengths = || {
+        script(
+            "200 OK",
+            &["Content-Length: 1", "Content-Length: 2"],
+            "",
+            Then::Close,
+        )
+    };
+    type Answer = fn() -> Script;
+    let cases: [(Answer, fn(&HttpErrorKind) -> bool); 3] = [
+        (none, |kind| *kind == HttpErrorKind::Closed),
+        (junk, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
+        (lengths, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
+    ];
+    for (position, (answer, is_expected)) in cases.into_iter().enumerate() {
+        let server = Server::start(move |_: &Seen| answer()).await;
+        let error = send(&client(), &server).await.unwrap_err();
+        assert!(is_expected(error.kind()), "{position}: {error:?}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert_eq!(
+            server.asked().len(),
+            1,
+            "a fresh connection is no reason to ask again"
+        );
+    }
+}
+
+#[tokio::test]
+async fn informational_replies_and_many_headers_are_taken() {
+    let many: Vec<String> = (0..200).map(|n| format!("X-{n}: {n}")).collect();
+    let server = Server::start(move |_: &Seen| {
+        let fields: Vec<&str> = many.iter().map(String::as_str).collect();
+        let Script(last, then) = script("200 OK", &fields, "", Then::Close);
+        let first = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+        Script([&first[..], &last].concat(), then)
+    })
+    .await;
+    let response = send(&client(), &server).await.unwrap();
+    assert_eq!(response.headers().len(), 200);
+}
+
+#[tokio::test]
+async fn a_connection_closed_while_idle_is_no_error() {
+    let server = Server::start(
+        |seen: &Seen| match (seen.connection, seen.target.as_str()) {
+            // Promises to stay open, and closes on the second request.
+            (0, _) if seen.field("x-second").is_some() => Script(Vec::new(), Then::Close),
+            _ => script("200 OK", &["Content-Length: 0"], "", Then::KeepOpen),
+        },
+    )
+    .await;
+    let client = client();
+    drop(send(&client, &server).await.unwrap());
+    let to = Location::parse(&server.url("/x")).unwrap();
+    let fields = HeaderMap::from_iter([(
+        hyper::header::HeaderName::from_static("x-second"),
+        HeaderValue::from_static("1"),
+    )]);
+    let hop = Hop {
+        method: &Method::GET,
+        to: &to,
+        fields: &fields,
+        permit: Permit::default(),
+        stall: Duration::from_secs(5),
+    };
+    client.send(&hop).await.unwrap();
+    let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn a_head_that_never_comes_is_a_stall_that_does_not_wait_for_the_connect_timeout() {
+    let server = Server::start(|_: &Seen| Script(b"HTTP/1.1 200".to_vec(), Then::Stall)).await;
+    let begun = Instant::now();
+    let error = send(&impatient(), &server).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpErrorKind::Stalled);
+    assert_eq!(error.to_string(), "no byte came for 0.05 s");
+    assert!(begun.elapsed() < ClientConfig::for_tests().connect_timeout);
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_told_once() {
+    let server = Server::start(|_: &Seen| unreachable!()).await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/x?sig=secret", dead.local_addr().unwrap());
+    drop((dead, server));
+    let to = Location::parse(&url).unwrap();
+    let hop = Hop {
+        method: &Method::GET,
+        to: &to,
+        fields: &HeaderMap::new(),
+        permit: Permit::default(),
+        stall: Duration::from_secs(5),
+    };
+    let error = client().send(&hop).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpErrorKind::Connect);
+    let text = error.to_string();
+    assert_eq!(text.matches("refused").count(), 1, "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_tls_handshake_that_never_ends_is_a_connect_timeout() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = Location::parse(&format!("https://{}/x", listener.local_addr().unwrap())).unwrap();
+    let client = Client::new(&ClientConfig {
+        connect_timeout: Duration::from_millis(50),
+        ..ClientConfig::for_tests()
+    })
+    .unwrap();
+    let hop = Hop {
+        method: &Method::GET,
+        to: &to,
+        fields: &HeaderMap::new(),
+        permit: Permit::default(),
+        stall: Duration::from_secs(60),
+    };
+    let error = client.send(&hop).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpErrorKind::Timeout, "{error}");
+}
+
+#[test]
+fn unusable_settings_are_named_without_their_secrets() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let empty = || Some(file.path().to_owned());
+    let missing = || Some(PathBuf::from("/nonexistent/x.pem"));
+    let base = ClientConfig::for_tests;
+    let cases = [
+        (
+            ClientConfig {
+                ca_certificate: empty(),
+                ..base()
+            },
+            "no certificates in",
+        ),
+        (
+            ClientConfig {
+                ca_certificate: missing(),
+                ..base()
+            },
+            "cannot read /nonexistent/x.pem",
+        ),
+        (
+            ClientConfig {
+                client_certificate: empty(),
+                ..base()
+            },
+            "no client certificate",
+        ),
+        (
+            ClientConfig {
+                client_key: empty(),
+                ..base()
+            },
+            "needs a client certificate",
+        ),
+        (
+            ClientConfig {
+                user_agent: Some("a\nb".to_owned()),
+                ..base()
+            },
+            "the user agent",
+        ),
+        (
+            ClientConfig {
+                proxy: Some("ftp://u:secret@h".to_owned()),
+                no_proxy: false,
+                ..base()
+            },
+            "the proxy's URL",
+        ),
+        (
+            ClientConfig {
+                proxy: Some("http://u:secret@:x".to_owned()),
+                no_proxy: false,
+                ..base()
+            },
+            "the proxy's URL",
+        ),
+    ];
+    for (config, expected) in cases {
+        let error = Client::new(&config).unwrap_err();
+        assert_eq!(error.kind(), &HttpErrorKind::Configuration);
+        let text = error.to_string();
+        assert!(
+            text.contains(expected) && !text.contains("secret"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,364 @@
+//! What can go wrong between here and a server.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+
+use super::connect::ResolveError;
+use super::escape::escape;
+
+/// A failed request: its kind, for the verdict, and a text without a secret, for people.
+///
+/// The text names neither the URL nor the method, which the caller knows; only where a redirect led to
+/// another origin does it name that one.
+#[derive(Debug)]
+pub(crate) struct HttpError {
+    kind: HttpErrorKind,
+    // INVARIANT: escaped; no user information, query, fragment, header value given by the user.
+    text: String,
+    origin: Option<String>,
+    retry_after: Option<Duration>,
+    found_length: Option<u64>,
+}
+
+/// The cause of a failed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HttpErrorKind {
+    /// What the caller gave can't be used: a URL, a header, a certificate. Nothing was sent.
+    Configuration,
+    /// The host's name has no address, for now or for good.
+    Resolve { temporary: bool },
+    /// No connection: refused, reset, unreachable, closed in the handshake.
+    Connect,
+    /// No trust: certificate, protocol version, alert.
+    Tls,
+    /// No connection within the connect timeout, or a connection that died silently.
+    Timeout,
+    /// No byte for the stall timeout.
+    Stalled,
+    /// A fresh connection was closed before the head of a reply.
+    Closed,
+    /// The connection broke in the middle of a reply.
+    Transport,
+    /// The body ended before its promised end, in bytes.
+    Short { expected: u64, found: u64 },
+    /// A status that is no answer to the request.
+    Status(StatusCode),
+    /// 401 or 403.
+    Refused(StatusCode),
+    /// A condition that the caller set does not hold.
+    PreconditionFailed,
+    /// The object is another version than the pinned one.
+    Changed(String),
+    /// What no correct server may answer.
+    Protocol(String),
+    /// A redirect that is not followed.
+    Redirect(String),
+}
+
+impl HttpError {
+    pub(crate) fn kind(&self) -> &HttpErrorKind {
+        &self.kind
+    }
+
+    /// The status of the reply, where that is what failed.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match &self.kind {
+            HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status.as_u16()),
+            HttpErrorKind::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::parse_retry_after)).
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The length that the reply named, in bytes, where nothing but that differs from the pinned version:
+    /// the length that HEAD gave may have been wrong, and a probe by GET tells.
+    pub(crate) fn found_length(&self) -> Option<u64> {
+        self.found_length
+    }
+
+    pub(super) fn new(kind: HttpErrorKind, text: impl AsRef<str>) -> Self {
+        Self {
+            kind,
+            text: escape(text.as_ref()),
+            origin: None,
+            retry_after: None,
+            found_length: None,
+        }
+    }
+
+    pub(super) fn configuration(text: impl AsRef<str>) -> Self {
+        Self::new(HttpErrorKind::Configuration, text)
+    }
+
+    pub(super) fn protocol(why: impl AsRef<str>) -> Self {
+        let why = escape(why.as_ref());
+        Self::new(HttpErrorKind::Protocol(why.clone()), why)
+    }
+
+    pub(super) fn redirect(why: impl AsRef<str>) -> Self {
+        let why = escape(why.as_ref());
+        Self::new(HttpErrorKind::Redirect(why.clone()), why)
+    }
+
+    pub(super) fn changed(why: impl AsRef<str>) -> Self {
+        let why = escape(why.as_ref());
+        let text = format!("the object changed on the server: {why}");
+        Self::new(HttpErrorKind::Changed(why), text)
+    }
+
+    pub(super) fn precondition_failed(why: &str) -> Self {
+        Self::new(HttpErrorKind::PreconditionFailed, why)
+    }
+
+    pub(super) fn stalled(timeout: Duration) -> Self {
+        Self::new(
+            HttpErrorKind::Stalled,
+            format!("no byte came for {} s", timeout.as_secs_f64()),
+        )
+    }
+
+    pub(super) fn short(expected: u64, found: u64) -> Self {
+        Self::new(
+            HttpErrorKind::Short { expected, found },
+            format!("the body ended early: expected {expected} bytes, found {found}"),
+        )
+    }
+
+    /// The error that a status is where it answers no request of ours.
+    pub(super) fn status_of(status: StatusCode, retry_after: Option<Duration>) -> Self {
+        let text = match status.canonical_reason() {
+            Some(reason) => format!("the server answered {} {reason}", status.as_str()),
+            None => format!("the server answered {}", status.as_str()),
+        };
+        let kind = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => HttpErrorKind::Refused(status),
+            _ if status.is_client_error() || status.is_server_error() => {
+                HttpErrorKind::Status(status)
+            }
+            _ => HttpErrorKind::Protocol(text.clone()),
+        };
+        Self {
+            retry_after,
+            ..Self::new(kind, text)
+        }
+    }
+
+    pub(super) fn with_found_length(self, found: u64) -> Self {
+        Self {
+            found_length: Some(found),
+            ..self
+        }
+    }
+
+    /// Names the origin that a redirect led to. An origin that is named already stays.
+    pub(super) fn at(mut self, origin: String) -> Self {
+        self.origin.get_or_insert(origin);
+        self
+    }
+
+    /// What an error's sources say, each once; neither the URL nor what every error says.
+    pub(super) fn causes(error: &reqwest::Error) -> String {
+        Causes::of(error).text
+    }
+
+    /// An error from before the head of a reply.
+    pub(super) fn from_send(error: &reqwest::Error) -> Self {
+        let causes = Causes::of(error);
+        if error.is_connect() {
+            return Self::from_connect(error, &causes);
+        }
+        let kind = if causes.io(|kind| kind == io::ErrorKind::TimedOut) {
+            HttpErrorKind::Timeout
+        } else if causes.alert {
+            HttpErrorKind::Tls
+        } else if causes.parse {
+            let text = format!("the reply can't be read: {}", causes.text);
+            return Self::protocol(text);
+        } else {
+            HttpErrorKind::Closed
+        };
+        let text = match kind {
+            HttpErrorKind::Closed => format!("closed before it answered: {}", causes.text),
+            _ => causes.text,
+        };
+        Self::new(kind, text)
+    }
+
+    fn from_connect(error: &reqwest::Error, causes: &Causes) -> Self {
+        if let Some(temporary) = causes.unresolved {
+            return Self::new(HttpErrorKind::Resolve { temporary }, &causes.text);
+        }
+        let kind = if causes.proxy_authorization {
+            HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+        } else if error.is_timeout() {
+            HttpErrorKind::Timeout
+        } else if causes.io(|kind| kind == io::ErrorKind::InvalidData) {
+            HttpErrorKind::Tls
+        } else {
+            HttpErrorKind::Connect
+        };
+        Self::new(kind, format!("could not connect: {}", causes.text))
+    }
+
+    /// An error from the middle of a body. `promised` is the length of the body and what came of it, in bytes.
+    pub(super) fn from_body(error: &reqwest::Error, promised: Option<(u64, u64)>) -> Self {
+        let causes = Causes::of(error);
+        let early = causes.incomplete || causes.io(|kind| kind == io::ErrorKind::UnexpectedEof);
+        if let (true, Some((expected, found))) = (early, promised) {
+            return Self::short(expected, found);
+        }
+        if !early
+            && (causes.parse
+                || causes.io(|kind| {
+                    matches!(
+                        kind,
+                        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                    )
+                }))
+        {
+            return Self::protocol(format!("the body can't be read: {}", causes.text));
+        }
+        Self::new(
+            HttpErrorKind::Transport,
+            format!("the connection broke: {}", causes.text),
+        )
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.origin {
+            Some(origin) => write!(f, " (redirected to {origin})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for HttpError {}
+
+/// What the sources of an error say, each once.
+struct Causes {
+    text: String,
+    io: Vec<io::ErrorKind>,
+    unresolved: Option<bool>,
+    incomplete: bool,
+    parse: bool,
+    alert: bool,
+    proxy_authorization: bool,
+}
+
+impl Causes {
+    fn of(error: &reqwest::Error) -> Self {
+        let mut causes = Self {
+            text: String::new(),
+            io: Vec::new(),
+            unresolved: None,
+            incomplete: false,
+            parse: false,
+            alert: false,
+            proxy_authorization: false,
+        };
+        let mut said: Vec<String> = Vec::new();
+        // The outermost error says only that something failed, and may hold the URL: its sources are what is told.
+        let mut next = error.source();
+        while let Some(cause) = next {
+            causes.note(cause);
+            said.push(cause.to_string());
+            next = inner(cause);
+        }
+        // Wrappers repeat the text of what they wrap, before or after their own.
+        let mut told: Vec<&str> = Vec::new();
+        for (position, text) in said.iter().enumerate() {
+            let repeated = said[position + 1..].iter().any(|later| later == text)
+                || told.iter().any(|earlier| earlier.contains(text.as_str()));
+            let says_nothing = text.starts_with("client error (")
+                || text == "dns error"
+                || text == "error resolving DNS";
+            if !repeated && !says_nothing {
+                told.push(text);
+            }
+        }
+        causes.text = if told.is_empty() {
+            "unknown cause".to_owned()
+        } else {
+            told.join(": ")
+        };
+        causes
+    }
+
+    fn note(&mut self, cause: &(dyn StdError + 'static)) {
+        if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
+            self.unresolved = Some(resolve.is_temporary());
+        }
+        if let Some(io) = cause.downcast_ref::<io::Error>() {
+            self.io.push(io.kind());
+        }
+        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
+            self.incomplete |= http.is_incomplete_message();
+            self.parse |= http.is_parse();
+        }
+        // Their types are private, or another crate's that is not a dependency: the text is all there is.
+        let text = cause.to_string();
+        self.alert |= text.contains("fatal alert") || text.contains("certificate");
+        self.proxy_authorization |= text.contains("proxy authorization required");
+    }
+
+    fn io(&self, predicate: impl Fn(io::ErrorKind) -> bool) -> bool {
+        self.io.iter().copied().any(predicate)
+    }
+}
+
+/// The next cause. `io::Error::source` skips the error that it wraps.
+fn inner<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    match cause.downcast_ref::<io::Error>() {
+        Some(io) => io
+            .get_ref()
+            .map(|wrapped| wrapped as &(dyn StdError + 'static)),
+        None => cause.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_have_their_kinds() {
+        let kind = |status| HttpError::status_of(status, None).kind().clone();
+        assert_eq!(
+            kind(StatusCode::FORBIDDEN),
+            HttpErrorKind::Refused(StatusCode::FORBIDDEN)
+        );
+        assert_eq!(
+            kind(StatusCode::NOT_FOUND),
+            HttpErrorKind::Status(StatusCode::NOT_FOUND)
+        );
+        assert!(matches!(
+            kind(StatusCode::NO_CONTENT),
+            HttpErrorKind::Protocol(_)
+        ));
+        let error = HttpError::status_of(StatusCode::BAD_GATEWAY, None);
+        assert_eq!(error.status(), Some(502));
+        assert_eq!(error.to_string(), "the server answered 502 Bad Gateway");
+    }
+
+    #[test]
+    fn texts_are_escaped_and_name_the_redirects_origin_once() {
+        let error = HttpError::protocol("bad \x1b[0m field")
+            .at("http://b".to_owned())
+            .at("http://c".to_owned());
+        assert_eq!(
+            error.to_string(),
+            "bad \\u{1b}[0m field (redirected to http://b)"
+        );
+    }
+}

@@ -1,0 +1,296 @@
+use super::*;
+use crate::http::HttpErrorKind;
+use crate::http::head::header_map;
+use crate::http::testing::{Seen, Server, Then, client, script};
+use crate::object::EntityTag;
+
+const LENGTH: u64 = 100;
+const DATE: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
+const LATER: &str = "Thu, 01 Jan 1970 00:00:11 GMT";
+
+fn asked() -> ByteRange {
+    ByteRange::new(10, 20).unwrap()
+}
+
+fn pinned(tag: Option<&str>, date: Option<&str>) -> Pinned {
+    Pinned {
+        length: LENGTH,
+        validator: Validator::from_fields(
+            tag.map(|text| EntityTag::parse(text).unwrap()),
+            date.map(|text| httpdate::parse_http_date(text).unwrap()),
+        ),
+    }
+}
+
+/// One word for the outcome.
+fn judge(status: u16, fields: &[(&str, &str)], pinned: &Pinned) -> String {
+    let headers = header_map(fields);
+    let head = Head {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: &headers,
+    };
+    match check(head, pinned, asked()) {
+        Ok(Promise::Part(range)) => format!("part {range}"),
+        Ok(Promise::Whole) => "whole".to_owned(),
+        Err(error) => match error.kind() {
+            HttpErrorKind::Changed(_) => "changed".to_owned(),
+            HttpErrorKind::Protocol(_) => "protocol".to_owned(),
+            HttpErrorKind::Refused(_) => "refused".to_owned(),
+            HttpErrorKind::Status(_) => "status".to_owned(),
+            kind => format!("{kind:?}"),
+        },
+    }
+}
+
+/// {status} × {Content-Range} × {Content-Length}: what is expected follows from the three rules below.
+#[test]
+fn product_of_status_range_and_length() {
+    // Each with the range that a 206 may take from it, and the total that it names.
+    let ranges: [(Option<&str>, Option<&str>, Option<u64>); 15] = [
+        (None, None, None),
+        (Some("bytes 10-19/100"), Some("10-19"), Some(100)),
+        (Some("bytes 10-10/100"), Some("10-10"), Some(100)),
+        (Some("bytes 10-15/100"), Some("10-15"), Some(100)),
+        (Some("bytes 9-19/100"), None, Some(100)),
+        (Some("bytes 11-19/100"), None, Some(100)),
+        (Some("bytes 10-20/100"), None, Some(100)),
+        (Some("bytes 0-99/100"), None, Some(100)),
+        (Some("bytes 10-19/101"), None, Some(101)),
+        (Some("bytes 10-19/*"), None, None),
+        (Some("bytes 5-3/10"), None, None),
+        (Some("items 10-19/100"), None, None),
+        (Some("bytes 10-99999999999999999999/100"), None, None),
+        (Some("bytes */100"), None, None),
+        (Some("bytes */101"), None, None),
+    ];
+    let lengths = [
+        None,
+        Some(10),
+        Some(6),
+        Some(1),
+        Some(99),
+        Some(100),
+        Some(101),
+    ];
+    let statuses = [
+        200, 204, 206, 226, 300, 304, 401, 403, 404, 412, 416, 500, 503,
+    ];
+    let pinned = pinned(Some("\"a\""), None);
+    for status in statuses {
+        for (range, taken, total) in ranges {
+            for length in lengths {
+                let text = length.map(|l: u64| l.to_string());
+                let mut fields = Vec::new();
+                fields.extend(range.map(|value| ("content-range", value)));
+                fields.extend(text.as_deref().map(|value| ("content-length", value)));
+                let expected = match status {
+                    206 => expected_of_part(taken, total, length),
+                    200 => match length {
+                        Some(LENGTH) => "whole".to_owned(),
+                        Some(_) => "changed".to_owned(),
+                        None => "protocol".to_owned(),
+                    },
+                    412 => "changed".to_owned(),
+                    416 if range == Some("bytes */101") => "changed".to_owned(),
+                    416 | 204 | 226 | 300 | 304 => "protocol".to_owned(),
+                    401 | 403 => "refused".to_owned(),
+                    _ => "status".to_owned(),
+                };
+                let found = judge(status, &fields, &pinned);
+                assert_eq!(found, expected, "{status} {range:?} {length:?}");
+            }
+        }
+    }
+}
+
+fn expected_of_part(taken: Option<&str>, total: Option<u64>, length: Option<u64>) -> String {
+    let Some(taken) = taken else {
+        let is_changed = total.is_some_and(|total| total != LENGTH);
+        return if is_changed { "changed" } else { "protocol" }.to_owned();
+    };
+    let (first, last) = taken.split_once('-').unwrap();
+    let count = last.parse::<u64>().unwrap() - first.parse::<u64>().unwrap() + 1;
+    match length {
+        Some(length) if length != count => "protocol".to_owned(),
+        _ => format!("part {taken}"),
+    }
+}
+
+#[test]
+fn product_of_validators() {
+    let part = ("content-range", "bytes 10-19/100");
+    let strong = pinned(Some("\"a\""), Some(DATE));
+    let weak = pinned(Some("W/\"a\""), Some(DATE));
+    let dated = pinned(None, Some(DATE));
+    let none = pinned(None, None);
+    // Fields, and the outcome for each of the four.
+    let cases: [(&[(&str, &str)], [bool; 4]); 8] = [
+        (&[], [true, true, true, true]),
+        (&[("etag", "\"a\"")], [true, false, true, true]),
+        (&[("etag", "W/\"a\"")], [false, true, true, true]),
+        (&[("etag", "\"b\"")], [false, false, true, true]),
+        (&[("etag", "\"a-gzip\"")], [false, false, true, true]),
+        (&[("etag", "unquoted")], [true, true, true, true]),
+        (&[("last-modified", LATER)], [true, true, false, true]),
+        (&[("last-modified", DATE)], [true, true, true, true]),
+    ];
+    for (fields, outcomes) in cases {
+        for (pinned, passes) in [&strong, &weak, &dated, &none].into_iter().zip(outcomes) {
+            let fields = [fields, &[part]].concat();
+            let expected = if passes { "part 10-19" } else { "changed" };
+            assert_eq!(
+                judge(206, &fields, pinned),
+                expected,
+                "{fields:?} {pinned:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_no_part_may_be() {
+    let part = ("content-range", "bytes 10-19/100");
+    let strong = pinned(Some("\"a\""), None);
+    let cases = [
+        (&[part, ("content-encoding", "gzip")][..], "protocol"),
+        (&[part, ("content-encoding", "identity")], "part 10-19"),
+        (
+            &[part, ("content-type", "multipart/byteranges; boundary=x")],
+            "protocol",
+        ),
+        (
+            &[("content-type", "multipart/byteranges; boundary=x")],
+            "protocol",
+        ),
+        (&[part, ("content-range", "bytes 10-18/100")], "protocol"),
+        (&[part, part], "part 10-19"),
+        // The total may be unknown where the tag proves the version.
+        (
+            &[("content-range", "bytes 10-19/*"), ("etag", "\"a\"")],
+            "part 10-19",
+        ),
+        (
+            &[("content-range", "bytes 10-19/*"), ("etag", "\"b\"")],
+            "changed",
+        ),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(judge(206, fields, &strong), expected, "{fields:?}");
+    }
+}
+
+#[test]
+fn what_a_whole_reply_must_prove() {
+    let strong = pinned(Some("\"a\""), None);
+    let html = ("content-type", "text/html; charset=utf-8");
+    let tag = ("etag", "\"a\"");
+    let cases = [
+        (&[("content-length", "100"), html][..], "whole"),
+        (&[("content-length", "1234"), html], "protocol"),
+        (&[html], "protocol"),
+        (&[tag, html], "whole"),
+        (&[tag], "whole"),
+        (&[("etag", "\"b\""), html], "changed"),
+        (
+            &[("content-length", "100"), ("content-encoding", "gzip")],
+            "protocol",
+        ),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(judge(200, fields, &strong), expected, "{fields:?}");
+    }
+    assert_eq!(judge(200, &[], &pinned(None, None)), "whole");
+    assert_eq!(judge(200, &[], &pinned(None, Some(DATE))), "protocol");
+    assert_eq!(
+        judge(200, &[("last-modified", DATE)], &pinned(None, Some(DATE))),
+        "whole"
+    );
+}
+
+#[test]
+fn another_total_is_told_so_that_a_wrong_head_can_be_put_right() {
+    let headers = header_map(&[("content-range", "bytes 10-19/90")]);
+    let head = Head {
+        status: StatusCode::PARTIAL_CONTENT,
+        headers: &headers,
+    };
+    let error = check(head, &pinned(None, None), asked()).unwrap_err();
+    assert_eq!(error.found_length(), Some(90));
+    let both = header_map(&[("content-range", "bytes 10-19/90"), ("etag", "\"b\"")]);
+    let head = Head {
+        status: StatusCode::PARTIAL_CONTENT,
+        headers: &both,
+    };
+    let error = check(head, &pinned(Some("\"a\""), None), asked()).unwrap_err();
+    assert_eq!(error.found_length(), None);
+}
+
+#[tokio::test]
+async fn the_validator_ladder_is_sent() {
+    let server = Server::start(|_: &Seen| {
+        script(
+            "206 Partial Content",
+            &["Content-Range: bytes 10-19/100"],
+            "0123456789",
+            Then::Close,
+        )
+    })
+    .await;
+    let (client, source) = (client(), server.source("/x"));
+    let rungs = [
+        (pinned(Some("\"a\""), Some(DATE)), Some("\"a\""), None),
+        (pinned(Some("W/\"a\""), Some(DATE)), None, Some(DATE)),
+        (pinned(Some("W/\"a\""), None), None, None),
+        (pinned(None, Some(DATE)), None, Some(DATE)),
+        (pinned(None, None), None, None),
+    ];
+    for (pinned, if_match, if_unmodified_since) in rungs {
+        let reply = fetch(&client, &source, &pinned, asked()).await.unwrap();
+        let Reply::Part(mut body) = reply else {
+            panic!("{reply:?}")
+        };
+        assert_eq!(body.range(), Some(asked()));
+        let mut bytes: Vec<u8> = Vec::new();
+        while let Some(chunk) = body.chunk().await.unwrap() {
+            bytes.extend(&chunk);
+        }
+        assert_eq!(bytes, b"0123456789");
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.field("range"), Some("bytes=10-19"));
+        assert_eq!(seen.field("if-match"), if_match);
+        assert_eq!(seen.field("if-unmodified-since"), if_unmodified_since);
+        assert_eq!(seen.field("if-range"), None);
+    }
+}
+
+#[tokio::test]
+async fn a_whole_reply_begins_at_byte_0() {
+    let server = Server::start(|_: &Seen| {
+        script(
+            "200 OK",
+            &["Content-Length: 100"],
+            "x".repeat(100),
+            Then::KeepOpen,
+        )
+    })
+    .await;
+    let reply = fetch(
+        &client(),
+        &server.source("/x"),
+        &pinned(None, None),
+        asked(),
+    )
+    .await;
+    match reply.unwrap() {
+        Reply::Whole(body) => assert_eq!(body.range(), Some(ByteRange::whole(100))),
+        reply @ Reply::Part(_) => panic!("{reply:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_empty_range_is_never_asked() {
+    let server = Server::start(|_: &Seen| unreachable!()).await;
+    let empty = ByteRange::new(5, 5).unwrap();
+    let outcome = fetch(&client(), &server.source("/x"), &pinned(None, None), empty).await;
+    assert!(outcome.is_err());
+}

@@ -1,0 +1,257 @@
+//! The head of a reply, read once and strictly.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::header::{
+    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    HeaderName, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use reqwest::StatusCode;
+
+use super::error::HttpError;
+use super::retry::parse_retry_after;
+use crate::object::{ContentRange, EntityTag};
+
+/// Neither a file nor any server's arithmetic goes further, in bytes.
+const LONGEST_OBJECT: u64 = i64::MAX.unsigned_abs();
+
+/// Status and fields of a reply.
+#[derive(Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// The `Content-Type`s that matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    Multipart,
+    Html,
+    Other,
+}
+
+impl Head<'_> {
+    /// `Content-Length` in bytes; `None` where there is none, or where a transfer coding overrides it
+    /// (RFC 9112, section 6.3).
+    ///
+    /// # Errors
+    ///
+    /// `Protocol` for what is no number, contradicts itself or exceeds 2^63 - 1.
+    pub(super) fn content_length(&self) -> Result<Option<u64>, HttpError> {
+        if self.headers.contains_key(TRANSFER_ENCODING) {
+            return Ok(None);
+        }
+        let Some(text) = self.single(&CONTENT_LENGTH)? else {
+            return Ok(None);
+        };
+        let wrong = || HttpError::protocol(format!("not a Content-Length: `{text}`"));
+        let mut members = text.split(',').map(str::trim);
+        let first = members.next().unwrap_or_default();
+        if first.is_empty()
+            || !first.bytes().all(|b| b.is_ascii_digit())
+            || members.any(|member| member != first)
+        {
+            return Err(wrong());
+        }
+        let length = first.parse().map_err(|_| wrong())?;
+        if length > LONGEST_OBJECT {
+            return Err(wrong());
+        }
+        Ok(Some(length))
+    }
+
+    /// # Errors
+    ///
+    /// `Protocol` for a malformed field, two that differ, or a total beyond 2^63 - 1.
+    pub(super) fn content_range(&self) -> Result<Option<ContentRange>, HttpError> {
+        let Some(text) = self.single(&CONTENT_RANGE)? else {
+            return Ok(None);
+        };
+        let wrong =
+            |why: &str| HttpError::protocol(format!("not a usable Content-Range: `{text}`: {why}"));
+        let range = ContentRange::parse(text).map_err(|error| wrong(&error.to_string()))?;
+        let last = match range {
+            ContentRange::Satisfied { range, total } => total.unwrap_or(range.end()),
+            ContentRange::Unsatisfied { total } => total,
+        };
+        if last > LONGEST_OBJECT {
+            return Err(wrong("it names a position beyond 2^63"));
+        }
+        Ok(Some(range))
+    }
+
+    /// The entity tag; one that is none, or several that differ, count as absent.
+    pub(super) fn etag(&self) -> Option<EntityTag> {
+        EntityTag::parse(self.single(&ETAG).ok()??).ok()
+    }
+
+    pub(super) fn last_modified(&self) -> Option<SystemTime> {
+        httpdate::parse_http_date(self.single(&LAST_MODIFIED).ok()??).ok()
+    }
+
+    /// # Errors
+    ///
+    /// `Protocol` where the bytes come in a content coding: nothing of theirs would be in its place.
+    pub(super) fn refuse_coding(&self) -> Result<(), HttpError> {
+        for value in self.headers.get_all(CONTENT_ENCODING) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            for coding in text.split(',').map(str::trim) {
+                // S3 keeps `aws-chunked`, a coding of the upload, as though it were the object's.
+                if !["", "identity", "aws-chunked"]
+                    .iter()
+                    .any(|plain| coding.eq_ignore_ascii_case(plain))
+                {
+                    return Err(HttpError::protocol(format!(
+                        "the bytes come in the content coding `{coding}` though none was asked for"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn media(&self) -> Media {
+        let value = self.headers.get(CONTENT_TYPE);
+        let text = value.map_or_else(Default::default, |value| {
+            String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()
+        });
+        match text.split(';').next().unwrap_or_default().trim() {
+            "text/html" | "application/xhtml+xml" => Media::Html,
+            media if media.starts_with("multipart/") => Media::Multipart,
+            _ => Media::Other,
+        }
+    }
+
+    /// What `Accept-Ranges` says: whether `bytes` are a unit, `None` where it says nothing of use.
+    pub(super) fn accepts_ranges(&self) -> Option<bool> {
+        let text = self.headers.get(ACCEPT_RANGES)?.to_str().ok()?;
+        let mut units = text.split(',').map(str::trim);
+        if units.clone().any(|unit| unit.eq_ignore_ascii_case("bytes")) {
+            return Some(true);
+        }
+        units
+            .any(|unit| unit.eq_ignore_ascii_case("none"))
+            .then_some(false)
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?;
+        parse_retry_after(value, SystemTime::now())
+    }
+
+    /// The error that the status is.
+    pub(super) fn status_error(&self) -> HttpError {
+        HttpError::status_of(self.status, self.retry_after())
+    }
+
+    /// The value of a field that may occur once; equal repetitions count as one.
+    fn single(&self, name: &HeaderName) -> Result<Option<&str>, HttpError> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(first) = values.next() else {
+            return Ok(None);
+        };
+        if values.any(|value| value != first) {
+            return Err(HttpError::protocol(format!(
+                "several values of `{name}` that differ"
+            )));
+        }
+        first
+            .to_str()
+            .map(|text| Some(text.trim()))
+            .map_err(|_| HttpError::protocol(format!("`{name}` holds bytes that are no ASCII")))
+    }
+}
+
+#[cfg(test)]
+pub(super) fn header_map(fields: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            hyper::header::HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+        );
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(headers: &HeaderMap) -> Head<'_> {
+        Head {
+            status: StatusCode::OK,
+            headers,
+        }
+    }
+
+    #[test]
+    fn content_length_table() {
+        let cases: [(&[&str], Option<Option<u64>>); 12] = [
+            (&[], Some(None)),
+            (&["0"], Some(Some(0))),
+            (&["17"], Some(Some(17))),
+            (&["17", "17"], Some(Some(17))),
+            (&["17, 17"], Some(Some(17))),
+            (&["17, 18"], None),
+            (&["17", "18"], None),
+            (&["-1"], None),
+            (&["+1"], None),
+            (&["1e3"], None),
+            (
+                &["9223372036854775807"],
+                Some(Some(i64::MAX.unsigned_abs())),
+            ),
+            (&["9223372036854775808"], None),
+        ];
+        for (values, expected) in cases {
+            let fields: Vec<_> = values.iter().map(|v| ("content-length", *v)).collect();
+            let headers = header_map(&fields);
+            assert_eq!(head(&headers).content_length().ok(), expected, "{values:?}");
+        }
+        let both = header_map(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
+        assert_eq!(head(&both).content_length().unwrap(), None);
+    }
+
+    #[test]
+    fn unusable_validators_count_as_absent() {
+        for tags in [&["abc"][..], &["\"a\"", "\"b\""], &["\"ä\""], &[""]] {
+            let fields: Vec<_> = tags.iter().map(|v| ("etag", *v)).collect();
+            assert_eq!(head(&header_map(&fields)).etag(), None, "{tags:?}");
+        }
+        let same = header_map(&[("etag", "\"a\""), ("etag", "\"a\"")]);
+        assert_eq!(head(&same).etag().unwrap().as_str(), "\"a\"");
+        assert_eq!(
+            head(&header_map(&[("last-modified", "yesterday")])).last_modified(),
+            None
+        );
+    }
+
+    #[test]
+    fn content_coding_table() {
+        let cases = [
+            ("identity", true),
+            ("", true),
+            ("aws-chunked", true),
+            ("gzip", false),
+            ("identity, br", false),
+            ("x-\u{fffd}", false),
+        ];
+        for (coding, passes) in cases {
+            let headers = header_map(&[("content-encoding", coding)]);
+            assert_eq!(head(&headers).refuse_coding().is_ok(), passes, "{coding}");
+        }
+    }
+
+    #[test]
+    fn fields_that_are_words() {
+        let accepts = |value| head(&header_map(&[("accept-ranges", value)])).accepts_ranges();
+        assert_eq!(accepts("bytes"), Some(true));
+        assert_eq!(accepts("none"), Some(false));
+        assert_eq!(accepts("pages"), None);
+        let media = |value| head(&header_map(&[("content-type", value)])).media();
+        assert_eq!(media("Text/HTML; charset=x"), Media::Html);
+        assert_eq!(media("multipart/byteranges; boundary=x"), Media::Multipart);
+        assert_eq!(media("video/mp4"), Media::Other);
+    }
+}

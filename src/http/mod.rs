@@ -1,0 +1,28 @@
+//! The way to the server: every reply's head is checked before a byte of it is handed out.
+
+mod auth;
+mod body;
+mod client;
+mod conditions;
+mod connect;
+mod error;
+mod escape;
+mod fetch;
+mod head;
+mod netrc;
+mod probe;
+mod redirect;
+mod retry;
+mod source;
+#[cfg(test)]
+mod testing;
+
+pub(crate) use body::Body;
+pub(crate) use client::{Client, ClientConfig};
+pub(crate) use conditions::Conditions;
+pub(crate) use error::{HttpError, HttpErrorKind};
+pub(crate) use escape::escape;
+pub(crate) use fetch::{Pinned, Reply, fetch};
+pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
+pub(crate) use retry::{Verdict, backoff, verdict};
+pub(crate) use source::Source;

@@ -1,0 +1,296 @@
+//! Finding out what there is to download.
+
+use std::time::{Duration, SystemTime};
+
+use hyper::header::{HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+
+use super::body::Body;
+use super::client::Client;
+use super::conditions::{Conditions, Judgement};
+use super::error::{HttpError, HttpErrorKind};
+use super::head::{Head, Media};
+use super::redirect::{Answer, Ask, follow};
+use super::source::{Entry, Source};
+use crate::object::{ByteRange, ContentRange, EntityTag, Validator};
+
+/// How long HEAD may take before GET is asked instead: some servers never answer it.
+const HEAD_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the probe's reply says of the object.
+#[derive(Debug)]
+pub(crate) struct Metadata {
+    /// In bytes; `None` where the server doesn't tell.
+    pub(crate) length: Option<u64>,
+    pub(crate) validator: Validator,
+    pub(crate) etag: Option<EntityTag>,
+    pub(crate) last_modified: Option<SystemTime>,
+    pub(crate) ranges: RangeSupport,
+    /// The fields that may carry digests of the whole object, names in lower case.
+    pub(crate) fields: Vec<(String, String)>,
+    /// How long the server took from standing connection to the head of its reply.
+    pub(crate) first_byte: Duration,
+}
+
+/// Whether ranges can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RangeSupport {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// The outcome of a probe.
+#[derive(Debug)]
+pub(crate) enum Probed {
+    Found {
+        metadata: Metadata,
+        /// The whole object from byte 0, where the server answered so to the ranged GET: to be used as the one stream.
+        stream: Option<Body>,
+    },
+    /// The caller's condition says that nothing newer is there.
+    NotModified,
+}
+
+/// Asks for the metadata: by HEAD, and by a GET of the first byte where HEAD tells too little.
+///
+/// Every wait in it is bounded. Cancel safe: dropping it drops the request.
+///
+/// # Errors
+///
+/// `PreconditionFailed` where a condition of the caller's does not hold; else what
+/// [`HttpErrorKind`](super::HttpErrorKind) lists.
+pub(crate) async fn probe(
+    client: &Client,
+    source: &Source,
+    conditions: &Conditions,
+) -> Result<Probed, HttpError> {
+    let ask = Ask {
+        method: Method::HEAD,
+        entry: Entry::Metadata,
+        fields: conditions.fields()?,
+        stall: client.stall_timeout().min(HEAD_PATIENCE),
+    };
+    match follow(client, source, &ask).await {
+        Ok(answer) => match judge_head(answer.head()) {
+            Heard::Length(length) => found(&answer, conditions, Some(length), None),
+            Heard::NotModified => Ok(Probed::NotModified),
+            Heard::Failed(error) => Err(answer.blame(error)),
+            Heard::TooLittle => probe_by_get(client, source, conditions).await,
+        },
+        Err(error) if may_be_head_alone(error.kind()) => {
+            probe_by_get(client, source, conditions).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks for the metadata by a GET of the first byte, which is right where HEAD is wrong.
+///
+/// # Errors
+///
+/// As [`probe`].
+pub(crate) async fn probe_by_get(
+    client: &Client,
+    source: &Source,
+    conditions: &Conditions,
+) -> Result<Probed, HttpError> {
+    let plain = conditions.fields()?;
+    let mut ranged = plain.clone();
+    ranged.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+    let answer = get(client, source, ranged).await?;
+    let got = judge_ranged(answer.head());
+    let (answer, got) = match got {
+        Got::Unusable => {
+            let answer = get(client, source, plain).await?;
+            let got = judge_plain(answer.head());
+            (answer, got)
+        }
+        got => (answer, got),
+    };
+    match got {
+        Got::Ranged(length) => found(&answer, conditions, Some(length), None),
+        Got::Stream(length) => {
+            let range = length.map(ByteRange::whole);
+            let stall = client.stall_timeout();
+            let probed = found(&answer, conditions, length, Some(RangeSupport::No))?;
+            Ok(match probed {
+                Probed::Found { metadata, .. } => Probed::Found {
+                    metadata,
+                    stream: Some(Body::new(answer.response, range, answer.first_byte, stall)),
+                },
+                Probed::NotModified => Probed::NotModified,
+            })
+        }
+        Got::NotModified => Ok(Probed::NotModified),
+        Got::Failed(error) => Err(answer.blame(error)),
+        Got::Unusable => Err(answer.blame(answer.head().status_error())),
+    }
+}
+
+async fn get(client: &Client, source: &Source, fields: HeaderMap) -> Result<Answer, HttpError> {
+    let ask = Ask {
+        method: Method::GET,
+        entry: Entry::Object,
+        fields,
+        stall: client.stall_timeout(),
+    };
+    follow(client, source, &ask).await
+}
+
+/// What a reply to HEAD is good for.
+enum Heard {
+    Length(u64),
+    TooLittle,
+    NotModified,
+    Failed(HttpError),
+}
+
+fn judge_head(head: Head<'_>) -> Heard {
+    match head.status {
+        StatusCode::OK => match (head.refuse_coding(), head.content_length()) {
+            // No length, and no object either, in the mouth of many a server.
+            (Ok(()), Ok(Some(length))) if length > 0 => Heard::Length(length),
+            _ => Heard::TooLittle,
+        },
+        StatusCode::NOT_MODIFIED => Heard::NotModified,
+        StatusCode::PRECONDITION_FAILED => Heard::Failed(precondition_failed()),
+        StatusCode::UNAUTHORIZED
+        | StatusCode::NOT_FOUND
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        | StatusCode::GONE
+        | StatusCode::TOO_MANY_REQUESTS
+        | StatusCode::SERVICE_UNAVAILABLE => Heard::Failed(head.status_error()),
+        _ => Heard::TooLittle,
+    }
+}
+
+/// Whether GET may fare better than HEAD did.
+fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
+    matches!(
+        kind,
+        HttpErrorKind::Stalled
+            | HttpErrorKind::Closed
+            | HttpErrorKind::Transport
+            | HttpErrorKind::Protocol(_)
+    )
+}
+
+/// What a reply to GET is good for.
+enum Got {
+    /// Ranges work; the object's length in bytes.
+    Ranged(u64),
+    Stream(Option<u64>),
+    /// Nothing against the object, but the range was answered so that only a GET without one can help.
+    Unusable,
+    NotModified,
+    Failed(HttpError),
+}
+
+fn judge_ranged(head: Head<'_>) -> Got {
+    match head.status {
+        StatusCode::PARTIAL_CONTENT => match (head.content_range(), head.content_length()) {
+            (
+                Ok(Some(ContentRange::Satisfied {
+                    range,
+                    total: Some(total),
+                })),
+                Ok(None | Some(1)),
+            ) if range == ByteRange::whole(1) && head.media() != Media::Multipart => {
+                match head.refuse_coding() {
+                    Ok(()) => Got::Ranged(total),
+                    Err(error) => Got::Failed(error),
+                }
+            }
+            _ => Got::Unusable,
+        },
+        StatusCode::RANGE_NOT_SATISFIABLE => match head.content_range() {
+            Ok(Some(ContentRange::Unsatisfied { total: 0 })) => Got::Ranged(0),
+            _ => Got::Unusable,
+        },
+        _ => judge_plain(head),
+    }
+}
+
+fn judge_plain(head: Head<'_>) -> Got {
+    match head.status {
+        StatusCode::OK => {
+            let length = head.refuse_coding().and_then(|()| head.content_length());
+            match length {
+                Ok(length) => Got::Stream(length),
+                Err(error) => Got::Failed(error),
+            }
+        }
+        StatusCode::NOT_MODIFIED => Got::NotModified,
+        StatusCode::PRECONDITION_FAILED => Got::Failed(precondition_failed()),
+        _ => Got::Failed(head.status_error()),
+    }
+}
+
+fn precondition_failed() -> HttpError {
+    HttpError::precondition_failed("the server says that the condition does not hold (412)")
+}
+
+/// The metadata of a reply that tells enough, if the caller's conditions hold.
+fn found(
+    answer: &Answer,
+    conditions: &Conditions,
+    length: Option<u64>,
+    ranges: Option<RangeSupport>,
+) -> Result<Probed, HttpError> {
+    let head = answer.head();
+    let (etag, last_modified) = (head.etag(), head.last_modified());
+    match conditions.judge(etag.as_ref(), last_modified) {
+        Judgement::Holds => {}
+        Judgement::NotModified => return Ok(Probed::NotModified),
+        Judgement::Failed(why) => {
+            return Err(answer.blame(HttpError::precondition_failed(why)));
+        }
+    }
+    let metadata = Metadata {
+        length,
+        validator: Validator::from_fields(etag.clone(), last_modified),
+        etag,
+        last_modified,
+        ranges: ranges.unwrap_or_else(|| range_support(head)),
+        fields: digest_fields(head),
+        first_byte: answer.first_byte,
+    };
+    Ok(Probed::Found {
+        metadata,
+        stream: None,
+    })
+}
+
+fn range_support(head: Head<'_>) -> RangeSupport {
+    match (head.status, head.accepts_ranges()) {
+        (StatusCode::PARTIAL_CONTENT, _) | (_, Some(true)) => RangeSupport::Yes,
+        (_, Some(false)) => RangeSupport::No,
+        (_, None) => RangeSupport::Unknown,
+    }
+}
+
+/// The fields whose names speak of a digest. On a part, those that are defined over the message's content
+/// (RFC 9530, section 2; RFC 1864) say nothing of the whole.
+fn digest_fields(head: Head<'_>) -> Vec<(String, String)> {
+    let is_part = head.status != StatusCode::OK;
+    head.headers
+        .iter()
+        .filter(|(name, _)| {
+            let name = name.as_str();
+            let is_of_content = name == "content-digest" || name == "content-md5";
+            [
+                "digest", "hash", "checksum", "md5", "crc", "sha1", "sha256", "sha-",
+            ]
+            .iter()
+            .any(|word| name.contains(word))
+                && !(is_part && is_of_content)
+        })
+        .filter_map(|(name, value)| {
+            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

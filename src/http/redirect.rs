@@ -1,0 +1,189 @@
+//! Redirects, followed here and not by the HTTP client, which would take secrets along.
+
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, LOCATION};
+use reqwest::{Method, Response, StatusCode};
+
+use super::client::{Client, Hop};
+use super::error::{HttpError, HttpErrorKind};
+use super::head::Head;
+use super::source::{Entry, Location, Source, Start};
+
+/// How many redirects one request follows.
+const MOST_REDIRECTS: usize = 10;
+
+/// A request to a source.
+pub(super) struct Ask {
+    pub(super) method: Method,
+    pub(super) entry: Entry,
+    pub(super) fields: HeaderMap,
+    /// The longest wait for the head of each hop's reply.
+    pub(super) stall: Duration,
+}
+
+/// The reply at the end of the redirects, whatever its status.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) first_byte: Duration,
+    /// The origin that the redirects led to, where it is another than the source's.
+    pub(super) origin: Option<String>,
+}
+
+impl Answer {
+    pub(super) fn head(&self) -> Head<'_> {
+        Head {
+            status: self.response.status(),
+            headers: self.response.headers(),
+        }
+    }
+
+    /// Names the origin in an error, where the source's own isn't the one at fault.
+    pub(super) fn blame(&self, error: HttpError) -> HttpError {
+        match &self.origin {
+            Some(origin) => error.at(origin.clone()),
+            None => error,
+        }
+    }
+}
+
+/// Sends a request and follows its redirects. Where the redirects led to the last time is asked first; when that
+/// refuses, the URL itself is resolved once more.
+///
+/// # Errors
+///
+/// Those of [`Client::send`], and `Redirect`. A status is no error here.
+pub(super) async fn follow(
+    client: &Client,
+    source: &Source,
+    ask: &Ask,
+) -> Result<Answer, HttpError> {
+    let start = source.start(ask.entry);
+    if let Some(target) = &start.target {
+        match walk(client, &start, target, ask).await {
+            Ok((answer, _)) if is_expired(answer.response.status()) => {
+                source.forget_this_target(target);
+            }
+            Ok((answer, _)) => return Ok(answer),
+            Err(error) => {
+                if is_unreachable(error.kind()) {
+                    source.forget_this_target(target);
+                }
+                return Err(error);
+            }
+        }
+    }
+    let (answer, end) = walk(client, &start, &start.given, ask).await?;
+    if end != start.given && answer.response.status().is_success() {
+        source.remember_target(&start.given, end);
+    }
+    Ok(answer)
+}
+
+/// Follows the redirects from `first`, and returns where they ended as well.
+async fn walk(
+    client: &Client,
+    start: &Start,
+    first: &Location,
+    ask: &Ask,
+) -> Result<(Answer, Location), HttpError> {
+    let own = start.given.origin();
+    let mut at = first.clone();
+    let mut seen = Vec::new();
+    loop {
+        let origin = at.origin();
+        let origin = (origin != own).then(|| origin.to_string());
+        let blame = |error: HttpError| match &origin {
+            Some(origin) => error.at(origin.clone()),
+            None => error,
+        };
+        let hop = Hop {
+            method: &ask.method,
+            to: &at,
+            fields: &ask.fields,
+            permit: client.secrets().permit(&start.home, &start.given, &at),
+            stall: ask.stall,
+        };
+        let (response, first_byte) = client.send(&hop).await.map_err(blame)?;
+        let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
+        else {
+            let answer = Answer {
+                response,
+                first_byte,
+                origin,
+            };
+            return Ok((answer, at));
+        };
+        seen.push(at);
+        if seen.len() > MOST_REDIRECTS {
+            return Err(HttpError::redirect(format!(
+                "more than {MOST_REDIRECTS} redirects"
+            )));
+        }
+        if seen.contains(&next) {
+            return Err(HttpError::redirect("the redirects lead in a circle"));
+        }
+        at = next;
+    }
+}
+
+/// Where a reply sends the request to; `None` where it is no redirect.
+fn next_hop(
+    from: &Location,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<Option<Location>, HttpError> {
+    match status {
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => {}
+        _ => return Ok(None),
+    }
+    let refused = |why: &str| {
+        HttpError::redirect(format!(
+            "a redirect ({}) that can't be followed: {why}",
+            status.as_str()
+        ))
+    };
+    let location = headers
+        .get(LOCATION)
+        .ok_or_else(|| refused("it has no Location"))?;
+    let text = std::str::from_utf8(location.as_bytes())
+        .map_err(|_| refused("its Location is no UTF-8"))?;
+    let url = from
+        .url()
+        .join(text)
+        .map_err(|error| refused(&format!("its Location is no URL: {error}")))?;
+    match (from.url().scheme(), url.scheme()) {
+        ("http", "http") | (_, "https") => Ok(Some(Location::from_url(url))),
+        ("https", "http") => Err(refused("it leads from https to http")),
+        (_, scheme) => Err(refused(&format!("it leads to the scheme `{scheme}`"))),
+    }
+}
+
+/// Whether a target that once answered is likely to have expired.
+fn is_expired(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE
+    )
+}
+
+/// Whether a target gives no answer at all, so that the next attempt had better ask for another one.
+fn is_unreachable(kind: &HttpErrorKind) -> bool {
+    matches!(
+        kind,
+        HttpErrorKind::Resolve { .. }
+            | HttpErrorKind::Connect
+            | HttpErrorKind::Tls
+            | HttpErrorKind::Timeout
+            | HttpErrorKind::Stalled
+            | HttpErrorKind::Closed
+            | HttpErrorKind::Redirect(_)
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! What to do about an error. Pure: no clock, no chance of its own.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+
+use super::error::{HttpError, HttpErrorKind};
+
+/// What an error asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Try again after a pause; `after` is what the server asked for, at most [`LONGEST_RETRY_AFTER`].
+    Retry { after: Option<Duration> },
+    /// The server has enough: lower the number of connections before this costs an attempt.
+    Throttled { after: Option<Duration> },
+    /// Trying again can't help.
+    Fatal,
+}
+
+/// The pause that a server may ask for at most: a longer one is a decision for the user, not for a loop.
+pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
+
+/// The first pause's ceiling. A reset or a 502 is often gone within a round trip or two.
+const BACKOFF_BASE: Duration = Duration::from_millis(250);
+
+/// No pause is longer: from the seventh retry on the ceiling stands still, and with the default of eight
+/// retries an outage of about half a minute on average is survived.
+const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// Final is the default; what may be retried is listed.
+pub(crate) fn verdict(error: &HttpError) -> Verdict {
+    let after = error.retry_after();
+    match error.kind() {
+        HttpErrorKind::Connect | HttpErrorKind::Closed => Verdict::Throttled { after: None },
+        HttpErrorKind::Timeout
+        | HttpErrorKind::Stalled
+        | HttpErrorKind::Transport
+        | HttpErrorKind::Short { .. }
+        | HttpErrorKind::Resolve { temporary: true } => Verdict::Retry { after: None },
+        HttpErrorKind::Status(status) => match *status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                Verdict::Throttled { after }
+            }
+            StatusCode::REQUEST_TIMEOUT
+            | StatusCode::TOO_EARLY
+            | StatusCode::INTERNAL_SERVER_ERROR
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::GATEWAY_TIMEOUT => Verdict::Retry { after },
+            _ => Verdict::Fatal,
+        },
+        _ => Verdict::Fatal,
+    }
+}
+
+/// The pause before a retry, with full jitter: somewhere between nothing and
+/// `min(30 s, 250 ms × 2^(attempt - 1))`.
+///
+/// `attempt` is 1 for the first retry; `random` is uniform in `0.0..1.0` (what lies outside is clamped).
+pub(crate) fn backoff(attempt: u32, random: f64) -> Duration {
+    let doublings = attempt.saturating_sub(1).min(16);
+    let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
+    // A NaN would pass clamp and panic in mul_f64; max turns it into 0.
+    ceiling.mul_f64(random.max(0.0).min(1.0))
+}
+
+/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), clamped to `0..=120 s`; `None` for garbage.
+pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        let seconds = value.parse().unwrap_or(u64::MAX);
+        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    let pause = date.duration_since(now).unwrap_or(Duration::ZERO);
+    Some(pause.min(LONGEST_RETRY_AFTER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RETRY: Verdict = Verdict::Retry { after: None };
+    const THROTTLED: Verdict = Verdict::Throttled { after: None };
+
+    #[test]
+    fn verdict_table_of_statuses() {
+        let cases = [
+            (400, Verdict::Fatal),
+            (401, Verdict::Fatal),
+            (403, Verdict::Fatal),
+            (404, Verdict::Fatal),
+            (407, Verdict::Fatal),
+            (408, RETRY),
+            (410, Verdict::Fatal),
+            (425, RETRY),
+            (429, THROTTLED),
+            (500, RETRY),
+            (501, Verdict::Fatal),
+            (502, RETRY),
+            (503, THROTTLED),
+            (504, RETRY),
+            (505, Verdict::Fatal),
+            (204, Verdict::Fatal),
+            (300, Verdict::Fatal),
+            (599, Verdict::Fatal),
+        ];
+        for (status, expected) in cases {
+            let status = StatusCode::from_u16(status).unwrap();
+            assert_eq!(
+                verdict(&HttpError::status_of(status, None)),
+                expected,
+                "{status}"
+            );
+        }
+    }
+
+    #[test]
+    fn verdict_table_of_kinds() {
+        let cases = [
+            (HttpErrorKind::Configuration, Verdict::Fatal),
+            (HttpErrorKind::Resolve { temporary: true }, RETRY),
+            (HttpErrorKind::Resolve { temporary: false }, Verdict::Fatal),
+            (HttpErrorKind::Connect, THROTTLED),
+            (HttpErrorKind::Tls, Verdict::Fatal),
+            (HttpErrorKind::Timeout, RETRY),
+            (HttpErrorKind::Stalled, RETRY),
+            (HttpErrorKind::Closed, THROTTLED),
+            (HttpErrorKind::Transport, RETRY),
+            (
+                HttpErrorKind::Short {
+                    expected: 2,
+                    found: 1,
+                },
+                RETRY,
+            ),
+            (HttpErrorKind::PreconditionFailed, Verdict::Fatal),
+            (HttpErrorKind::Changed(String::new()), Verdict::Fatal),
+            (HttpErrorKind::Protocol(String::new()), Verdict::Fatal),
+            (HttpErrorKind::Redirect(String::new()), Verdict::Fatal),
+        ];
+        for (kind, expected) in cases {
+            assert_eq!(
+                verdict(&HttpError::new(kind.clone(), "")),
+                expected,
+                "{kind:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_server_asks_for_is_passed_on() {
+        let after = Some(Duration::from_secs(3));
+        let error = |status| HttpError::status_of(status, after);
+        assert_eq!(
+            verdict(&error(StatusCode::SERVICE_UNAVAILABLE)),
+            Verdict::Throttled { after }
+        );
+        assert_eq!(
+            verdict(&error(StatusCode::BAD_GATEWAY)),
+            Verdict::Retry { after }
+        );
+    }
+
+    #[test]
+    fn retry_after_table() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let date = |seconds| httpdate::fmt_http_date(now + Duration::from_secs(seconds));
+        let (soon, late) = (date(7), date(100_000));
+        let cases = [
+            ("0", Some(0)),
+            (" 5 ", Some(5)),
+            ("120", Some(120)),
+            ("86400", Some(120)),
+            ("99999999999999999999999", Some(120)),
+            (soon.as_str(), Some(7)),
+            (late.as_str(), Some(120)),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", Some(0)),
+            ("-5", None),
+            ("+5", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+            ("5\x1b", None),
+        ];
+        for (value, seconds) in cases {
+            assert_eq!(
+                parse_retry_after(value, now),
+                seconds.map(Duration::from_secs),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_ceiling_doubles_up_to_the_cap() {
+        let ceilings = [1, 2, 3, 7, 8, 100, u32::MAX].map(|attempt| backoff(attempt, 1.0));
+        let expected = [250, 500, 1000, 16_000, 30_000, 30_000, 30_000].map(Duration::from_millis);
+        assert_eq!(ceilings, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn no_pause_leaves_its_bounds(attempt in any::<u32>(), random in any::<f64>()) {
+            prop_assert!(backoff(attempt, random) <= BACKOFF_CAP);
+        }
+    }
+}

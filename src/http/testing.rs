@@ -1,0 +1,142 @@
+//! A scripted server: raw bytes over TCP, so that it can answer what no HTTP library would.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::client::{Client, ClientConfig};
+use super::source::Source;
+
+/// A request as it came over the wire.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) method: String,
+    pub(super) target: String,
+    fields: Vec<(String, String)>,
+    /// Which of the server's connections it came over, from 0.
+    pub(super) connection: usize,
+}
+
+impl Seen {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        let found = self
+            .fields
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    fn parse(head: &str, connection: usize) -> Self {
+        let mut lines = head.split("\r\n");
+        let mut words = lines.next().unwrap().split(' ');
+        let fields = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+        Self {
+            method: words.next().unwrap().to_owned(),
+            target: words.next().unwrap().to_owned(),
+            fields: fields.collect(),
+            connection,
+        }
+    }
+}
+
+/// What follows the bytes of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    KeepOpen,
+    Close,
+    /// Nothing more, and the connection stays.
+    Stall,
+}
+
+/// A reply: its bytes, and what follows them.
+pub(super) struct Script(pub(super) Vec<u8>, pub(super) Then);
+
+/// A reply with a status line, fields and a body, and nothing added.
+pub(super) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then: Then) -> Script {
+    let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
+    for field in fields {
+        bytes.extend(field.as_bytes());
+        bytes.extend(b"\r\n");
+    }
+    bytes.extend(b"\r\n");
+    bytes.extend(body.as_ref());
+    Script(bytes, then)
+}
+
+/// A server that lives as long as the test's runtime.
+pub(super) struct Server {
+    port: u16,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+impl Server {
+    pub(super) async fn start(answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
+        tokio::spawn(async move {
+            for connection in 0.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                tokio::spawn(async move { serve(stream, connection, &*answer, &log).await });
+            }
+        });
+        Self { port, seen }
+    }
+
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(super) fn source(&self, path: &str) -> Source {
+        Source::new(&self.url(path), None).unwrap()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    /// Method and target of every request, in order.
+    pub(super) fn asked(&self) -> Vec<String> {
+        let line = |seen: &Seen| format!("{} {}", seen.method, seen.target);
+        self.seen().iter().map(line).collect()
+    }
+}
+
+async fn serve(
+    mut stream: TcpStream,
+    connection: usize,
+    answer: &(dyn Fn(&Seen) -> Script + Send + Sync),
+    log: &Mutex<Vec<Seen>>,
+) {
+    let mut buffer = Vec::new();
+    loop {
+        let end = loop {
+            if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end;
+            }
+            match stream.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        };
+        let head: Vec<u8> = buffer.drain(..end + 4).collect();
+        let seen = Seen::parse(std::str::from_utf8(&head[..end]).unwrap(), connection);
+        log.lock().unwrap().push(seen.clone());
+        let Script(bytes, then) = answer(&seen);
+        if stream.write_all(&bytes).await.is_err() || then == Then::Close {
+            return;
+        }
+        if then == Then::Stall {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+pub(super) fn client() -> Client {
+    Client::new(&ClientConfig::for_tests()).unwrap()
+}
