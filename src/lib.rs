@@ -8,6 +8,7 @@ mod event;
 mod handle;
 mod object;
 mod report;
+mod storage;
 
 pub use download::{
     Connections, Download, DownloadBuilder, HttpVersion, OnChange, Output, PartSize, Verify, Writer,
