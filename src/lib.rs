@@ -6,6 +6,7 @@ mod download;
 mod error;
 mod event;
 mod handle;
+mod integrity;
 mod object;
 mod report;
 mod storage;
