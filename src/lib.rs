@@ -2,6 +2,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod checkpoint;
 mod download;
 mod error;
 mod event;
