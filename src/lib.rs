@@ -2,13 +2,16 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod checkpoint;
 mod download;
 mod error;
 mod event;
 mod handle;
 mod http;
+mod integrity;
 mod object;
 mod report;
+mod storage;
 
 pub use download::{
     Connections, Download, DownloadBuilder, HttpVersion, OnChange, Output, PartSize, Verify, Writer,

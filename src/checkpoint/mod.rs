@@ -1,0 +1,11 @@
+//! The checkpoint: what of an object is on disk, durable, and under which version of the object.
+//!
+//! `src/manual/checkpoint_format.md` describes the file byte by byte.
+
+mod format;
+mod model;
+mod store;
+
+pub(crate) use format::{CheckpointError, FORMAT_VERSION};
+pub(crate) use model::{Checkpoint, boot_id, hash_url};
+pub(crate) use store::{load, save};

@@ -1,0 +1,114 @@
+//! What a checkpoint says.
+
+use std::time::SystemTime;
+
+use crate::object::{ByteRange, PartBitmap, Plan, PlanError};
+
+/// The state of one download, as it was durable at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Counts the commits of this download; the later checkpoint has the greater number.
+    pub(crate) generation: u64,
+    /// Length of the object in bytes.
+    pub(crate) length: u64,
+    /// Bytes that one bit stands for.
+    pub(crate) part_size: u64,
+    /// Which bytes of the object stand end to end in the file; empty for the whole object.
+    pub(crate) selection: Vec<ByteRange>,
+    /// The object's entity tag as the server sent it.
+    pub(crate) etag: Option<String>,
+    /// The object's modification date; whole seconds are kept.
+    pub(crate) last_modified: Option<SystemTime>,
+    /// `scheme://host[:port]`.
+    pub(crate) origin: String,
+    /// The URL's path, without query and fragment.
+    pub(crate) path: String,
+    /// Drawn at random for this download; the key of `url_hash`.
+    pub(crate) url_key: [u8; 16],
+    /// [`hash_url`] of the URL without user information, query and fragment.
+    pub(crate) url_hash: [u8; 32],
+    // INVARIANT: as many parts as `plan()` has.
+    pub(crate) completed: PartBitmap,
+    // INVARIANT: one CRC-64/XZ for each completed part, in the order of the parts.
+    pub(crate) crcs: Vec<u64>,
+    /// The boot of the machine in which the checkpoint was written; `None` where the system does not tell.
+    pub(crate) boot_id: Option<[u8; 16]>,
+    /// Whether the run ended in order, with every written byte committed.
+    pub(crate) clean: bool,
+}
+
+impl Checkpoint {
+    /// How many bytes the file has: the selection's, or the object's. Saturates, which no plan bears.
+    pub(crate) fn file_length(&self) -> u64 {
+        if self.selection.is_empty() {
+            return self.length;
+        }
+        self.selection
+            .iter()
+            .fold(0, |sum, extent| sum.saturating_add(extent.len()))
+    }
+
+    /// How the file's bytes are cut into parts.
+    pub(crate) fn plan(&self) -> Result<Plan, PlanError> {
+        Plan::new(self.file_length(), self.part_size)
+    }
+}
+
+/// The keyed hash by which a resume knows its URL again, and that tells a reader of the file nothing about a URL that
+/// can't be guessed.
+pub(crate) fn hash_url(key: &[u8; 16], url: &str) -> [u8; 32] {
+    let key = blake3::derive_key("partwise checkpoint url hash v1", key);
+    *blake3::keyed_hash(&key, url.as_bytes()).as_bytes()
+}
+
+/// The identity of this boot of the machine; `None` where the system does not tell.
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
+    parse_uuid(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let digits: Vec<u8> = text
+        .trim()
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits
+        .chunks(2)
+        .map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit))
+        .collect();
+    (digits.len() == 32)
+        .then(|| bytes.try_into().ok())
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_has_one_identity() {
+        assert_eq!(boot_id(), boot_id());
+        let parsed = parse_uuid("000102ff-0405-0607-0809-0a0b0c0d0e0f\n").unwrap();
+        assert_eq!(
+            parsed,
+            [0, 1, 2, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        );
+        for bad in [
+            "",
+            "000102ff-0405-0607-0809-0a0b0c0d0e0",
+            "g00102ff-0405-0607-0809-0a0b0c0d0e0f",
+            &"0".repeat(34),
+        ] {
+            assert_eq!(parse_uuid(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_hash_depends_on_key_and_url() {
+        let hash = hash_url(&[1; 16], "http://h/a");
+        assert_eq!(hash, hash_url(&[1; 16], "http://h/a"));
+        assert_ne!(hash, hash_url(&[2; 16], "http://h/a"));
+        assert_ne!(hash, hash_url(&[1; 16], "http://h/b"));
+    }
+}

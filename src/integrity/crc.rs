@@ -1,0 +1,113 @@
+//! CRC-64/XZ: what guards a part on disk and a checkpoint, and what adds up to the object's own.
+
+use crc_fast::{CrcAlgorithm, checksum_combine};
+
+/// A CRC-64/XZ in the making. 32 bytes of state, no allocation.
+#[derive(Clone, Debug)]
+pub(crate) struct Crc64(crc_fast::Digest);
+
+impl Crc64 {
+    /// That of no bytes.
+    pub(crate) fn new() -> Self {
+        Self(crc_fast::Digest::new(CrcAlgorithm::Crc64Xz))
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The CRC of the bytes so far.
+    pub(crate) fn finish(&self) -> u64 {
+        self.0.finalize()
+    }
+
+    /// The CRC of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> u64 {
+        crc_fast::checksum(CrcAlgorithm::Crc64Xz, bytes)
+    }
+}
+
+impl Default for Crc64 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The CRC of two runs of bytes end to end, the second of which is `length_b` bytes long.
+pub(crate) fn combine(crc_a: u64, crc_b: u64, length_b: u64) -> u64 {
+    checksum_combine(CrcAlgorithm::Crc64Xz, crc_a, crc_b, length_b)
+}
+
+/// The CRC of the object that these parts, each given by its CRC and its length, make end to end.
+///
+/// Costs about 40 ns a part and some milliseconds each time that the length differs from the one before.
+pub(crate) fn combine_parts(parts: impl IntoIterator<Item = (u64, u64)>) -> u64 {
+    let mut shift = Shift::new(0);
+    parts.into_iter().fold(0, |whole, (crc, length)| {
+        if shift.length != length {
+            shift = Shift::new(length);
+        }
+        shift.apply(whole) ^ crc
+    })
+}
+
+/// What appending `length` bytes does to the CRC of what comes before. CRC-64/XZ starts with what it ends with, so
+/// that this is linear: a 64 × 64 matrix over GF(2).
+struct Shift {
+    length: u64,
+    // INVARIANT: column i is the image of bit i.
+    columns: [u64; 64],
+}
+
+impl Shift {
+    fn new(length: u64) -> Self {
+        let columns = std::array::from_fn(|bit| combine(1 << bit, 0, length));
+        Self { length, columns }
+    }
+
+    fn apply(&self, crc: u64) -> u64 {
+        self.columns
+            .iter()
+            .enumerate()
+            .map(|(bit, column)| column & (crc >> bit & 1).wrapping_neg())
+            .fold(0, |sum, term| sum ^ term)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_check_value_of_the_catalogue() {
+        let mut crc = Crc64::new();
+        crc.update(b"1234");
+        crc.update(b"56789");
+        assert_eq!(crc.finish(), 0x995d_c9bb_df19_39fa);
+        assert_eq!(Crc64::of(b"123456789"), crc.finish());
+        assert_eq!(Crc64::new().finish(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_add_up(bytes in prop::collection::vec(any::<u8>(), 0..3000), size in 1..700usize) {
+            let parts: Vec<(u64, u64)> = bytes
+                .chunks(size)
+                .map(|part| (Crc64::of(part), part.len() as u64))
+                .collect();
+            prop_assert_eq!(combine_parts(parts.iter().copied()), Crc64::of(&bytes));
+            let folded = parts.iter().fold(0, |crc, part| combine(crc, part.0, part.1));
+            prop_assert_eq!(folded, Crc64::of(&bytes));
+        }
+    }
+
+    #[test]
+    fn no_parts_and_empty_parts() {
+        assert_eq!(combine_parts([]), 0);
+        assert_eq!(
+            combine_parts([(0, 0), (Crc64::of(b"a"), 1), (0, 0)]),
+            Crc64::of(b"a")
+        );
+    }
+}

@@ -1,0 +1,9 @@
+//! Checksums: the CRC of a part, digests of whole objects, and the header fields that carry those.
+
+mod crc;
+mod digest;
+mod headers;
+
+pub(crate) use crc::{Crc64, combine, combine_parts};
+pub(crate) use digest::{Algorithm, Digest, DigestError, Hasher};
+pub(crate) use headers::{HeaderDigest, whole_object_digests};

@@ -1,0 +1,279 @@
+//! The real disk: a folder held open, so that it may be renamed while we work in it.
+
+use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read};
+use std::num::NonZeroU64;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, fadvise,
+    fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat,
+    unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::{Resource, geteuid, getrlimit};
+
+use super::FileSystem;
+use super::error::{Operation, StorageError};
+use super::mmap::MappedWindow;
+use super::volume::{Collision, Durability, FileId, PartFile, Space, Volume};
+use crate::object::ByteRange;
+
+/// A folder of the real disk.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    handle: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder that is there.
+    pub(crate) fn open(path: &Path) -> Result<Self, StorageError> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| StorageError::io(Operation::OpenFolder, path, error.into()))?;
+        Ok(Self {
+            handle,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Opens a folder, making it and the folders above it where they are missing.
+    pub(crate) fn open_or_create(
+        path: &Path,
+        durability: Durability,
+    ) -> Result<Self, StorageError> {
+        let missing = path
+            .ancestors()
+            .take_while(|ancestor| !ancestor.as_os_str().is_empty() && !ancestor.exists())
+            .count();
+        let failed = |error| StorageError::io(Operation::Create, path, error);
+        std::fs::create_dir_all(path).map_err(failed)?;
+        if durability == Durability::Synced {
+            for above in path.ancestors().skip(1).take(missing) {
+                Self::open(above)?.sync().map_err(failed)?;
+            }
+        }
+        Self::open(path)
+    }
+
+    fn checked(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.handle, name, flags, Mode::empty()).map_err(|errno| {
+            if errno == Errno::LOOP {
+                refusal("it is a symbolic link")
+            } else {
+                errno.into()
+            }
+        })?;
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(refusal("it is not a regular file"));
+        }
+        let file = File::from(file);
+        if stat.st_uid != geteuid().as_raw() && file_system_of(&file)?.has_owners() {
+            return Err(refusal("it belongs to another user"));
+        }
+        Ok(file)
+    }
+
+    /// For file systems without RENAME_NOREPLACE. A crash between the two steps leaves one file with both names, which
+    /// [`sweep`](super::sweep) puts right.
+    fn link_then_unlink(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        match linkat(&self.handle, from, &self.handle, to, AtFlags::empty()) {
+            Ok(()) => self.remove(from),
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+                if self.identity(to)?.is_some() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                Ok(renameat(&self.handle, from, &self.handle, to)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Volume for Folder {
+    type File = DiskFile;
+
+    fn create(&self, name: &OsStr) -> io::Result<DiskFile> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(DiskFile(file.into()))
+    }
+
+    fn open(&self, name: &OsStr) -> io::Result<DiskFile> {
+        let file = self.checked(name, OFlags::RDWR)?;
+        match fstat(&file)?.st_nlink {
+            // It was removed between the two calls.
+            0 => Err(io::ErrorKind::NotFound.into()),
+            1 => Ok(DiskFile(file)),
+            _ => Err(refusal("it has other names, too (hard links)")),
+        }
+    }
+
+    fn read(&self, name: &OsStr, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let file = match self.checked(name, OFlags::RDONLY) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let length = file.metadata()?.len();
+        let mut bytes = Vec::with_capacity(usize::try_from(length.min(limit)).unwrap_or(0));
+        file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(Some(bytes))
+    }
+
+    fn rename(&self, from: &OsStr, to: &OsStr, collision: Collision) -> io::Result<()> {
+        if collision == Collision::Replace {
+            return Ok(renameat(&self.handle, from, &self.handle, to)?);
+        }
+        match renameat_with(&self.handle, from, &self.handle, to, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.link_then_unlink(from, to),
+            result => Ok(result?),
+        }
+    }
+
+    fn remove(&self, name: &OsStr) -> io::Result<()> {
+        Ok(unlinkat(&self.handle, name, AtFlags::empty())?)
+    }
+
+    fn identity(&self, name: &OsStr) -> io::Result<Option<FileId>> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(id_of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.handle)?)
+    }
+
+    fn path(&self, name: &OsStr) -> PathBuf {
+        if self.path == Path::new(".") {
+            PathBuf::from(name)
+        } else {
+            self.path.join(name)
+        }
+    }
+}
+
+/// A file of the real disk.
+#[derive(Debug)]
+pub(crate) struct DiskFile(File);
+
+impl PartFile for DiskFile {
+    fn try_lock(&self) -> Result<(), TryLockError> {
+        self.0.try_lock()
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        Ok(id_of(&fstat(&self.0)?))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        u64::try_from(fstat(&self.0)?.st_size).map_err(io::Error::other)
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.0.set_len(length)
+    }
+
+    fn reserve(&self, length: u64) -> io::Result<()> {
+        if length == 0 {
+            return Ok(());
+        }
+        // A signal can interrupt a long allocation; what was allocated stays, so repeating makes progress.
+        loop {
+            match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
+                Err(Errno::INTR) => {}
+                Err(Errno::NOSYS) => return Err(Errno::OPNOTSUPP.into()),
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    fn file_system(&self) -> io::Result<FileSystem> {
+        file_system_of(&self.0)
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let volume = fstatvfs(&self.0)?;
+        let blocks = u64::try_from(fstat(&self.0)?.st_blocks).unwrap_or(0);
+        // A file system that has no blocks at all (some FUSE ones) does not say.
+        let available =
+            (volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize));
+        Ok(Space {
+            allocated: blocks.saturating_mul(512),
+            available,
+            file_limit: getrlimit(Resource::Fsize).current,
+        })
+    }
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(buffer, position)
+    }
+
+    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, position)
+    }
+
+    fn map(&self, range: ByteRange) -> io::Result<MappedWindow> {
+        MappedWindow::new(&self.0, range)
+    }
+
+    /// `POSIX_FADV_DONTNEED`: Linux starts write-back of dirty pages in the range, then drops those that are clean;
+    /// `sync_file_range`, which would only do the first, can't be called without unsafe code.
+    fn start_writeback(&self, range: ByteRange) -> io::Result<()> {
+        match NonZeroU64::new(range.len()) {
+            Some(length) => Ok(fadvise(
+                &self.0,
+                range.start(),
+                Some(length),
+                Advice::DontNeed,
+            )?),
+            None => Ok(()),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(fchmod(&self.0, Mode::from_raw_mode(RawMode::from(mode)))?)
+    }
+}
+
+fn file_system_of(file: &File) -> io::Result<FileSystem> {
+    let magic = fstatfs(file)?.f_type;
+    Ok(FileSystem::from_magic(magic.cast_unsigned().into()))
+}
+
+fn id_of(stat: &Stat) -> FileId {
+    FileId {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+    }
+}
+
+fn refusal(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}

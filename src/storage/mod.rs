@@ -1,0 +1,28 @@
+//! Files: the folder that a download works in, its part file, and how bytes reach it. Linux only.
+//!
+//! Every operation that the protocols of lock, commit and publish are made of goes through [`Volume`] and
+//! [`PartFile`], one primitive step a call, so that a test can stand in a disk that loses power between any two.
+//! All of them block.
+
+mod error;
+#[cfg(test)]
+pub(crate) mod fake;
+mod file_system;
+mod folder;
+mod lock;
+mod mmap;
+mod names;
+mod publish;
+mod reserve;
+mod sink;
+mod volume;
+
+pub(crate) use error::{Operation, StorageError, StorageErrorKind};
+pub(crate) use file_system::FileSystem;
+pub(crate) use folder::{DiskFile, Folder};
+pub(crate) use lock::{Origin, open_locked};
+pub(crate) use names::Names;
+pub(crate) use publish::{Published, publish, sweep};
+pub(crate) use reserve::{Reservation, Reserved, WriterChoice, reserve};
+pub(crate) use sink::{Sink, SinkKind, Window};
+pub(crate) use volume::{Collision, Durability, FileId, PartFile, Space, Volume};

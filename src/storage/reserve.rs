@@ -1,0 +1,245 @@
+//! Room for the whole file before its first byte comes, and what the file system's promise is worth.
+
+use std::io;
+use std::path::Path;
+
+use super::FileSystem;
+use super::SinkKind;
+use super::error::{Cause, Operation, StorageError};
+use super::volume::{Durability, PartFile, Space, Volume};
+
+/// How the caller wants bytes to reach the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterChoice {
+    /// A map wherever it is safe, else positional writes.
+    Auto,
+    /// A map, or an error where it is not safe.
+    Mmap,
+    Pwrite,
+}
+
+/// What the file system did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reservation {
+    /// Every block is allocated.
+    Blocks,
+    /// The file has its length, and nothing else.
+    None,
+}
+
+/// A file that is ready to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) reservation: Reservation,
+    pub(crate) file_system: FileSystem,
+    pub(crate) kind: SinkKind,
+}
+
+/// Gives the locked part file its full length and, where the file system can, all its blocks; then syncs file and
+/// folder, so that a power cut can't take the name or the length away again. Repeating it at a resume is cheap.
+///
+/// # Errors
+///
+/// [`Full`](super::StorageErrorKind::Full), with the bytes needed and available, before anything is written;
+/// [`Unsupported`](super::StorageErrorKind::Unsupported) where a map is demanded and can't be made safe.
+pub(crate) fn reserve<V: Volume>(
+    volume: &V,
+    name: &std::ffi::OsStr,
+    file: &V::File,
+    length: u64,
+    choice: WriterChoice,
+    durability: Durability,
+) -> Result<Reserved, StorageError> {
+    let path = volume.path(name);
+    let failed = |operation, error| StorageError::io(operation, &path, error);
+    let file_system = file
+        .file_system()
+        .map_err(|e| failed(Operation::Inspect, e))?;
+    let reservation = allocate(file, &path, length)?;
+    let kind = choose(choice, file_system, reservation)
+        .map_err(|why| StorageError::new(Operation::Map, &path, Cause::Unreservable(why)))?;
+    if durability == Durability::Synced {
+        file.sync_all().map_err(|e| failed(Operation::Sync, e))?;
+        volume.sync().map_err(|e| failed(Operation::Sync, e))?;
+    }
+    Ok(Reserved {
+        reservation,
+        file_system,
+        kind,
+    })
+}
+
+fn allocate<F: PartFile>(file: &F, path: &Path, length: u64) -> Result<Reservation, StorageError> {
+    let failed = |operation, error| StorageError::io(operation, path, error);
+    let before = file.len().map_err(|e| failed(Operation::Inspect, e))?;
+    let space = file.space().map_err(|e| failed(Operation::Inspect, e))?;
+    check_room(space, path, length)?;
+    let result = match file.reserve(length) {
+        Ok(()) => Ok(Reservation::Blocks),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Reservation::None),
+        Err(error) => {
+            // A partial allocation would keep the disk full for everybody else. The first error is the one to tell.
+            let _ = file.set_len(before);
+            let needed = length.saturating_sub(space.allocated);
+            Err(refused(error, path, needed, space.available))
+        }
+    }?;
+    if file.len().map_err(|e| failed(Operation::Inspect, e))? != length {
+        file.set_len(length)
+            .map_err(|e| failed(Operation::Resize, e))?;
+    }
+    Ok(result)
+}
+
+fn check_room(space: Space, path: &Path, length: u64) -> Result<(), StorageError> {
+    if let Some(limit) = space.file_limit.filter(|limit| length > *limit) {
+        let cause = Cause::FileLimit {
+            needed: length,
+            limit,
+        };
+        return Err(StorageError::new(Operation::Reserve, path, cause));
+    }
+    let needed = length.saturating_sub(space.allocated);
+    if let Some(available) = space.available.filter(|available| needed > *available) {
+        let cause = Cause::Space { needed, available };
+        return Err(StorageError::new(Operation::Reserve, path, cause));
+    }
+    Ok(())
+}
+
+fn refused(error: io::Error, path: &Path, needed: u64, available: Option<u64>) -> StorageError {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    match error.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            let cause = Cause::Quota {
+                needed,
+                available,
+                error,
+            };
+            StorageError::new(Operation::Reserve, path, cause)
+        }
+        _ => StorageError::io(Operation::Reserve, path, error),
+    }
+}
+
+fn choose(
+    choice: WriterChoice,
+    file_system: FileSystem,
+    reservation: Reservation,
+) -> Result<SinkKind, &'static str> {
+    let unsafe_because = if reservation == Reservation::None {
+        Some("the file system can't reserve blocks")
+    } else if !file_system.keeps_reservations() {
+        Some("the file system does not promise that reserved blocks stay reserved")
+    } else {
+        None
+    };
+    match (choice, unsafe_because) {
+        (WriterChoice::Pwrite, _) | (WriterChoice::Auto, Some(_)) => Ok(SinkKind::Pwrite),
+        (WriterChoice::Auto | WriterChoice::Mmap, None) => Ok(SinkKind::Mmap),
+        (WriterChoice::Mmap, Some(why)) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fake::FakeDisk;
+    use crate::storage::{Folder, StorageErrorKind, open_locked};
+    use std::ffi::OsStr;
+    use std::os::unix::fs::MetadataExt;
+
+    const NAME: &str = "v.part";
+
+    fn reserve_on<V: Volume>(
+        volume: &V,
+        length: u64,
+        choice: WriterChoice,
+    ) -> Result<Reserved, StorageError> {
+        let name = OsStr::new(NAME);
+        let (file, _) = open_locked(volume, name)?;
+        reserve(volume, name, &file, length, choice, Durability::Synced)
+    }
+
+    #[test]
+    fn the_real_disk_gives_length_and_blocks() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        for length in [0, 1, 1 << 20, 10_000, 10_000] {
+            let reserved = reserve_on(&folder, length, WriterChoice::Auto).unwrap();
+            let metadata = std::fs::metadata(dir.path().join(NAME)).unwrap();
+            assert_eq!(metadata.len(), length);
+            if reserved.reservation == Reservation::Blocks {
+                assert!(metadata.blocks() * 512 >= length);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_the_disk_is_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let error = reserve_on(&folder, 1 << 55, WriterChoice::Auto).unwrap_err();
+        assert_eq!(error.kind(), StorageErrorKind::Full);
+        assert!(
+            error
+                .to_string()
+                .contains("36028797018963968 more bytes are needed and ")
+        );
+        assert_eq!(std::fs::metadata(dir.path().join(NAME)).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn without_reservation_the_length_is_set_and_room_is_checked() {
+        let disk = FakeDisk::default();
+        disk.without_reservation();
+        disk.with_room(50);
+        let reserved = reserve_on(&disk, 40, WriterChoice::Auto).unwrap();
+        assert_eq!(reserved.reservation, Reservation::None);
+        assert_eq!(reserved.kind, SinkKind::Pwrite);
+        assert_eq!(disk.contents(NAME).unwrap().len(), 40);
+        let full = reserve_on(&disk, 91, WriterChoice::Auto).unwrap_err();
+        assert_eq!(
+            full.why(),
+            "51 more bytes are needed and 50 are available on the disk"
+        );
+        let unsafe_map = reserve_on(&disk, 40, WriterChoice::Mmap).unwrap_err();
+        assert_eq!(unsafe_map.kind(), StorageErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn which_writer_is_chosen() {
+        use FileSystem::{CopyOnWrite, InPlace, Layered, Unknown};
+        for (file_system, reservation, mapped) in [
+            (InPlace, Reservation::Blocks, true),
+            (InPlace, Reservation::None, false),
+            (CopyOnWrite, Reservation::Blocks, false),
+            (Layered, Reservation::Blocks, false),
+            (Unknown, Reservation::Blocks, false),
+        ] {
+            let auto = choose(WriterChoice::Auto, file_system, reservation);
+            let expected = if mapped {
+                SinkKind::Mmap
+            } else {
+                SinkKind::Pwrite
+            };
+            assert_eq!(auto, Ok(expected), "{file_system:?} {reservation:?}");
+            let demanded = choose(WriterChoice::Mmap, file_system, reservation);
+            assert_eq!(demanded.is_ok(), mapped);
+            let declined = choose(WriterChoice::Pwrite, file_system, reservation);
+            assert_eq!(declined, Ok(SinkKind::Pwrite));
+        }
+    }
+
+    #[test]
+    fn a_file_size_limit_is_an_error_and_no_signal() {
+        let space = Space {
+            allocated: 0,
+            available: None,
+            file_limit: Some(100),
+        };
+        assert!(check_room(space, Path::new(NAME), 100).is_ok());
+        let error = check_room(space, Path::new(NAME), 101).unwrap_err();
+        assert_eq!(error.kind(), StorageErrorKind::Full);
+    }
+}

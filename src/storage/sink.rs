@@ -1,0 +1,314 @@
+//! Where the bytes of replies go: windows of the part file, mapped or written positionally.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::{Cause, Operation, StorageError};
+use super::mmap::MappedWindow;
+use super::volume::PartFile;
+use crate::object::ByteRange;
+
+/// How bytes reach the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SinkKind {
+    Mmap,
+    Pwrite,
+}
+
+/// The part file as the engine's workers see it. Cloning shares the file.
+#[derive(Debug)]
+pub(crate) struct Sink<F> {
+    shared: Arc<Shared<F>>,
+    kind: SinkKind,
+}
+
+#[derive(Debug)]
+struct Shared<F> {
+    file: F,
+    path: PathBuf,
+    // The file's length while it is written; `None` where it grows with an object of unknown length.
+    length: Option<u64>,
+}
+
+impl<F> Clone for Sink<F> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            kind: self.kind,
+        }
+    }
+}
+
+impl<F: PartFile> Sink<F> {
+    /// A sink over a file of `length` bytes that [`reserve`](super::reserve) allowed to be written as `kind`.
+    pub(crate) fn new(file: F, path: PathBuf, kind: SinkKind, length: u64) -> Self {
+        let length = Some(length);
+        Self {
+            shared: Arc::new(Shared { file, path, length }),
+            kind,
+        }
+    }
+
+    /// A sink over a file that grows from front to back, with positional writes.
+    pub(crate) fn growing(file: F, path: PathBuf) -> Self {
+        let length = None;
+        Self {
+            shared: Arc::new(Shared { file, path, length }),
+            kind: SinkKind::Pwrite,
+        }
+    }
+
+    pub(crate) fn kind(&self) -> SinkKind {
+        self.kind
+    }
+
+    pub(crate) fn file(&self) -> &F {
+        &self.shared.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Makes these bytes ready to be written. Blocks: for a map, until every page of it is present.
+    ///
+    /// # Errors
+    ///
+    /// Where a map can't be had, the file is shorter than it should be, or a growing file would come to be longer
+    /// than the process may write.
+    pub(crate) fn window(&self, range: ByteRange) -> Result<Window<F>, StorageError> {
+        let shared = Arc::clone(&self.shared);
+        shared.check_length(range.start())?;
+        if shared.length.is_none() {
+            shared.check_limit(range.end())?;
+        }
+        let map = match self.kind {
+            SinkKind::Mmap if !range.is_empty() => Some(shared.map(range)?),
+            _ => None,
+        };
+        Ok(Window { shared, range, map })
+    }
+
+    /// Fills the buffer with the file's bytes from `position` on.
+    pub(crate) fn read_at(&self, position: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
+        let Shared { file, path, .. } = &*self.shared;
+        file.read_at(position, buffer)
+            .map_err(|error| StorageError::io(Operation::Read, path, error))
+    }
+
+    /// Begins to write these bytes back, so that the next sync is short. Does not wait for the disk.
+    pub(crate) fn start_writeback(&self, range: ByteRange) -> Result<(), StorageError> {
+        let Shared { file, path, .. } = &*self.shared;
+        file.start_writeback(range)
+            .map_err(|error| StorageError::io(Operation::Sync, path, error))
+    }
+
+    /// Makes every byte that was written so far durable, through maps too.
+    ///
+    /// # Errors
+    ///
+    /// After an error the kernel may have thrown the bytes away: a second call that succeeds proves nothing.
+    pub(crate) fn sync(&self) -> Result<(), StorageError> {
+        let Shared { file, path, .. } = &*self.shared;
+        file.sync_data()
+            .map_err(|error| StorageError::io(Operation::Sync, path, error))
+    }
+}
+
+impl<F: PartFile> Shared<F> {
+    fn map(&self, range: ByteRange) -> Result<MappedWindow, StorageError> {
+        self.file
+            .map(range)
+            .map_err(|error| StorageError::io(Operation::Map, &self.path, error))
+    }
+
+    /// A file that somebody else made shorter has lost bytes that count as written: a write past its end would hide
+    /// that behind zeros, a copy into a map of it would be a SIGBUS.
+    fn check_length(&self, position: u64) -> Result<(), StorageError> {
+        let found = self
+            .file
+            .len()
+            .map_err(|error| StorageError::io(Operation::Inspect, &self.path, error))?;
+        let expected = self.length.unwrap_or(position);
+        if found < expected {
+            let cause = Cause::Truncated { expected, found };
+            return Err(StorageError::new(Operation::Write, &self.path, cause));
+        }
+        Ok(())
+    }
+
+    fn check_limit(&self, needed: u64) -> Result<(), StorageError> {
+        let space = self
+            .file
+            .space()
+            .map_err(|error| StorageError::io(Operation::Inspect, &self.path, error))?;
+        match space.file_limit {
+            Some(limit) if needed > limit => {
+                let cause = Cause::FileLimit { needed, limit };
+                Err(StorageError::new(Operation::Write, &self.path, cause))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Bytes of the part file that one connection writes. Windows may be neighbours, and may overlap where both are given
+/// the same bytes (a hedge). Dropping one gives its map back and makes nothing durable.
+#[derive(Debug)]
+pub(crate) struct Window<F> {
+    shared: Arc<Shared<F>>,
+    range: ByteRange,
+    // INVARIANT: maps exactly `range`.
+    map: Option<MappedWindow>,
+}
+
+impl<F: PartFile> Window<F> {
+    pub(crate) fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    /// Writes the bytes at `position` of the file. Takes no lock and allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Where they do not lie inside the window, the file is shorter than it should be, or writing fails.
+    pub(crate) fn write(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let outside = |window| Cause::Outside {
+            window,
+            position,
+            length: bytes.len(),
+        };
+        let inside = u64::try_from(bytes.len())
+            .ok()
+            .and_then(|length| ByteRange::at(position, length))
+            .is_some_and(|range| self.range.contains(range));
+        if !inside {
+            return Err(self.error(outside(self.range)));
+        }
+        self.shared.check_length(position)?;
+        let result = match &mut self.map {
+            Some(map) => map
+                .write(position, bytes)
+                .then_some(())
+                .ok_or_else(|| outside(self.range)),
+            None => self
+                .shared
+                .file
+                .write_at(position, bytes)
+                .map_err(Cause::Io),
+        };
+        result.map_err(|cause| self.error(cause))
+    }
+
+    fn error(&self, cause: Cause) -> StorageError {
+        StorageError::new(Operation::Write, &self.shared.path, cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{DiskFile, Folder, StorageErrorKind, Volume};
+    use proptest::prelude::*;
+    use std::ffi::OsStr;
+
+    fn real_file(folder: &tempfile::TempDir, length: u64) -> (DiskFile, PathBuf) {
+        let file = Folder::open(folder.path())
+            .unwrap()
+            .create(OsStr::new("v.part"))
+            .unwrap();
+        file.reserve(length).unwrap();
+        (file, folder.path().join("v.part"))
+    }
+
+    fn range(start: u64, end: u64) -> ByteRange {
+        ByteRange::new(start, end).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn both_kinds_write_the_same_file(
+            length in 1..60_000u64,
+            cuts in prop::collection::vec(0..60_000u64, 0..6),
+            mapped in any::<bool>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let (file, path) = real_file(&dir, length);
+            let kind = if mapped { SinkKind::Mmap } else { SinkKind::Pwrite };
+            let sink = Sink::new(file, path.clone(), kind, length);
+            let mut borders: Vec<u64> = cuts.into_iter().filter(|cut| *cut < length).collect();
+            borders.extend([0, length]);
+            borders.sort_unstable();
+            let expected: Vec<u8> = (0..length).map(|position| (position % 251) as u8).collect();
+            for pair in borders.windows(2) {
+                let mut window = sink.window(range(pair[0], pair[1])).unwrap();
+                let mut position = pair[0];
+                while position < pair[1] {
+                    let end = pair[1].min(position + 1000);
+                    window.write(position, &expected[position as usize..end as usize]).unwrap();
+                    position = end;
+                }
+                sink.start_writeback(window.range()).unwrap();
+            }
+            sink.sync().unwrap();
+            prop_assert_eq!(std::fs::read(path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_outside_a_window() {
+        for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
+            let dir = tempfile::tempdir().unwrap();
+            let (file, path) = real_file(&dir, 100);
+            let sink = Sink::new(file, path.clone(), kind, 100);
+            let mut window = sink.window(range(10, 20)).unwrap();
+            for (position, bytes) in [(9, "xx"), (19, "xx"), (20, "x"), (0, "x"), (u64::MAX, "x")] {
+                let error = window.write(position, bytes.as_bytes()).unwrap_err();
+                assert_eq!(
+                    error.kind(),
+                    StorageErrorKind::Misuse,
+                    "{kind:?} {position}"
+                );
+            }
+            window.write(20, b"").unwrap();
+            let mut empty = sink.window(range(100, 100)).unwrap();
+            empty.write(100, b"").unwrap();
+            assert_eq!(std::fs::read(path).unwrap(), vec![0; 100]);
+        }
+    }
+
+    #[test]
+    fn a_file_that_somebody_truncates_is_an_error_and_no_signal() {
+        for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
+            let dir = tempfile::tempdir().unwrap();
+            let (file, path) = real_file(&dir, 100_000);
+            let sink = Sink::new(file, path.clone(), kind, 100_000);
+            let mut window = sink.window(range(50_000, 100_000)).unwrap();
+            let other = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            other.set_len(10).unwrap();
+            let error = window.write(90_000, b"x").unwrap_err();
+            assert_eq!(error.kind(), StorageErrorKind::Tampered, "{kind:?}");
+            let error = sink.window(range(0, 5)).unwrap_err();
+            assert_eq!(error.kind(), StorageErrorKind::Tampered, "{kind:?}");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 10);
+        }
+    }
+
+    #[test]
+    fn a_growing_file_grows_from_front_to_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, path) = real_file(&dir, 0);
+        let sink = Sink::growing(file, path.clone());
+        assert_eq!(sink.kind(), SinkKind::Pwrite);
+        let mut window = sink.window(range(0, 1 << 40)).unwrap();
+        window.write(0, b"ab").unwrap();
+        window.write(2, b"cd").unwrap();
+        assert!(window.write(10, b"x").is_err(), "a hole");
+        assert_eq!(std::fs::read(&path).unwrap(), b"abcd");
+        let mut back = [0; 2];
+        sink.read_at(1, &mut back).unwrap();
+        assert_eq!(&back, b"bc");
+        assert!(sink.read_at(3, &mut back).is_err());
+    }
+}
