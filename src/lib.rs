@@ -6,6 +6,7 @@ mod download;
 mod error;
 mod event;
 mod handle;
+mod inspect;
 mod report;
 
 pub use download::{
@@ -14,4 +15,5 @@ pub use download::{
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
+pub use inspect::{Inspection, inspect};
 pub use report::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

@@ -1,0 +1,4 @@
+use super::exit::{Exit, Failure};
+pub(crate) fn run() -> Result<Exit, Failure> {
+    todo!()
+}
