@@ -7,6 +7,8 @@ mod error;
 mod event;
 mod handle;
 mod inspect;
+#[cfg(feature = "cli")]
+pub mod origin;
 mod report;
 
 pub use download::{
