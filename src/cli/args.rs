@@ -78,7 +78,6 @@ impl Cli {
 pub(crate) enum Command {
     /// Download, resuming whatever an earlier run left (the same as `partwise <URL>...`)
     #[command(
-        arg_required_else_help = true,
         override_usage = "partwise get [OPTIONS] <URL>...",
         after_help = EXIT_CODES
     )]
@@ -99,9 +98,9 @@ pub(crate) struct GetArgs {
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) urls: Vec<String>,
     #[command(flatten)]
-    pub(crate) place: PlaceArgs,
-    #[command(flatten)]
     pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
     #[command(flatten)]
     pub(crate) speed: SpeedArgs,
     #[command(flatten)]
@@ -110,6 +109,27 @@ pub(crate) struct GetArgs {
     pub(crate) trust: TrustArgs,
     #[command(flatten)]
     pub(crate) show: ShowArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What")]
+pub(crate) struct SourceArgs {
+    /// Many downloads: a URL a line (tabs between mirrors), indented out=, dir=, checksum= lines under it;
+    /// `-` reads standard input
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) input_file: Option<PathBuf>,
+    /// Only these bytes, end to end in the file: 100-200, 100-, -100, or 0-100,200-300
+    #[arg(long, value_name = "RANGES", allow_hyphen_values = true)]
+    pub(crate) range: Option<String>,
+    /// Another source of the same object; repeatable
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) mirror: Vec<String>,
+    /// Ask this URL for the metadata (a signature binds its method) [default: the URL itself]
+    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) head_url: Option<String>,
+    /// Run through the shell when access is refused: its first line of output is the new URL, $PARTWISE_URL the old one
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub(crate) refresh_cmd: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -133,27 +153,6 @@ pub(crate) struct PlaceArgs {
     /// Skip the flushes that make it safe against power loss
     #[arg(long)]
     pub(crate) no_sync: bool,
-}
-
-#[derive(Debug, Args)]
-#[command(next_help_heading = "What")]
-pub(crate) struct SourceArgs {
-    /// Many downloads: a URL a line (tabs between mirrors), indented out=, dir=, checksum= lines under it;
-    /// `-` reads standard input
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) input_file: Option<PathBuf>,
-    /// Only these bytes, end to end in the file: 100-200, 100-, -100, or 0-100,200-300
-    #[arg(long, value_name = "RANGES", allow_hyphen_values = true)]
-    pub(crate) range: Option<String>,
-    /// Another source of the same object; repeatable
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) mirror: Vec<String>,
-    /// Ask this URL for the metadata (a signature binds its method) [default: the URL itself]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub(crate) head_url: Option<String>,
-    /// Run through the shell when access is refused: its first line of output is the new URL, $PARTWISE_URL the old one
-    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
-    pub(crate) refresh_cmd: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -33,8 +33,36 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
     man.render_description_section(page)?;
-    man.render_subcommands_section(page)?;
+    commands().to_writer(page)?;
     man.render_options_section(page)?;
+    sections().to_writer(page)
+}
+
+/// The commands in one place: there are no pages of their own to refer to.
+fn commands() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    let mut command = Cli::command();
+    command.build();
+    for command in command
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        let positionals = command.get_positionals().map(|value| format!(" {value}"));
+        let usage: String = positionals.collect();
+        roff.control("TP", []);
+        roff.text([bold(format!("partwise {}{usage}", command.get_name()))]);
+        roff.text([roman(
+            command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        )]);
+    }
+    roff
+}
+
+fn sections() -> Roff {
     let mut roff = Roff::new();
     for (title, entries) in SECTIONS {
         roff.control("SH", [*title]);
@@ -44,7 +72,7 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
             roff.text([roman(*text)]);
         }
     }
-    roff.to_writer(page)
+    roff
 }
 
 type Section = (&'static str, &'static [(&'static str, &'static str)]);
