@@ -218,10 +218,10 @@ pub(crate) struct NetworkArgs {
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) retries: u32,
     /// Longest wait for a connection, in seconds
-    #[arg(long, value_name = "S", default_value = "10", value_parser = value::seconds)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value = "10", value_parser = value::seconds)]
     pub(crate) connect_timeout: Duration,
     /// Longest wait for a byte, in seconds
-    #[arg(long, value_name = "S", default_value = "15", value_parser = value::seconds)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, default_value = "15", value_parser = value::seconds)]
     pub(crate) stall_timeout: Duration,
 }
 

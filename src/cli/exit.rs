@@ -180,12 +180,23 @@ impl From<clap::Error> for Failure {
         } else {
             tips.join("; ")
         };
-        Self::usage(
-            "command line",
-            what.strip_prefix("error: ").unwrap_or(&what),
-        )
-        .with_hint(hint)
+        let what = without_secrets(what.strip_prefix("error: ").unwrap_or(&what));
+        Self::usage("command line", what).with_hint(hint)
     }
+}
+
+/// Cuts what may be secret out of every URL that stands between quotes.
+fn without_secrets(message: &str) -> String {
+    let shown = |quoted: &str| match quoted.split_once("://") {
+        Some((scheme, rest)) => {
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => quoted.to_owned(),
+    };
+    message.split('\'').map(shown).collect::<Vec<_>>().join("'")
 }
 
 fn one_line(paragraph: &str) -> String {
@@ -256,6 +267,15 @@ mod tests {
             "partwise: error: x.mp4: disk\\u{1b} full\nhint: make room"
         );
         assert_eq!(failure.exit(), Exit(6));
+    }
+
+    #[test]
+    fn a_url_in_a_wrong_command_line_keeps_its_secrets() {
+        assert_eq!(
+            without_secrets("unexpected argument 'https://me:pw@h/a?sig=1' found"),
+            "unexpected argument 'https://h/a' found"
+        );
+        assert_eq!(without_secrets("no '<URL>' given"), "no '<URL>' given");
     }
 
     #[test]

@@ -35,22 +35,27 @@ async fn all(settings: Settings) -> Result<Exit, Failure> {
         json_report: settings.json_report,
         several: settings.jobs.len() > 1,
     };
-    let mut ends: Vec<(usize, Exit)> = stream::iter(settings.jobs.into_iter().enumerate())
+    let ends: Vec<(usize, Exit)> = stream::iter(settings.jobs.into_iter().enumerate())
         .map(|(index, job)| run.one(index, job))
         .buffer_unordered(settings.at_once.get())
         .collect()
         .await;
+    Ok(overall(ends, run.signals.arrived()))
+}
+
+/// The first code that is not success, in the order of the list.
+fn overall(mut ends: Vec<(usize, Exit)>, signal: Option<Signal>) -> Exit {
     ends.sort_unstable_by_key(|(index, _)| *index);
     let failed = ends
         .into_iter()
         .map(|(_, exit)| exit)
         .find(|exit| *exit != Exit::SUCCESS);
-    Ok(match (failed, run.signals.arrived()) {
+    match (failed, signal) {
         (None, _) => Exit::SUCCESS,
         // Not all were tried: the signal is the reason.
         (Some(_), Some(signal)) => signal.exit(),
         (Some(exit), None) => exit,
-    })
+    }
 }
 
 /// What all downloads of a run share.
@@ -167,6 +172,18 @@ fn stopped(label: &str, signal: Signal, checkpoint: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_failure_of_the_list_gives_the_code() {
+        let ends = vec![(2, Exit::NETWORK), (1, Exit::FILE), (0, Exit::SUCCESS)];
+        assert_eq!(overall(ends.clone(), None), Exit::FILE);
+        assert_eq!(overall(ends, Some(Signal::Terminate)), Exit::TERMINATE);
+        assert_eq!(
+            overall(vec![(0, Exit::SUCCESS)], Some(Signal::Hangup)),
+            Exit::SUCCESS
+        );
+        assert_eq!(overall(vec![], None), Exit::SUCCESS);
+    }
 
     #[test]
     fn a_stop_says_where_to_resume() {

@@ -53,7 +53,7 @@ impl Console {
         verbosity: Verbosity,
     ) -> View<'_> {
         let face = match self.display {
-            Display::Bar => Face::Bar(self.bars.add(bar())),
+            Display::Bar => Face::Bar(self.bars.add(bar(&label))),
             Display::Lines => Face::Lines(Pace::default()),
             Display::Json => Face::Json,
             Display::Notices => Face::Notices,
@@ -204,11 +204,12 @@ impl Drop for View<'_> {
 
 const STRIP_CELLS: usize = 64;
 
-fn bar() -> ProgressBar {
-    // The template is fixed; a wrong one would show in the first test on a terminal, so the plain style is a fallback.
+fn bar(label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}\n{prefix}")
         .unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::no_length().with_style(style)
+    ProgressBar::no_length()
+        .with_style(style)
+        .with_message(format!("{label}  connecting"))
 }
 
 fn state(progress: &Progress) -> String {

@@ -34,16 +34,17 @@ fn line(report: &Report) -> String {
     if report.not_modified {
         return format!("not modified: {name} is as new as the server's");
     }
-    let saved = match report.output.as_path() == Path::new("-") {
-        true => "wrote".to_owned(),
-        false => format!("saved {name} "),
+    let bytes = text::bytes(report.bytes);
+    let saved = if report.output == Path::new("-") {
+        format!("wrote {bytes} to standard output")
+    } else {
+        format!("saved {name}  {bytes}")
     };
-    let mut line = format!(
-        "{saved} {} in {} ({})",
-        text::bytes(report.bytes),
+    let (elapsed, rate) = (
         text::duration(report.elapsed),
-        text::rate(report.bytes_per_second)
+        text::rate(report.bytes_per_second),
     );
+    let mut line = format!("{saved} in {elapsed} ({rate})");
     if report.resumed_bytes > 0 {
         line = format!("{line}, {} resumed", text::bytes(report.resumed_bytes));
     }

@@ -119,8 +119,8 @@ fn bad_seconds() {
     exit 2
     --- stdout
     --- stderr
-    partwise: error: command line: unexpected argument '-1' found
-    hint: to pass '-1' as a value, use '-- -1'
+    partwise: error: command line: invalid value '-1' for '--stall-timeout <S>': expected a positive number of seconds, such as 10 or 0.5
+    hint: see 'partwise --help'
     "#);
 }
 
