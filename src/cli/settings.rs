@@ -1,17 +1,14 @@
 //! What the typed options mean: a list of downloads, and how to show them.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use partwise::{Download, DownloadBuilder, HttpVersion, OnChange, Verify, Writer};
+use partwise::{Download, DownloadBuilder};
 
-use super::args::{
-    GetArgs, HttpChoice, NetworkArgs, OnChangeChoice, PlaceArgs, ProgressChoice, ShowArgs,
-    SourceArgs, SpeedArgs, TrustArgs, VerifyChoice, WriterChoice,
-};
+use super::args::{GetArgs, ProgressChoice, ShowArgs, SpeedArgs};
 use super::exit::{self, Failure};
 use super::input_file::{self, Entry};
-use super::text;
+use super::{options, text};
 
 /// What `get` has to do.
 #[derive(Debug)]
@@ -153,8 +150,7 @@ fn entries(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
 }
 
 fn contradictions(args: &GetArgs, downloads: usize) -> Result<(), Failure> {
-    let to_stdout = to_stdout(&args.place);
-    if to_stdout && args.show.json {
+    if options::to_stdout(&args.place) && args.show.json {
         return Err(Failure::usage(
             "--json",
             "standard output takes the report or, with -o -, the bytes, not both",
@@ -163,49 +159,23 @@ fn contradictions(args: &GetArgs, downloads: usize) -> Result<(), Failure> {
     if downloads < 2 {
         return Ok(());
     }
+    let (source, trust) = (&args.source, &args.trust);
     let one_only = [
-        (
-            "--output",
-            args.place.output.is_some(),
-            "name each in an input file with out=",
-        ),
-        (
-            "--mirror",
-            !args.source.mirror.is_empty(),
-            "name each one's in an input file, with tabs between them",
-        ),
-        (
-            "--head-url",
-            args.source.head_url.is_some(),
-            "download them one by one",
-        ),
-        (
-            "--checksum",
-            !args.trust.checksum.is_empty(),
-            "name each in an input file with checksum=",
-        ),
-        (
-            "--if-match",
-            args.trust.if_match.is_some(),
-            "download them one by one",
-        ),
-        (
-            "--if-none-match",
-            args.trust.if_none_match.is_some(),
-            "download them one by one",
-        ),
+        ("--output", args.place.output.is_some()),
+        ("--mirror", !source.mirror.is_empty()),
+        ("--head-url", source.head_url.is_some()),
+        ("--checksum", !trust.checksum.is_empty()),
+        ("--if-match", trust.if_match.is_some()),
+        ("--if-none-match", trust.if_none_match.is_some()),
     ];
-    match one_only.into_iter().find(|(_, given, _)| *given) {
-        Some((option, _, instead)) => {
+    match one_only.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) => {
             let why = format!("expected one download, found {downloads}");
-            Err(Failure::usage(option, why).with_hint(instead))
+            let hint = "an input file (-i) gives each download its own name, checksums and mirrors";
+            Err(Failure::usage(option, why).with_hint(hint))
         }
         None => Ok(()),
     }
-}
-
-fn to_stdout(place: &PlaceArgs) -> bool {
-    place.output.as_deref() == Some(Path::new("-"))
 }
 
 fn describe(args: &GetArgs, entry: Entry, sharing: usize) -> Result<Described, Failure> {
@@ -216,14 +186,10 @@ fn describe(args: &GetArgs, entry: Entry, sharing: usize) -> Result<Described, F
         }
         _ => text::label(&entry.url),
     };
-    let builder = Download::builder(entry.url);
-    let builder = with_place(builder, &args.place, entry.out, entry.dir);
-    let builder = with_source(builder, &args.source, entry.mirrors);
-    let builder = with_speed(builder, &args.speed, sharing);
-    let builder = with_network(builder, &args.network)?;
-    let builder = with_trust(builder, &args.trust, entry.checksums);
+    let place = entry.place.clone();
+    let builder = options::describe(args, entry, sharing)?;
     Ok(Described {
-        place: entry.place,
+        place,
         label,
         builder,
     })
@@ -246,135 +212,6 @@ fn looks_like_url(typed: &str) -> Result<(), Failure> {
         ),
         _ => failure.with_hint("see 'partwise --help'"),
     })
-}
-
-fn with_place(
-    mut builder: DownloadBuilder,
-    args: &PlaceArgs,
-    out: Option<PathBuf>,
-    dir: Option<PathBuf>,
-) -> DownloadBuilder {
-    builder = match out.or_else(|| args.output.clone()) {
-        Some(_) if to_stdout(args) => builder.to_stdout(),
-        Some(file) => builder.output(file),
-        None => builder,
-    };
-    builder
-        .dir(dir.unwrap_or_else(|| args.dir.clone()))
-        .overwrite(args.overwrite)
-        .fresh(args.fresh)
-        .sync(!args.no_sync)
-        .writer(match args.writer {
-            WriterChoice::Auto => Writer::Auto,
-            WriterChoice::Mmap => Writer::Mmap,
-            WriterChoice::Pwrite => Writer::Pwrite,
-        })
-}
-
-fn with_source(
-    mut builder: DownloadBuilder,
-    args: &SourceArgs,
-    mirrors: Vec<String>,
-) -> DownloadBuilder {
-    for mirror in args.mirror.iter().cloned().chain(mirrors) {
-        builder = builder.mirror(mirror);
-    }
-    builder = apply(builder, &args.range, DownloadBuilder::ranges);
-    builder = apply(builder, &args.head_url, DownloadBuilder::head_url);
-    apply(builder, &args.refresh_cmd, DownloadBuilder::refresh_command)
-}
-
-/// `sharing` downloads run at once; together they keep to the rate limit.
-fn with_speed(builder: DownloadBuilder, args: &SpeedArgs, sharing: usize) -> DownloadBuilder {
-    let builder = builder
-        .connections(args.connections)
-        .max_connections(args.max_connections.get())
-        .part_size(args.part_size);
-    let share = |limit: u64| (limit / u64::try_from(sharing.max(1)).unwrap_or(u64::MAX)).max(1);
-    apply(
-        builder,
-        &args.limit_rate.map(share),
-        DownloadBuilder::limit_rate,
-    )
-}
-
-fn with_network(
-    mut builder: DownloadBuilder,
-    args: &NetworkArgs,
-) -> Result<DownloadBuilder, Failure> {
-    for header in &args.header {
-        // A header may be a secret: it is not shown.
-        let (name, value) = header
-            .split_once(':')
-            .ok_or_else(|| Failure::usage("--header", "expected 'NAME: VALUE', found no colon"))?;
-        builder = builder.header(name.trim(), value.trim());
-    }
-    if let Some(user) = &args.user {
-        builder = match user.split_once(':') {
-            Some((name, password)) => builder.user(name, Some(password.to_owned())),
-            None => builder.user(user, None),
-        };
-    }
-    builder = apply(builder, &args.bearer, DownloadBuilder::bearer);
-    builder = apply(builder, &args.user_agent, DownloadBuilder::user_agent);
-    builder = apply(builder, &args.proxy, DownloadBuilder::proxy);
-    builder = apply(builder, &args.cacert, DownloadBuilder::ca_certificate);
-    builder = apply(builder, &args.cert, DownloadBuilder::client_certificate);
-    builder = apply(builder, &args.key, DownloadBuilder::client_key);
-    Ok(builder
-        .netrc(args.netrc)
-        .no_proxy(args.no_proxy)
-        .insecure(args.insecure)
-        .retries(args.retries)
-        .connect_timeout(args.connect_timeout)
-        .stall_timeout(args.stall_timeout)
-        .http_version(match args.http_version {
-            HttpChoice::Http11 => HttpVersion::Http11,
-            HttpChoice::Http2 => HttpVersion::Http2,
-        }))
-}
-
-fn with_trust(
-    mut builder: DownloadBuilder,
-    args: &TrustArgs,
-    checksums: Vec<String>,
-) -> DownloadBuilder {
-    for checksum in args.checksum.iter().cloned().chain(checksums) {
-        builder = builder.checksum(checksum);
-    }
-    builder = apply(builder, &args.if_match, DownloadBuilder::if_match);
-    builder = apply(builder, &args.if_none_match, DownloadBuilder::if_none_match);
-    builder = apply(
-        builder,
-        &args.if_modified_since,
-        DownloadBuilder::if_modified_since,
-    );
-    builder = apply(
-        builder,
-        &args.if_unmodified_since,
-        DownloadBuilder::if_unmodified_since,
-    );
-    builder
-        .on_change(match args.on_change {
-            OnChangeChoice::Fail => OnChange::Fail,
-            OnChangeChoice::Restart => OnChange::Restart,
-        })
-        .verify(match args.verify {
-            VerifyChoice::Auto => Verify::Auto,
-            VerifyChoice::Always => Verify::Always,
-            VerifyChoice::Never => Verify::Never,
-        })
-}
-
-fn apply<T: Clone>(
-    builder: DownloadBuilder,
-    value: &Option<T>,
-    option: impl FnOnce(DownloadBuilder, T) -> DownloadBuilder,
-) -> DownloadBuilder {
-    match value {
-        Some(value) => option(builder, value.clone()),
-        None => builder,
-    }
 }
 
 fn display(args: &ShowArgs) -> Result<Display, Failure> {
@@ -443,71 +280,6 @@ mod tests {
         let long = builders(&["get", "-c", "3", "http://h/a"]);
         assert_eq!(format!("{short:?}"), format!("{long:?}"));
         assert_eq!(short[0].label, "a");
-    }
-
-    #[test]
-    fn every_option_reaches_the_builder() {
-        for (line, part) in [
-            ("-o x.bin", r#"label: "x.bin""#),
-            ("-o x.bin", r#"output: File("x.bin")"#),
-            ("-o -", "output: Stdout"),
-            ("-d dir", r#"dir: "dir""#),
-            ("-c 4", "connections: Fixed(4)"),
-            ("--max-connections 9", "max_connections: 9"),
-            ("-p 2M", "part_size: Bytes(2097152)"),
-            ("--range -100", r#"ranges: Some("-100")"#),
-            ("--head-url http://h/x", r#"head_url: Some("http://h/x")"#),
-            (
-                "--mirror http://m --mirror http://n",
-                r#"mirrors: ["http://m", "http://n"]"#,
-            ),
-            ("--refresh-cmd cmd", r#"refresh_command: Some("cmd")"#),
-            ("-H X-A:b:c", r#"headers: [("X-A", "b:c")]"#),
-            ("--user me:p:w", r#"user: Some(("me", Some("p:w")))"#),
-            ("--user me", r#"user: Some(("me", None))"#),
-            ("--bearer token", r#"bearer: Some("token")"#),
-            ("--netrc", "netrc: true"),
-            ("-A agent", r#"user_agent: Some("agent")"#),
-            ("--proxy http://p:1", r#"proxy: Some("http://p:1")"#),
-            ("--no-proxy", "no_proxy: true"),
-            ("--cacert ca.pem", r#"ca_certificate: Some("ca.pem")"#),
-            ("--cert c.pem", r#"client_certificate: Some("c.pem")"#),
-            ("--cert c.pem --key k.pem", r#"client_key: Some("k.pem")"#),
-            ("-k", "insecure: true"),
-            ("--http-version 2", "http_version: Http2"),
-            ("--if-match e", r#"if_match: Some("e")"#),
-            ("--if-none-match n", r#"if_none_match: Some("n")"#),
-            ("--if-modified-since d", r#"if_modified_since: Some("d")"#),
-            (
-                "--if-unmodified-since d",
-                r#"if_unmodified_since: Some("d")"#,
-            ),
-            (
-                "--checksum md5=0 --checksum sha-1=1",
-                r#"checksums: ["md5=0", "sha-1=1"]"#,
-            ),
-            ("--limit-rate 1M", "limit_rate: Some(1048576)"),
-            ("--retries 3", "retries: 3"),
-            ("--connect-timeout 2.5", "connect_timeout: 2.5s"),
-            ("--stall-timeout 7", "stall_timeout: 7s"),
-            ("--fresh", "fresh: true"),
-            ("--verify always", "verify: Always"),
-            ("--overwrite", "overwrite: true"),
-            ("--on-change restart", "on_change: Restart"),
-            ("--writer pwrite", "writer: Pwrite"),
-            ("--no-sync", "sync: false"),
-        ] {
-            let line: Vec<&str> = ["http://h/a"].into_iter().chain(line.split(' ')).collect();
-            let shown = format!("{:?}", builders(&line));
-            assert!(shown.contains(part), "{part} is not in {shown}");
-        }
-    }
-
-    #[test]
-    fn the_defaults_are_those_of_the_library() {
-        let described = builders(&["http://h/a"]);
-        let (ours, library) = (&described[0].builder, Download::builder("http://h/a"));
-        assert_eq!(format!("{ours:?}"), format!("{library:?}"));
     }
 
     #[test]

@@ -175,7 +175,7 @@ fn several_urls_with_one_output() {
     --- stdout
     --- stderr
     partwise: error: --output: expected one download, found 2
-    hint: name each in an input file with out=
+    hint: an input file (-i) gives each download its own name, checksums and mirrors
     "#);
 }
 
