@@ -233,11 +233,7 @@ fn state(progress: &Progress) -> String {
         text::rate(progress.bytes_per_second)
     );
     if let Some(seconds) = progress.eta_seconds {
-        let _ = write!(
-            state,
-            "  {} left",
-            text::duration(Duration::from_secs(seconds))
-        );
+        let _ = write!(state, "  {} left", text::seconds(seconds));
     }
     state
 }
@@ -309,7 +305,7 @@ mod tests {
         let line = state(&progress(512 << 20, Some(1 << 30)));
         assert_eq!(
             line,
-            "512 MiB of 1.00 GiB  50 %  320 MiB/s  8 connections  2.0 s left"
+            "512 MiB of 1.00 GiB  50 %  320 MiB/s  8 connections  2 s left"
         );
         assert!(state(&progress(512 << 20, None)).starts_with("512 MiB  320 MiB/s"));
     }

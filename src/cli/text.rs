@@ -86,7 +86,11 @@ pub(crate) fn duration(span: Duration) -> String {
     if span < Duration::from_millis(9_950) {
         return format!("{:.1} s", span.as_secs_f64());
     }
-    let seconds = span.as_secs() + u64::from(span.subsec_millis() >= 500);
+    seconds(span.as_secs() + u64::from(span.subsec_millis() >= 500))
+}
+
+/// A span of whole seconds.
+pub(crate) fn seconds(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
@@ -205,6 +209,8 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(59_400)), "59 s");
         assert_eq!(duration(Duration::from_secs(125)), "2 min 05 s");
         assert_eq!(duration(Duration::from_secs(11_220)), "3 h 07 min");
+        assert_eq!(seconds(0), "0 s");
+        assert_eq!(seconds(u64::MAX), "5124095576030431 h 00 min");
     }
 
     #[test]
