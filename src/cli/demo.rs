@@ -215,6 +215,9 @@ fn account(before: &Inspection, report: &Report, ranges: &[(u64, u64)]) -> Resul
     expect(kept == lacking, || {
         format!("expected {lacking} bytes to be fetched, found {kept}")
     })?;
+    expect(!ranges.is_empty(), || {
+        "expected requests in the server's log, found none".to_owned()
+    })?;
     if let Some((first, last)) = ranges.iter().find(|range| !within(range, &before.missing)) {
         return Err(broken(format!(
             "expected only missing bytes to be asked for, found {first}-{last}"
