@@ -8,8 +8,11 @@ mod error;
 mod event;
 mod handle;
 mod http;
+mod inspect;
 mod integrity;
 mod object;
+#[cfg(feature = "cli")]
+pub mod origin;
 mod report;
 mod storage;
 
@@ -19,4 +22,5 @@ pub use download::{
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
+pub use inspect::{Inspection, inspect};
 pub use report::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

@@ -1,0 +1,312 @@
+//! `partwise demo`: a download that is interrupted half-way, resumed and verified, told step by step.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt;
+use partwise::origin::{Logged, Object, Origin};
+use partwise::{Download, DownloadHandle, ErrorKind, Event, Events, Inspection, Report};
+use tokio::time::timeout;
+
+use super::exit::{Exit, Failure};
+use super::signals::Signals;
+use super::{inspect, output, runtime, text};
+
+const SEED: u64 = 2026;
+const NAME: &str = "demo.bin";
+const LENGTH: u64 = 64 << 20;
+const BYTES_PER_SECOND: u64 = 20 << 20;
+/// No step waits for ever, whatever goes wrong.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Lines of progress over the whole object.
+const STEPS: u64 = 8;
+const STRIP_CELLS: usize = 48;
+
+/// Shows what partwise does, and proves it.
+///
+/// # Errors
+///
+/// Something was not as promised.
+pub(crate) fn run() -> Result<Exit, Failure> {
+    runtime::run(stoppable())
+}
+
+async fn stoppable() -> Result<Exit, Failure> {
+    let mut signals = Signals::listen()?;
+    tokio::select! {
+        ended = timeout(LONGEST, demo()) => match ended {
+            Ok(shown) => shown.map(|()| Exit::SUCCESS),
+            Err(_) => Err(broken(format!("expected an end within {}", text::duration(LONGEST)))),
+        },
+        signal = signals.stop() => Ok(signal.exit()),
+    }
+}
+
+async fn demo() -> Result<(), Failure> {
+    say(
+        "partwise demo: a download is interrupted half-way, resumed and verified.\n\
+         Nothing leaves this machine: the server is part of this program.",
+    )?;
+
+    let origin = Origin::start(Object::new(SEED, LENGTH))
+        .await
+        .map_err(local("start the server"))?;
+    let url = origin.url(NAME);
+    let size = text::bytes(LENGTH);
+    say(&format!(
+        "\n1. A server has an object of {size}, every byte a function of seed {SEED} and position:\n   {url}"
+    ))?;
+
+    let folder = Folder::new()?;
+    let rate = text::rate(BYTES_PER_SECOND);
+    say(&format!(
+        "\n2. The download begins, held to {rate} so that it can be watched:"
+    ))?;
+    interrupted(&url, &folder).await?;
+
+    say(&format!(
+        "\n3. Half-way it is stopped, as Ctrl-C would. {NAME}.part and {NAME}.part.ckpt stay;\n   \
+         nothing stands at {NAME}, because a file stands there only when it is whole and verified."
+    ))?;
+    expect(!folder.file().exists(), || {
+        format!("expected nothing at {NAME}, found a file")
+    })?;
+
+    let inspection = partwise::inspect(folder.file())?;
+    say(&format!(
+        "\n4. What `partwise inspect {NAME}` finds:\n{}",
+        inspect::describe(&inspection)
+    ))?;
+    let asked_before = origin.requests().len();
+
+    say("\n5. The same download is started again:")?;
+    let report = resumed(&url, &folder).await?;
+
+    let requests = origin.requests();
+    let ranges = ranges(requests.get(asked_before..).unwrap_or_default())?;
+    say(&format!(
+        "\n6. Only what was missing was asked for:\n{}",
+        account(&inspection, &report, &ranges)?
+    ))?;
+
+    compare(&folder.file()).map_err(local("compare the file"))??;
+    say(&format!(
+        "\n7. All {LENGTH} bytes are compared with what the server generates: every one is right.\n\nVerified."
+    ))
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    output::write(format!("{text}\n").as_bytes())
+}
+
+/// A promise that was not kept.
+fn broken(why: String) -> Failure {
+    Failure::new(Exit::UNEXPECTED, "demo", why)
+}
+
+fn expect(kept: bool, otherwise: impl FnOnce() -> String) -> Result<(), Failure> {
+    if kept {
+        Ok(())
+    } else {
+        Err(broken(otherwise()))
+    }
+}
+
+fn local(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::new(Exit::FILE, what, error)
+}
+
+fn start(url: &str, folder: &Folder) -> Result<DownloadHandle, Failure> {
+    let download = Download::builder(url)
+        .dir(&folder.0)
+        .output(NAME)
+        .no_proxy(true)
+        .limit_rate(BYTES_PER_SECOND)
+        .build()?;
+    Ok(download.start())
+}
+
+/// Downloads one half, then stops.
+async fn interrupted(url: &str, folder: &Folder) -> Result<(), Failure> {
+    let handle = start(url, folder)?;
+    let mut events = handle.events();
+    watch(&handle, &mut events, LENGTH / 2).await?;
+    // The events go on being read, so that nobody waits for a reader.
+    let (stopped, ()) = tokio::join!(handle.stop(), async {
+        while events.next().await.is_some() {}
+    });
+    stopped?;
+    match handle.finish().await {
+        Err(error) if error.kind() == ErrorKind::Stopped => Ok(()),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(broken(
+            "expected to stop half-way, found the download finished".to_owned(),
+        )),
+    }
+}
+
+async fn resumed(url: &str, folder: &Folder) -> Result<Report, Failure> {
+    let handle = start(url, folder)?;
+    let mut events = handle.events();
+    watch(&handle, &mut events, u64::MAX).await?;
+    Ok(handle.finish().await?)
+}
+
+/// Prints a line now and then, until `enough` bytes are there or the download ends.
+async fn watch(handle: &DownloadHandle, events: &mut Events, enough: u64) -> Result<(), Failure> {
+    let mut shown = None;
+    while let Some(event) = events.next().await {
+        let Event::Progress(progress) = event else {
+            continue;
+        };
+        let step = progress.completed_bytes / (LENGTH / STEPS);
+        if shown != Some(step) {
+            shown = Some(step);
+            let (percent, rate) = (
+                text::percent(progress.completed_bytes, LENGTH),
+                text::rate(progress.bytes_per_second),
+            );
+            let connections = text::count(u64::from(progress.connections), "connection");
+            let strip = text::strip(&handle.coverage(STRIP_CELLS));
+            say(&format!("   {strip} {percent:>3} %  {rate}  {connections}"))?;
+        }
+        if progress.completed_bytes >= enough {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The byte ranges that were asked for, inclusive; a request for the whole object asks for all of it.
+fn ranges(requests: &[Logged]) -> Result<Vec<(u64, u64)>, Failure> {
+    let bodies = requests.iter().filter(|request| request.method == "GET");
+    bodies
+        .map(|request| match request.range.as_deref() {
+            None => Ok((0, LENGTH - 1)),
+            Some(range) => parse(range)
+                .ok_or_else(|| broken(format!("expected one byte range, found {range}"))),
+        })
+        .collect()
+}
+
+fn parse(range: &str) -> Option<(u64, u64)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let last = if last.is_empty() {
+        LENGTH - 1
+    } else {
+        last.parse().ok()?
+    };
+    Some((first.parse().ok()?, last))
+}
+
+/// Holds the second run against the checkpoint of the first, and says how it went.
+fn account(before: &Inspection, report: &Report, ranges: &[(u64, u64)]) -> Result<String, Failure> {
+    let lacking = LENGTH.saturating_sub(before.completed_bytes);
+    let kept = report.fetched_bytes.saturating_sub(report.wasted_bytes);
+    expect(report.resumed_bytes == before.completed_bytes, || {
+        format!(
+            "expected {} bytes to be resumed, found {}",
+            before.completed_bytes, report.resumed_bytes
+        )
+    })?;
+    expect(kept == lacking, || {
+        format!("expected {lacking} bytes to be fetched, found {kept}")
+    })?;
+    expect(!ranges.is_empty(), || {
+        "expected requests in the server's log, found none".to_owned()
+    })?;
+    if let Some((first, last)) = ranges.iter().find(|range| !within(range, &before.missing)) {
+        return Err(broken(format!(
+            "expected only missing bytes to be asked for, found {first}-{last}"
+        )));
+    }
+    Ok(format!(
+        "   the object       {LENGTH:>10} bytes\n   there before     {:>10} bytes\n   received now     {:>10} bytes in {}\n   \
+         No range reaches into a part that was there.",
+        report.resumed_bytes,
+        report.fetched_bytes,
+        text::count(u64::try_from(ranges.len()).unwrap_or(u64::MAX), "request"),
+    ))
+}
+
+/// Whether one of the `missing` ranges holds all of `range`.
+fn within(range: &(u64, u64), missing: &[(u64, u64)]) -> bool {
+    missing
+        .iter()
+        .any(|(first, last)| *first <= range.0 && range.1 <= *last)
+}
+
+/// Compares the file with the generator; the outer error is the file's, the inner one a wrong byte's.
+fn compare(path: &Path) -> io::Result<Result<(), Failure>> {
+    let mut file = File::open(path)?;
+    let found = file.metadata()?.len();
+    if found != LENGTH {
+        return Ok(Err(broken(format!(
+            "expected {LENGTH} bytes, found {found}"
+        ))));
+    }
+    let (mut expected, mut found) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    for offset in (0..LENGTH).step_by(1 << 20) {
+        file.read_exact(&mut found)?;
+        Object::fill(SEED, offset, &mut expected);
+        if found != expected {
+            return Ok(Err(broken(format!(
+                "expected the generated bytes, found others after byte {offset}"
+            ))));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// A temporary folder that goes when the demonstration does.
+#[derive(Debug)]
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self, Failure> {
+        let path = std::env::temp_dir().join(format!("partwise-demo-{:016x}", fastrand::u64(..)));
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(local("make a temporary folder"))?;
+        Ok(Self(path))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.join(NAME)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What can't be removed is in the system's folder for temporary files, which is emptied by others.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_read_as_it_was_sent() {
+        assert_eq!(parse("bytes=0-9"), Some((0, 9)));
+        assert_eq!(parse("bytes=5-"), Some((5, LENGTH - 1)));
+        for other in ["bytes=-5", "bytes=0-1,4-5", "lines=1-2", ""] {
+            assert_eq!(parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_reaches_into_a_completed_part_is_seen() {
+        let missing = [(10, 19), (30, 39)];
+        assert!(within(&(10, 19), &missing));
+        assert!(within(&(31, 32), &missing));
+        assert!(!within(&(9, 19), &missing));
+        assert!(!within(&(15, 30), &missing));
+        assert!(!within(&(0, 0), &missing));
+    }
+}

@@ -1,0 +1,202 @@
+//! `partwise get`: runs a list of downloads to their ends.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use partwise::{DownloadHandle, Error, ErrorKind, Events, Report};
+use tokio::time::{Instant, timeout_at};
+
+use super::args::GetArgs;
+use super::exit::{Exit, Failure};
+use super::progress::{Console, Verbosity, View};
+use super::settings::{Closing, Job, Settings};
+use super::signals::{Signal, Signals};
+use super::{report, runtime, text};
+
+/// How long a clean stop may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Downloads what `args` name.
+///
+/// # Errors
+///
+/// A wrong command line. A download that fails is printed and gives the exit code.
+pub(crate) fn run(args: &GetArgs) -> Result<Exit, Failure> {
+    let settings = Settings::resolve(args)?;
+    runtime::run(all(settings))
+}
+
+async fn all(settings: Settings) -> Result<Exit, Failure> {
+    let run = Run {
+        console: Console::new(settings.display),
+        signals: Signals::listen()?,
+        closing: settings.closing,
+        json_report: settings.json_report,
+        several: settings.jobs.len() > 1,
+    };
+    let ends: Vec<(usize, Exit)> = stream::iter(settings.jobs.into_iter().enumerate())
+        .map(|(index, job)| run.one(index, job))
+        .buffer_unordered(settings.at_once.get())
+        .collect()
+        .await;
+    Ok(overall(ends, run.signals.arrived()))
+}
+
+/// The first code that is not success, in the order of the list.
+fn overall(mut ends: Vec<(usize, Exit)>, signal: Option<Signal>) -> Exit {
+    ends.sort_unstable_by_key(|(index, _)| *index);
+    let failed = ends
+        .into_iter()
+        .map(|(_, exit)| exit)
+        .find(|exit| *exit != Exit::SUCCESS);
+    match (failed, signal) {
+        (None, _) => Exit::SUCCESS,
+        // Not all were tried: the signal is the reason.
+        (Some(_), Some(signal)) => signal.exit(),
+        (Some(exit), None) => exit,
+    }
+}
+
+/// What all downloads of a run share.
+#[derive(Debug)]
+struct Run {
+    console: Console,
+    signals: Signals,
+    closing: Closing,
+    json_report: bool,
+    several: bool,
+}
+
+/// How a download came to its end.
+enum End {
+    Finished(Box<Report>),
+    Failed(Error),
+    /// A signal came; the checkpoint is the one that is on disk, if there is one.
+    Stopped(Signal, Option<Error>),
+}
+
+impl Run {
+    async fn one(&self, index: usize, job: Job) -> (usize, Exit) {
+        if let Some(signal) = self.signals.arrived() {
+            return (index, signal.exit());
+        }
+        let verbosity = match self.closing {
+            Closing::Account => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let number = self.several.then_some(index + 1);
+        let view = self.console.view(job.label.clone(), number, verbosity);
+        let end = self.follow(job.download.start(), view).await;
+        (index, self.tell(&job.label, end))
+    }
+
+    /// Shows the download until it ends or a signal comes.
+    async fn follow(&self, handle: DownloadHandle, mut view: View<'_>) -> End {
+        let mut events = handle.events();
+        let mut signals = self.signals.clone();
+        tokio::select! {
+            () = show(&handle, &mut events, &mut view) => match handle.finish().await {
+                Ok(report) => End::Finished(Box::new(report)),
+                Err(error) => End::Failed(error),
+            },
+            signal = signals.stop() => {
+                let deadline = Instant::now() + GRACE;
+                // The events go on being read, so that nobody waits for a reader.
+                let quiet = async { tokio::join!(handle.stop(), show(&handle, &mut events, &mut view)).0 };
+                let _ = timeout_at(deadline, quiet).await;
+                match timeout_at(deadline, handle.finish()).await {
+                    Ok(Ok(report)) => End::Finished(Box::new(report)),
+                    Ok(Err(error)) if error.kind() == ErrorKind::Stopped => End::Stopped(signal, Some(error)),
+                    Ok(Err(error)) => End::Failed(error),
+                    Err(_) => End::Stopped(signal, None),
+                }
+            }
+        }
+    }
+
+    fn tell(&self, label: &str, end: End) -> Exit {
+        match end {
+            End::Finished(report) => {
+                if let Some(lines) = report::closing(&report, self.closing) {
+                    self.console.line(&lines);
+                }
+                let printed = if self.json_report {
+                    report::json(&report)
+                } else {
+                    Ok(())
+                };
+                match printed {
+                    Ok(()) => Exit::SUCCESS,
+                    Err(failure) => self.fail(&failure),
+                }
+            }
+            End::Failed(error) => self.fail(&Failure::from(error)),
+            End::Stopped(signal, error) => {
+                self.console.line(&stopped(
+                    label,
+                    signal,
+                    error.as_ref().and_then(Error::checkpoint),
+                ));
+                signal.exit()
+            }
+        }
+    }
+
+    fn fail(&self, failure: &Failure) -> Exit {
+        self.console.failure(failure);
+        failure.exit()
+    }
+}
+
+async fn show(handle: &DownloadHandle, events: &mut Events, view: &mut View<'_>) {
+    while let Some(event) = events.next().await {
+        view.show(&event, |cells| handle.coverage(cells));
+    }
+}
+
+fn stopped(label: &str, signal: Signal, checkpoint: Option<&Path>) -> String {
+    let signal = signal.name();
+    match checkpoint {
+        Some(checkpoint) => format!(
+            "partwise: stopped by {signal}: {label}: what is there is kept, see {}\n\
+             hint: run the same command again to resume",
+            text::path(checkpoint)
+        ),
+        None => format!(
+            "partwise: stopped by {signal}: {label}: no checkpoint was committed at the end"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_failure_of_the_list_gives_the_code() {
+        let ends = vec![(2, Exit::NETWORK), (1, Exit::FILE), (0, Exit::SUCCESS)];
+        assert_eq!(overall(ends.clone(), None), Exit::FILE);
+        assert_eq!(overall(ends, Some(Signal::Terminate)), Exit::TERMINATE);
+        assert_eq!(
+            overall(vec![(0, Exit::SUCCESS)], Some(Signal::Hangup)),
+            Exit::SUCCESS
+        );
+        assert_eq!(overall(vec![], None), Exit::SUCCESS);
+    }
+
+    #[test]
+    fn a_stop_says_where_to_resume() {
+        let told = stopped(
+            "v.mp4",
+            Signal::Terminate,
+            Some(Path::new("d/v.mp4.part.ckpt")),
+        );
+        assert_eq!(
+            told,
+            "partwise: stopped by SIGTERM: v.mp4: what is there is kept, see d/v.mp4.part.ckpt\n\
+             hint: run the same command again to resume"
+        );
+        assert!(stopped("v", Signal::Interrupt, None).contains("stopped by SIGINT"));
+    }
+}

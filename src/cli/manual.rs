@@ -1,0 +1,206 @@
+//! What is generated from the definition of the command line: shell completions and the manual page.
+
+use std::io;
+
+use clap::CommandFactory;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+
+use super::args::Cli;
+use super::exit::{Exit, Failure};
+use super::output;
+
+/// Prints the completions for `shell`.
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "partwise", &mut script);
+    output::write(&script)?;
+    Ok(Exit::SUCCESS)
+}
+
+/// Prints the manual page, in roff.
+pub(crate) fn man_page() -> Result<Exit, Failure> {
+    let mut page = Vec::new();
+    render(&mut page).map_err(|error| Failure::new(Exit::UNEXPECTED, "manual page", error))?;
+    output::write(&page)?;
+    Ok(Exit::SUCCESS)
+}
+
+fn render(page: &mut Vec<u8>) -> io::Result<()> {
+    // The exit codes have a section of their own here.
+    let man = Man::new(Cli::command().after_help("")).manual("User Commands");
+    man.render_title(page)?;
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    man.render_description_section(page)?;
+    commands().to_writer(page)?;
+    man.render_options_section(page)?;
+    sections().to_writer(page)
+}
+
+/// The commands in one place: there are no pages of their own to refer to.
+fn commands() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    let mut command = Cli::command();
+    command.build();
+    for command in command
+        .get_subcommands()
+        .filter(|command| command.get_name() != "help")
+    {
+        let positionals = command.get_positionals().map(|value| format!(" {value}"));
+        let usage: String = positionals.collect();
+        roff.control("TP", []);
+        roff.text([bold(format!("partwise {}{usage}", command.get_name()))]);
+        roff.text([roman(
+            command
+                .get_about()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+        )]);
+    }
+    roff
+}
+
+fn sections() -> Roff {
+    let mut roff = Roff::new();
+    for (title, entries) in SECTIONS {
+        roff.control("SH", [*title]);
+        for (term, text) in *entries {
+            roff.control("TP", []);
+            roff.text([bold(*term)]);
+            roff.text([roman(*text)]);
+        }
+    }
+    roff
+}
+
+type Section = (&'static str, &'static [(&'static str, &'static str)]);
+
+const SECTIONS: &[Section] = &[
+    (
+        "EXIT STATUS",
+        &[
+            (
+                "0",
+                "Every file is whole at its final name, or the condition said that nothing newer is there.",
+            ),
+            ("1", "Unexpected."),
+            ("2", "The command line is wrong."),
+            (
+                "3",
+                "The network or the server failed and the retries are used up, or the server answered what no correct \
+                 server may. Run the same command again to resume.",
+            ),
+            (
+                "4",
+                "The object changed on the server, or does not match --if-match or --if-unmodified-since.",
+            ),
+            ("5", "The bytes do not match a checksum."),
+            (
+                "6",
+                "A local file: disk full, no permission, locked by another run, a file in the way.",
+            ),
+            (
+                "7",
+                "Access refused (401, 403): resume with a fresh URL or credentials.",
+            ),
+            (
+                "129, 130, 143",
+                "Stopped by SIGHUP, SIGINT or SIGTERM, with the checkpoint committed.",
+            ),
+            (
+                "",
+                "With several files: the first of these that is not 0, in the order of the list, after all were tried.",
+            ),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            (
+                "NAME",
+                "The file. It stands here only when it is whole and verified.",
+            ),
+            (
+                "NAME.part",
+                "The bytes so far, at the file's full length from the start.",
+            ),
+            (
+                "NAME.part.ckpt",
+                "The checkpoint: which parts are there, and which version of the object they belong to. It holds no \
+                 secret. After a failure both stay, and the next run goes on from them, under another URL too.",
+            ),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            (
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
+                "The proxy, where neither --proxy nor --no-proxy is given.",
+            ),
+            ("NETRC", "The file that --netrc reads instead of ~/.netrc."),
+            ("NO_COLOR", "No colours."),
+            (
+                "PARTWISE_URL",
+                "Set for --refresh-cmd: the URL that access was refused to.",
+            ),
+        ],
+    ),
+    (
+        "EXAMPLES",
+        &[
+            (
+                "partwise https://example.org/video.mp4",
+                "Download; the same again after an interruption resumes.",
+            ),
+            (
+                "partwise -o v.mp4 --checksum sha-256=HEX https://example.org/video.mp4",
+                "Name the file and compare it before it is published.",
+            ),
+            (
+                "partwise -o - https://example.org/a.tar.gz | tar xz",
+                "Download in parallel, unpack in order.",
+            ),
+            (
+                "partwise inspect v.mp4",
+                "Show what an interrupted download has so far.",
+            ),
+        ],
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_manual_page_has_every_option_and_section() {
+        let mut page = Vec::new();
+        render(&mut page).expect("written to memory");
+        let page = String::from_utf8(page)
+            .expect("roff is text")
+            .replace("\\-", "-");
+        for option in Cli::command()
+            .get_arguments()
+            .filter_map(|option| option.get_long())
+        {
+            assert!(page.contains(&format!("--{option}")), "{option}");
+        }
+        for section in [
+            "SYNOPSIS",
+            "EXIT STATUS",
+            "FILES",
+            "ENVIRONMENT",
+            "EXAMPLES",
+        ] {
+            assert!(page.contains(section), "{section}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The way of every option of `get` to the library.
+
+use std::path::{Path, PathBuf};
+
+use partwise::{Download, DownloadBuilder, HttpVersion, OnChange, Verify, Writer};
+
+use super::args::{
+    GetArgs, HttpChoice, NetworkArgs, OnChangeChoice, PlaceArgs, SourceArgs, SpeedArgs, TrustArgs,
+    VerifyChoice, WriterChoice,
+};
+use super::exit::Failure;
+use super::input_file::Entry;
+
+/// Describes the download of `entry`, one of `sharing` that run at once.
+///
+/// # Errors
+///
+/// A header without a colon. The values themselves are checked when the download is built.
+pub(crate) fn describe(
+    args: &GetArgs,
+    entry: Entry,
+    sharing: usize,
+) -> Result<DownloadBuilder, Failure> {
+    let builder = Download::builder(entry.url);
+    let builder = with_place(builder, &args.place, entry.out, entry.dir);
+    let builder = with_source(builder, &args.source, entry.mirrors);
+    let builder = with_speed(builder, &args.speed, sharing);
+    let builder = with_network(builder, &args.network)?;
+    Ok(with_trust(builder, &args.trust, entry.checksums))
+}
+
+/// Whether the bytes go to standard output.
+pub(crate) fn to_stdout(place: &PlaceArgs) -> bool {
+    place.output.as_deref() == Some(Path::new("-"))
+}
+
+fn with_place(
+    mut builder: DownloadBuilder,
+    args: &PlaceArgs,
+    out: Option<PathBuf>,
+    dir: Option<PathBuf>,
+) -> DownloadBuilder {
+    builder = match out.or_else(|| args.output.clone()) {
+        Some(_) if to_stdout(args) => builder.to_stdout(),
+        Some(file) => builder.output(file),
+        None => builder,
+    };
+    builder
+        .dir(dir.unwrap_or_else(|| args.dir.clone()))
+        .overwrite(args.overwrite)
+        .fresh(args.fresh)
+        .sync(!args.no_sync)
+        .writer(match args.writer {
+            WriterChoice::Auto => Writer::Auto,
+            WriterChoice::Mmap => Writer::Mmap,
+            WriterChoice::Pwrite => Writer::Pwrite,
+        })
+}
+
+fn with_source(
+    mut builder: DownloadBuilder,
+    args: &SourceArgs,
+    mirrors: Vec<String>,
+) -> DownloadBuilder {
+    for mirror in args.mirror.iter().cloned().chain(mirrors) {
+        builder = builder.mirror(mirror);
+    }
+    builder = apply(builder, &args.range, DownloadBuilder::ranges);
+    builder = apply(builder, &args.head_url, DownloadBuilder::head_url);
+    apply(builder, &args.refresh_cmd, DownloadBuilder::refresh_command)
+}
+
+/// `sharing` downloads run at once; together they keep to the rate limit.
+fn with_speed(builder: DownloadBuilder, args: &SpeedArgs, sharing: usize) -> DownloadBuilder {
+    let builder = builder
+        .connections(args.connections)
+        .max_connections(args.max_connections.get())
+        .part_size(args.part_size);
+    let share = |limit: u64| (limit / u64::try_from(sharing.max(1)).unwrap_or(u64::MAX)).max(1);
+    apply(
+        builder,
+        &args.limit_rate.map(share),
+        DownloadBuilder::limit_rate,
+    )
+}
+
+fn with_network(
+    mut builder: DownloadBuilder,
+    args: &NetworkArgs,
+) -> Result<DownloadBuilder, Failure> {
+    for header in &args.header {
+        // A header may be a secret: it is not shown.
+        let (name, value) = header
+            .split_once(':')
+            .ok_or_else(|| Failure::usage("--header", "expected 'NAME: VALUE', found no colon"))?;
+        builder = builder.header(name.trim(), value.trim());
+    }
+    if let Some(user) = &args.user {
+        builder = match user.split_once(':') {
+            Some((name, password)) => builder.user(name, Some(password.to_owned())),
+            None => builder.user(user, None),
+        };
+    }
+    builder = apply(builder, &args.bearer, DownloadBuilder::bearer);
+    builder = apply(builder, &args.user_agent, DownloadBuilder::user_agent);
+    builder = apply(builder, &args.proxy, DownloadBuilder::proxy);
+    builder = apply(builder, &args.cacert, DownloadBuilder::ca_certificate);
+    builder = apply(builder, &args.cert, DownloadBuilder::client_certificate);
+    builder = apply(builder, &args.key, DownloadBuilder::client_key);
+    Ok(builder
+        .netrc(args.netrc)
+        .no_proxy(args.no_proxy)
+        .insecure(args.insecure)
+        .retries(args.retries)
+        .connect_timeout(args.connect_timeout)
+        .stall_timeout(args.stall_timeout)
+        .http_version(match args.http_version {
+            HttpChoice::Http11 => HttpVersion::Http11,
+            HttpChoice::Http2 => HttpVersion::Http2,
+        }))
+}
+
+fn with_trust(
+    mut builder: DownloadBuilder,
+    args: &TrustArgs,
+    checksums: Vec<String>,
+) -> DownloadBuilder {
+    for checksum in args.checksum.iter().cloned().chain(checksums) {
+        builder = builder.checksum(checksum);
+    }
+    builder = apply(builder, &args.if_match, DownloadBuilder::if_match);
+    builder = apply(builder, &args.if_none_match, DownloadBuilder::if_none_match);
+    builder = apply(
+        builder,
+        &args.if_modified_since,
+        DownloadBuilder::if_modified_since,
+    );
+    builder = apply(
+        builder,
+        &args.if_unmodified_since,
+        DownloadBuilder::if_unmodified_since,
+    );
+    builder
+        .on_change(match args.on_change {
+            OnChangeChoice::Fail => OnChange::Fail,
+            OnChangeChoice::Restart => OnChange::Restart,
+        })
+        .verify(match args.verify {
+            VerifyChoice::Auto => Verify::Auto,
+            VerifyChoice::Always => Verify::Always,
+            VerifyChoice::Never => Verify::Never,
+        })
+}
+
+fn apply<T: Clone>(
+    builder: DownloadBuilder,
+    value: &Option<T>,
+    option: impl FnOnce(DownloadBuilder, T) -> DownloadBuilder,
+) -> DownloadBuilder {
+    match value {
+        Some(value) => option(builder, value.clone()),
+        None => builder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::args::{self, Command, Typed};
+    use super::*;
+
+    const URL: &str = "http://h/a";
+
+    fn described(options: &[&str]) -> String {
+        let line = ["partwise", URL].iter().chain(options).map(Into::into);
+        let Ok(Typed::Command(Command::Get(args))) = args::parse(line) else {
+            panic!("not a download: {options:?}");
+        };
+        let entry = Entry {
+            url: URL.to_owned(),
+            ..Entry::default()
+        };
+        format!("{:?}", describe(&args, entry, 1).expect("good options"))
+    }
+
+    #[test]
+    fn every_option_reaches_the_builder() {
+        for (line, part) in [
+            ("-o x.bin", r#"output: File("x.bin")"#),
+            ("-o -", "output: Stdout"),
+            ("-d dir", r#"dir: "dir""#),
+            ("-c 4", "connections: Fixed(4)"),
+            ("--max-connections 9", "max_connections: 9"),
+            ("-p 2M", "part_size: Bytes(2097152)"),
+            ("--range -100", r#"ranges: Some("-100")"#),
+            ("--head-url http://h/x", r#"head_url: Some("http://h/x")"#),
+            (
+                "--mirror http://m --mirror http://n",
+                r#"mirrors: ["http://m", "http://n"]"#,
+            ),
+            ("--refresh-cmd cmd", r#"refresh_command: Some("cmd")"#),
+            ("-H X-A:b:c", r#"headers: [("X-A", "b:c")]"#),
+            ("--user me:p:w", r#"user: Some(("me", Some("p:w")))"#),
+            ("--user me", r#"user: Some(("me", None))"#),
+            ("--bearer token", r#"bearer: Some("token")"#),
+            ("--netrc", "netrc: true"),
+            ("-A agent", r#"user_agent: Some("agent")"#),
+            ("--proxy http://p:1", r#"proxy: Some("http://p:1")"#),
+            ("--no-proxy", "no_proxy: true"),
+            ("--cacert ca.pem", r#"ca_certificate: Some("ca.pem")"#),
+            ("--cert c.pem", r#"client_certificate: Some("c.pem")"#),
+            ("--cert c.pem --key k.pem", r#"client_key: Some("k.pem")"#),
+            ("-k", "insecure: true"),
+            ("--http-version 2", "http_version: Http2"),
+            ("--if-match e", r#"if_match: Some("e")"#),
+            ("--if-none-match n", r#"if_none_match: Some("n")"#),
+            ("--if-modified-since d", r#"if_modified_since: Some("d")"#),
+            (
+                "--if-unmodified-since d",
+                r#"if_unmodified_since: Some("d")"#,
+            ),
+            (
+                "--checksum md5=0 --checksum sha-1=1",
+                r#"checksums: ["md5=0", "sha-1=1"]"#,
+            ),
+            ("--limit-rate 1M", "limit_rate: Some(1048576)"),
+            ("--retries 3", "retries: 3"),
+            ("--connect-timeout 2.5", "connect_timeout: 2.5s"),
+            ("--stall-timeout 7", "stall_timeout: 7s"),
+            ("--fresh", "fresh: true"),
+            ("--verify always", "verify: Always"),
+            ("--overwrite", "overwrite: true"),
+            ("--on-change restart", "on_change: Restart"),
+            ("--writer pwrite", "writer: Pwrite"),
+            ("--no-sync", "sync: false"),
+        ] {
+            let options: Vec<&str> = line.split(' ').collect();
+            let shown = described(&options);
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        assert_eq!(described(&[]), format!("{:?}", Download::builder(URL)));
+    }
+}

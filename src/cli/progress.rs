@@ -1,0 +1,370 @@
+//! How downloads show that they go on: a bar, lines or JSON, on standard error.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use partwise::{Event, Progress};
+use serde::Serialize;
+
+use super::exit::{Colour, Failure};
+use super::settings::Display;
+use super::text;
+
+/// Standard error, shared by all downloads of a run: bars at the bottom, lines above them.
+#[derive(Debug)]
+pub(crate) struct Console {
+    display: Display,
+    colour: Colour,
+    bars: MultiProgress,
+}
+
+impl Console {
+    pub(crate) fn new(display: Display) -> Self {
+        let target = match display {
+            Display::Bar => ProgressDrawTarget::stderr_with_hz(10),
+            _ => ProgressDrawTarget::hidden(),
+        };
+        Self {
+            display,
+            colour: Colour::of_stderr(),
+            bars: MultiProgress::with_draw_target(target),
+        }
+    }
+
+    /// Prints a line, above the bars where there are any.
+    pub(crate) fn line(&self, line: &str) {
+        // Where standard error is gone there is nobody left to tell.
+        self.bars.suspend(|| {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        });
+    }
+
+    pub(crate) fn failure(&self, failure: &Failure) {
+        self.line(&failure.lines(self.colour));
+    }
+
+    /// Begins to show one download, the `number`th of the list where there are several.
+    pub(crate) fn view(
+        &self,
+        label: String,
+        number: Option<usize>,
+        verbosity: Verbosity,
+    ) -> View<'_> {
+        let face = match self.display {
+            Display::Bar => Face::Bar(self.bars.add(bar(&label))),
+            Display::Lines => Face::Lines(Pace::default()),
+            Display::Json => Face::Json,
+            Display::Notices => Face::Notices,
+            Display::Quiet => Face::Quiet,
+        };
+        View {
+            console: self,
+            label,
+            number,
+            verbosity,
+            face,
+        }
+    }
+}
+
+/// Whether what only some want to know is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    Normal,
+    Verbose,
+}
+
+/// One download's place on the console; leaves it when dropped.
+#[derive(Debug)]
+pub(crate) struct View<'a> {
+    console: &'a Console,
+    label: String,
+    number: Option<usize>,
+    verbosity: Verbosity,
+    face: Face,
+}
+
+#[derive(Debug)]
+enum Face {
+    Bar(ProgressBar),
+    Lines(Pace),
+    Json,
+    Notices,
+    Quiet,
+}
+
+impl View<'_> {
+    /// Shows an event; `coverage` tells how much of each of so many stretches is there.
+    pub(crate) fn show(&mut self, event: &Event, coverage: impl FnOnce(usize) -> Vec<u8>) {
+        match (&mut self.face, event) {
+            (Face::Quiet, _) => {}
+            (Face::Json, _) => self.json(event),
+            (Face::Bar(bar), Event::Progress(progress)) => {
+                bar.set_message(format!("{}  {}", self.label, state(progress)));
+                bar.set_prefix(text::strip(&coverage(STRIP_CELLS)));
+            }
+            (
+                Face::Bar(bar),
+                Event::Verifying {
+                    verified_bytes,
+                    total_bytes,
+                },
+            ) => {
+                bar.set_message(format!(
+                    "{}  {}",
+                    self.label,
+                    verifying(*verified_bytes, *total_bytes)
+                ));
+            }
+            (Face::Lines(pace), Event::Progress(progress)) => {
+                if pace.is_due(Instant::now(), progress) {
+                    self.say(&state(progress));
+                }
+            }
+            _ => {
+                if let Some(notice) = self.notice(event) {
+                    self.say(&notice);
+                }
+            }
+        }
+    }
+
+    fn say(&self, what: &str) {
+        self.console.line(&format!("{}: {what}", self.label));
+    }
+
+    fn json(&self, event: &Event) {
+        let line = JsonLine {
+            event,
+            file: self.number,
+        };
+        // An event holds nothing that JSON can't, but for a path that is no text.
+        if let Ok(line) = text::json(&line) {
+            self.console.line(&line);
+        }
+    }
+
+    /// What a step has to say to a reader of lines, if it has.
+    fn notice(&self, event: &Event) -> Option<String> {
+        let told = !matches!(self.face, Face::Notices);
+        let verbose = self.verbosity == Verbosity::Verbose;
+        Some(match event {
+            Event::Probed { length, ranges, .. }
+                if told && (verbose || matches!(self.face, Face::Lines(_))) =>
+            {
+                let length = length.map_or_else(|| "length unknown".to_owned(), text::bytes);
+                let ranges = if *ranges {
+                    ""
+                } else {
+                    ", no byte ranges: one stream, no resume"
+                };
+                format!("{length}{ranges}")
+            }
+            Event::Resumed { bytes, parts } if told => {
+                format!(
+                    "resuming: {} in {} are there",
+                    text::bytes(*bytes),
+                    text::count(u64::from(*parts), "part")
+                )
+            }
+            Event::Verifying {
+                verified_bytes: 0,
+                total_bytes,
+            } if told => {
+                format!(
+                    "reading back {} of an earlier run",
+                    text::bytes(*total_bytes)
+                )
+            }
+            Event::Restarted { reason } => format!("starting over: {}", text::visible(reason)),
+            Event::Retrying {
+                part,
+                reason,
+                delay,
+            } if verbose => {
+                let (reason, delay) = (text::visible(reason), text::duration(*delay));
+                format!("part {part}: {reason}; again in {delay}")
+            }
+            Event::Warning { message } => format!("warning: {}", text::visible(message)),
+            _ => return None,
+        })
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        if let Face::Bar(bar) = &self.face {
+            bar.finish_and_clear();
+            self.console.bars.remove(bar);
+        }
+    }
+}
+
+const STRIP_CELLS: usize = 64;
+
+fn bar(label: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{wide_msg}\n{prefix}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length()
+        .with_style(style)
+        .with_message(format!("{label}  connecting"))
+}
+
+fn state(progress: &Progress) -> String {
+    let mut state = String::new();
+    match progress.total_bytes {
+        Some(total) => {
+            let percent = text::percent(progress.completed_bytes, total);
+            let _ = write!(
+                state,
+                "{} of {}  {percent} %",
+                text::bytes(progress.completed_bytes),
+                text::bytes(total)
+            );
+        }
+        None => state.push_str(&text::bytes(progress.completed_bytes)),
+    }
+    let connections = text::count(u64::from(progress.connections), "connection");
+    let _ = write!(
+        state,
+        "  {}  {connections}",
+        text::rate(progress.bytes_per_second)
+    );
+    if let Some(seconds) = progress.eta_seconds {
+        let _ = write!(state, "  {} left", text::seconds(seconds));
+    }
+    state
+}
+
+fn verifying(done: u64, total: u64) -> String {
+    format!(
+        "reading back {}  {} %",
+        text::bytes(total),
+        text::percent(done, total)
+    )
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    #[serde(flatten)]
+    event: &'a Event,
+    /// Position in the list, from 1, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<usize>,
+}
+
+/// When the next line of progress is due: after another tenth, or ten seconds, and never twice in a second.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<(Instant, u64)>,
+}
+
+impl Pace {
+    fn is_due(&mut self, now: Instant, progress: &Progress) -> bool {
+        let tenth = match progress.total_bytes {
+            Some(total) => text::percent(progress.completed_bytes, total) / 10,
+            None => 0,
+        };
+        let due = match self.last {
+            // The start has a line of its own: this one tells the time from which on others are due.
+            None => {
+                self.last = Some((now, tenth));
+                return false;
+            }
+            Some((when, before)) => {
+                let since = now.saturating_duration_since(when);
+                since >= Duration::from_secs(10)
+                    || (tenth > before && since >= Duration::from_secs(1))
+            }
+        };
+        if due {
+            self.last = Some((now, tenth));
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn progress(completed: u64, total: Option<u64>) -> Progress {
+        let mut progress = Progress::default();
+        progress.completed_bytes = completed;
+        progress.total_bytes = total;
+        progress.bytes_per_second = 320 << 20;
+        progress.connections = 8;
+        progress.eta_seconds = Some(2);
+        progress
+    }
+
+    #[test]
+    fn a_state_is_a_line_without_control_sequences() {
+        let line = state(&progress(512 << 20, Some(1 << 30)));
+        assert_eq!(
+            line,
+            "512 MiB of 1.00 GiB  50 %  320 MiB/s  8 connections  2 s left"
+        );
+        assert!(state(&progress(512 << 20, None)).starts_with("512 MiB  320 MiB/s"));
+    }
+
+    #[test]
+    fn lines_come_after_a_tenth_or_ten_seconds() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut pace = Pace::default();
+        assert!(
+            !pace.is_due(at(0), &progress(0, Some(100))),
+            "the start has its own line"
+        );
+        assert!(
+            !pace.is_due(at(500), &progress(50, Some(100))),
+            "twice in a second"
+        );
+        assert!(
+            pace.is_due(at(1000), &progress(50, Some(100))),
+            "another tenth"
+        );
+        assert!(!pace.is_due(at(9000), &progress(55, Some(100))), "neither");
+        assert!(
+            pace.is_due(at(11_000), &progress(55, Some(100))),
+            "ten seconds"
+        );
+        assert!(
+            !pace.is_due(at(20_000), &progress(55, None)),
+            "neither, with no length"
+        );
+        assert!(
+            pace.is_due(at(21_000), &progress(55, None)),
+            "ten seconds, with no length"
+        );
+    }
+
+    #[test]
+    fn an_event_is_a_line_of_json() {
+        let event = Event::Restarted {
+            reason: "etag \u{9b}\"a\"".to_owned(),
+        };
+        let alone = text::json(&JsonLine {
+            event: &event,
+            file: None,
+        })
+        .expect("JSON");
+        assert_eq!(
+            alone,
+            r#"{"event":"restarted","reason":"etag \u009b\"a\""}"#
+        );
+        let event = Event::Progress(progress(1, Some(2)));
+        let second = text::json(&JsonLine {
+            event: &event,
+            file: Some(2),
+        })
+        .expect("JSON");
+        assert_eq!(
+            second,
+            r#"{"event":"progress","completed_bytes":1,"total_bytes":2,"bytes_per_second":335544320,"connections":8,"eta_seconds":2,"file":2}"#
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! What is said of a finished download.
+
+use std::path::Path;
+
+use partwise::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
+
+use super::exit::{Exit, Failure};
+use super::settings::Closing;
+use super::{output, text};
+
+/// The lines for standard error, if any.
+pub(crate) fn closing(report: &Report, closing: Closing) -> Option<String> {
+    match closing {
+        Closing::Nothing => None,
+        Closing::Line => Some(line(report)),
+        Closing::Account => Some(format!("{}\n{}", line(report), account(report))),
+    }
+}
+
+/// Prints the report as a line of JSON on standard output.
+///
+/// # Errors
+///
+/// Standard output can't be written to.
+pub(crate) fn json(report: &Report) -> Result<(), Failure> {
+    let mut line =
+        text::json(report).map_err(|error| Failure::new(Exit::UNEXPECTED, "report", error))?;
+    line.push('\n');
+    output::write(line.as_bytes())
+}
+
+fn line(report: &Report) -> String {
+    let name = text::path(&report.output);
+    if report.not_modified {
+        return format!("not modified: {name} is as new as the server's");
+    }
+    let bytes = text::bytes(report.bytes);
+    let saved = if report.output == Path::new("-") {
+        format!("wrote {bytes} to standard output")
+    } else {
+        format!("saved {name}  {bytes}")
+    };
+    let (elapsed, rate) = (
+        text::duration(report.elapsed),
+        text::rate(report.bytes_per_second),
+    );
+    let mut line = format!("{saved} in {elapsed} ({rate})");
+    if report.resumed_bytes > 0 {
+        line = format!("{line}, {} resumed", text::bytes(report.resumed_bytes));
+    }
+    if report.damaged_parts > 0 {
+        let damaged = text::count(u64::from(report.damaged_parts), "damaged part");
+        line = format!("{line}, {damaged} fetched again");
+    }
+    line
+}
+
+fn account(report: &Report) -> String {
+    let rows = [
+        (
+            "object",
+            format!("{} bytes in {}", report.bytes, parts(report)),
+        ),
+        ("version told by", validator(report)),
+        (
+            "received",
+            format!(
+                "{}, {} wasted",
+                text::bytes(report.fetched_bytes),
+                text::bytes(report.wasted_bytes)
+            ),
+        ),
+        ("requests", requests(report)),
+        ("written by", writer(report.writer).to_owned()),
+        ("integrity", integrity(&report.integrity)),
+        ("held back by", bottleneck(report.bottleneck).to_owned()),
+    ];
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|(name, value)| format!("  {name:<16}{value}"))
+        .collect();
+    rows.join("\n")
+}
+
+fn parts(report: &Report) -> String {
+    let parts = text::count(u64::from(report.parts), "part");
+    format!("{parts} of {}", text::bytes(report.part_size))
+}
+
+fn validator(report: &Report) -> String {
+    let etag = text::visible(report.etag.as_deref().unwrap_or_default());
+    match report.validator {
+        ValidatorKind::StrongEtag => format!("strong entity tag {etag}"),
+        ValidatorKind::WeakEtag => format!("weak entity tag {etag}"),
+        ValidatorKind::LastModified => "modification date".to_owned(),
+        ValidatorKind::None => "its length alone".to_owned(),
+    }
+}
+
+fn requests(report: &Report) -> String {
+    let retries = if report.retries == 1 {
+        "1 retry".to_owned()
+    } else {
+        format!("{} retries", report.retries)
+    };
+    let connections = text::count(u64::from(report.connections), "connection");
+    format!(
+        "{} over at most {connections}, {retries}",
+        text::count(report.attempts, "attempt")
+    )
+}
+
+fn writer(writer: WriterKind) -> &'static str {
+    match writer {
+        WriterKind::Mmap => "memory map",
+        WriterKind::Pwrite => "positional writes",
+    }
+}
+
+fn integrity(checks: &[Integrity]) -> String {
+    if checks.is_empty() {
+        return "every part's length and version; no digest of the whole".to_owned();
+    }
+    let checks: Vec<String> = checks
+        .iter()
+        .map(|check| {
+            let verdict = if check.verified {
+                "matches"
+            } else {
+                "not compared"
+            };
+            format!(
+                "{} from {} {verdict}",
+                text::visible(&check.algorithm),
+                text::visible(&check.source)
+            )
+        })
+        .collect();
+    checks.join(", ")
+}
+
+fn bottleneck(bottleneck: Bottleneck) -> &'static str {
+    match bottleneck {
+        Bottleneck::Network => "the network",
+        Bottleneck::Server => "the server",
+        Bottleneck::Disk => "the disk",
+        Bottleneck::Cpu => "the processors",
+        Bottleneck::LimitRate => "the rate limit",
+    }
+}

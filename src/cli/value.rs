@@ -1,0 +1,136 @@
+//! Values as they are typed: sizes, seconds, `N|auto`.
+
+use std::time::Duration;
+
+use partwise::{Connections, PartSize};
+
+/// A size of at least one byte: plain bytes, or with `K M G` or `KiB MiB GiB` (all 1024-based, in either case).
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| SIZE_EXPECTED.to_owned())?;
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        _ => return Err(SIZE_EXPECTED.to_owned()),
+    };
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("expected at least 1 byte".to_owned()),
+        Some(bytes) => Ok(bytes),
+        None => Err("expected fewer than 2^64 bytes".to_owned()),
+    }
+}
+
+const SIZE_EXPECTED: &str = "expected bytes, such as 1048576, 512KiB, 8M or 1G";
+
+/// A positive number of seconds, with or without decimals.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let expected = || "expected a positive number of seconds, such as 10 or 0.5".to_owned();
+    let number: f64 = text.parse().map_err(|_| expected())?;
+    match Duration::try_from_secs_f64(number) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(expected()),
+    }
+}
+
+/// `auto` or a number of connections.
+pub(crate) fn connections(text: &str) -> Result<Connections, String> {
+    if text == "auto" {
+        return Ok(Connections::Auto);
+    }
+    let number = text
+        .parse()
+        .map_err(|_| "expected `auto` or a number of at least 1".to_owned())?;
+    Ok(Connections::Fixed(number))
+}
+
+/// `auto` or a size.
+pub(crate) fn part_size(text: &str) -> Result<PartSize, String> {
+    if text == "auto" {
+        return Ok(PartSize::Auto);
+    }
+    size(text).map(PartSize::Bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_1024_based() {
+        for (typed, bytes) in [
+            ("1", 1),
+            ("1048576", 1 << 20),
+            ("1K", 1 << 10),
+            ("1k", 1 << 10),
+            ("512KiB", 512 << 10),
+            ("8M", 8 << 20),
+            ("8m", 8 << 20),
+            ("8mib", 8 << 20),
+            ("3G", 3 << 30),
+            ("3GiB", 3 << 30),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(size(typed), Ok(bytes), "{typed}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused() {
+        for typed in [
+            "",
+            "K",
+            "x",
+            "1X",
+            "1KB",
+            "1.5M",
+            "-1",
+            "0",
+            "0K",
+            "1 K",
+            "K1",
+            "1KiBB",
+            "٣",
+            "1é",
+            "18446744073709551616",
+            "17179869184G",
+        ] {
+            assert!(size(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive_and_finite() {
+        assert_eq!(seconds("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
+        for typed in ["", "0", "-1", "nan", "inf", "1e400", "5s", "1e-30"] {
+            assert!(seconds(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn auto_or_a_number() {
+        assert_eq!(connections("auto"), Ok(Connections::Auto));
+        assert!(matches!(connections("4"), Ok(Connections::Fixed(n)) if n.get() == 4));
+        assert!(connections("0").is_err());
+        assert!(connections("Auto!").is_err());
+        assert_eq!(part_size("auto"), Ok(PartSize::Auto));
+        assert_eq!(part_size("2M"), Ok(PartSize::Bytes(2 << 20)));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_size_or_an_error(text in any::<String>()) {
+            let _ = size(&text);
+            let _ = seconds(&text);
+        }
+
+        #[test]
+        fn plain_bytes_mean_themselves(bytes in 1_u64..) {
+            prop_assert_eq!(size(&bytes.to_string()), Ok(bytes));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a checkpoint holds, without the network.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::{Error, ErrorKind};
+
+/// What an interrupted download has so far. Serialises to the object of `partwise inspect --json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// Version of the checkpoint's format.
+    pub format: u32,
+    /// The object's entity tag as the server sent it.
+    pub etag: Option<String>,
+    /// The object's modification date as the server sent it.
+    pub last_modified: Option<String>,
+    /// Length of the object, or of the selected ranges, in bytes.
+    pub length: u64,
+    /// Bytes that one bit of the bitmap stands for.
+    pub part_size: u64,
+    /// Number of parts.
+    pub parts: u32,
+    /// Number of parts that are there.
+    pub completed_parts: u32,
+    /// Bytes that are there.
+    pub completed_bytes: u64,
+    /// Bytes that are not: inclusive positions, merged, in order.
+    pub missing: Vec<(u64, u64)>,
+}
+
+/// Reads the checkpoint at `path`, or the one beside the download `path`: `X.part.ckpt` for `X` and for `X.part`.
+///
+/// # Errors
+///
+/// [`ErrorKind::File`] where there is none, it can't be read, or it is damaged.
+pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
+    let _checkpoint = locate(path.as_ref())?;
+    todo!()
+}
+
+/// The first of the names that a checkpoint may have, seen from `path`, at which something stands.
+fn locate(path: &Path) -> Result<PathBuf, Error> {
+    let candidates = candidates(path);
+    match candidates.iter().find(|candidate| candidate.exists()) {
+        Some(found) => Ok(found.clone()),
+        None => {
+            let names: Vec<_> = candidates
+                .iter()
+                .map(|candidate| candidate.display().to_string())
+                .collect();
+            let what = format!("inspect {}", path.display());
+            let why = format!(
+                "no checkpoint: expected {}, found nothing",
+                names.join(" or ")
+            );
+            Err(Error::new(ErrorKind::File, what, why))
+        }
+    }
+}
+
+fn candidates(path: &Path) -> Vec<PathBuf> {
+    let with = |suffix: &str| {
+        let mut name = OsString::from(path);
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ckpt") => vec![path.to_owned()],
+        Some("part") => vec![with(".ckpt"), with(".part.ckpt")],
+        _ => vec![with(".part.ckpt")],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_found_by_any_of_its_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let checkpoint = folder.path().join("v.mp4.part.ckpt");
+        std::fs::write(&checkpoint, b"").expect("written");
+        for name in ["v.mp4", "v.mp4.part", "v.mp4.part.ckpt"] {
+            assert_eq!(locate(&folder.path().join(name)).expect(name), checkpoint);
+        }
+    }
+
+    #[test]
+    fn where_there_is_none_every_name_is_told() {
+        let error = locate(Path::new("/nonexistent/v.part")).expect_err("nothing there");
+        assert_eq!(error.kind(), ErrorKind::File);
+        assert_eq!(
+            error.to_string(),
+            "inspect /nonexistent/v.part: no checkpoint: expected /nonexistent/v.part.ckpt or \
+             /nonexistent/v.part.part.ckpt, found nothing"
+        );
+    }
+}
