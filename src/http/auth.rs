@@ -89,12 +89,12 @@ impl Secrets {
             permit.basic = given.user().cloned();
         }
         if (is_given || is_home) && permit.basic.is_none() {
-            permit.basic = self.from_netrc(hop);
+            permit.basic = self.netrc_user(hop);
         }
         permit
     }
 
-    fn from_netrc(&self, hop: &Location) -> Option<UserInfo> {
+    fn netrc_user(&self, hop: &Location) -> Option<UserInfo> {
         let host = hop.url().host_str()?;
         // netrc writes an IPv6 address without its brackets.
         self.netrc.as_ref()?.find(host.trim_matches(['[', ']']))

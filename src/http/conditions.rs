@@ -115,7 +115,7 @@ mod tests {
     const EARLY: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
     const LATE: &str = "Thu, 01 Jan 1970 00:00:20 GMT";
 
-    fn judge(conditions: Conditions, tag: Option<&str>, date: Option<u64>) -> &'static str {
+    fn judge(conditions: &Conditions, tag: Option<&str>, date: Option<u64>) -> &'static str {
         let tag = tag.map(|text| EntityTag::parse(text).unwrap());
         let date = date.map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
         match conditions.judge(tag.as_ref(), date) {
@@ -143,13 +143,13 @@ mod tests {
                 if_match: listed(),
                 ..Conditions::default()
             };
-            assert_eq!(judge(conditions, tag, None), of_match, "{:?}", listed());
+            assert_eq!(judge(&conditions, tag, None), of_match, "{:?}", listed());
             let conditions = Conditions {
                 if_none_match: listed(),
                 ..Conditions::default()
             };
             assert_eq!(
-                judge(conditions, tag, None),
+                judge(&conditions, tag, None),
                 of_none_match,
                 "{:?}",
                 listed()
@@ -172,12 +172,12 @@ mod tests {
                 if_unmodified_since: date(),
                 ..Conditions::default()
             };
-            assert_eq!(judge(conditions, None, modified), of_unmodified);
+            assert_eq!(judge(&conditions, None, modified), of_unmodified);
             let conditions = Conditions {
                 if_modified_since: date(),
                 ..Conditions::default()
             };
-            assert_eq!(judge(conditions, None, modified), of_modified);
+            assert_eq!(judge(&conditions, None, modified), of_modified);
         }
     }
 
@@ -189,8 +189,8 @@ mod tests {
             if_modified_since: Some(LATE.to_owned()),
             if_unmodified_since: Some(EARLY.to_owned()),
         };
-        assert_eq!(judge(conditions, Some("\"a\""), Some(15)), "holds");
-        assert_eq!(judge(Conditions::default(), None, None), "holds");
+        assert_eq!(judge(&conditions, Some("\"a\""), Some(15)), "holds");
+        assert_eq!(judge(&Conditions::default(), None, None), "holds");
     }
 
     #[test]

@@ -42,6 +42,7 @@ pub(crate) enum RangeSupport {
 
 /// The outcome of a probe.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one a download")]
 pub(crate) enum Probed {
     Found {
         metadata: Metadata,

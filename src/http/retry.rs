@@ -59,8 +59,9 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
 pub(crate) fn backoff(attempt: u32, random: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
     let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
-    // A NaN would pass clamp and panic in mul_f64; max turns it into 0.
-    ceiling.mul_f64(random.max(0.0).min(1.0))
+    // A NaN, which would pass clamp and panic in mul_f64, counts as 0.
+    let share = if random > 0.0 { random.min(1.0) } else { 0.0 };
+    ceiling.mul_f64(share)
 }
 
 /// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), clamped to `0..=120 s`; `None` for garbage.

@@ -45,7 +45,8 @@ async fn broken_heads_have_their_kinds() {
         )
     };
     type Answer = fn() -> Script;
-    let cases: [(Answer, fn(&HttpErrorKind) -> bool); 3] = [
+    type IsExpected = fn(&HttpErrorKind) -> bool;
+    let cases: [(Answer, IsExpected); 3] = [
         (none, |kind| *kind == HttpErrorKind::Closed),
         (junk, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
         (lengths, |kind| matches!(kind, HttpErrorKind::Protocol(_))),

@@ -124,7 +124,8 @@ fn product_of_validators() {
     let dated = pinned(None, Some(DATE));
     let none = pinned(None, None);
     // Fields, and the outcome for each of the four.
-    let cases: [(&[(&str, &str)], [bool; 4]); 8] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let cases: [(Fields, [bool; 4]); 8] = [
         (&[], [true, true, true, true]),
         (&[("etag", "\"a\"")], [true, false, true, true]),
         (&[("etag", "W/\"a\"")], [false, true, true, true]),
