@@ -9,9 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, fadvise,
-    fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, fadvise, fallocate,
+    fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -258,13 +257,14 @@ impl PartFile for DiskFile {
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(fchmod(&self.0, Mode::from_raw_mode(RawMode::from(mode)))?)
+        Ok(fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 }
 
 fn file_system_of(file: &File) -> io::Result<FileSystem> {
-    let magic = fstatfs(file)?.f_type;
-    Ok(FileSystem::from_magic(magic.cast_unsigned().into()))
+    // The type of this field differs by architecture, in width and in sign.
+    let magic = i128::from(fstatfs(file)?.f_type) & 0xffff_ffff;
+    Ok(u32::try_from(magic).map_or(FileSystem::Unknown, FileSystem::from_magic))
 }
 
 fn id_of(stat: &Stat) -> FileId {
