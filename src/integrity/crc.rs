@@ -40,7 +40,7 @@ pub(crate) fn combine(crc_a: u64, crc_b: u64, length_b: u64) -> u64 {
 
 /// The CRC of the object that these parts, each given by its CRC and its length, make end to end.
 ///
-/// Costs about 40 ns a part and some milliseconds each time that the length differs from the one before.
+/// Costs about 0.15 µs a part, and some 10 ms each time that the length differs from the one before.
 pub(crate) fn combine_parts(parts: impl IntoIterator<Item = (u64, u64)>) -> u64 {
     let mut shift = Shift::new(0);
     parts.into_iter().fold(0, |whole, (crc, length)| {

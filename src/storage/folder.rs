@@ -9,9 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RawMode, RenameFlags, Stat, fadvise,
-    fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat,
-    unlinkat,
+    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, fadvise, fallocate,
+    fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -258,13 +257,14 @@ impl PartFile for DiskFile {
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(fchmod(&self.0, Mode::from_raw_mode(RawMode::from(mode)))?)
+        Ok(fchmod(&self.0, Mode::from_raw_mode(mode))?)
     }
 }
 
 fn file_system_of(file: &File) -> io::Result<FileSystem> {
-    let magic = fstatfs(file)?.f_type;
-    Ok(FileSystem::from_magic(magic.cast_unsigned().into()))
+    // The type of this field differs by architecture, in width and in sign.
+    let magic = i128::from(fstatfs(file)?.f_type) & 0xffff_ffff;
+    Ok(u32::try_from(magic).map_or(FileSystem::Unknown, FileSystem::from_magic))
 }
 
 fn id_of(stat: &Stat) -> FileId {
@@ -276,4 +276,53 @@ fn id_of(stat: &Stat) -> FileId {
 
 fn refusal(why: &'static str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> &OsStr {
+        OsStr::new(text)
+    }
+
+    #[test]
+    fn names_are_moved_where_there_is_no_noreplace() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("a"), "new").unwrap();
+        std::fs::write(dir.path().join("b"), "old").unwrap();
+        let taken = folder.link_then_unlink(name("a"), name("b")).unwrap_err();
+        assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+        folder.link_then_unlink(name("a"), name("c")).unwrap();
+        assert_eq!(folder.read(name("c"), 3).unwrap().unwrap(), b"new");
+        assert_eq!(folder.identity(name("a")).unwrap(), None);
+        assert_eq!(folder.read(name("b"), 3).unwrap().unwrap(), b"old");
+    }
+
+    #[test]
+    fn what_is_read_has_a_bound() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("a"), "1234").unwrap();
+        assert_eq!(folder.read(name("a"), 4).unwrap().unwrap(), b"1234");
+        let error = folder.read(name("a"), 3).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        assert!(folder.read(name("b"), 3).unwrap().is_none());
+        assert!(folder.read(name("."), 3).is_err());
+    }
+
+    #[test]
+    fn missing_folders_are_made_and_files_are_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("x/y/z");
+        Folder::open_or_create(&deep, Durability::Synced).unwrap();
+        assert!(deep.is_dir());
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        for path in ["file", "file/below", "nowhere"] {
+            assert!(Folder::open(&dir.path().join(path)).is_err(), "{path}");
+        }
+        let below_a_file = dir.path().join("file/below");
+        assert!(Folder::open_or_create(&below_a_file, Durability::Synced).is_err());
+    }
 }

@@ -96,7 +96,8 @@ impl<F: PartFile> Sink<F> {
             .map_err(|error| StorageError::io(Operation::Read, path, error))
     }
 
-    /// Begins to write these bytes back, so that the next sync is short. Does not wait for the disk.
+    /// Begins to write these bytes back, so that the next sync is short. Does not wait for the disk. About 30 µs a
+    /// call, hence for some MiB at once rather than for each small part.
     pub(crate) fn start_writeback(&self, range: ByteRange) -> Result<(), StorageError> {
         let Shared { file, path, .. } = &*self.shared;
         file.start_writeback(range)
@@ -240,14 +241,17 @@ mod tests {
             let mut borders: Vec<u64> = cuts.into_iter().filter(|cut| *cut < length).collect();
             borders.extend([0, length]);
             borders.sort_unstable();
-            let expected: Vec<u8> = (0..length).map(|position| (position % 251) as u8).collect();
+            let expected: Vec<u8> = (0..=250).cycle().take(usize::try_from(length).unwrap()).collect();
+            let mut rest = &expected[..];
             for pair in borders.windows(2) {
                 let mut window = sink.window(range(pair[0], pair[1])).unwrap();
                 let mut position = pair[0];
                 while position < pair[1] {
-                    let end = pair[1].min(position + 1000);
-                    window.write(position, &expected[position as usize..end as usize]).unwrap();
-                    position = end;
+                    let size = 1000.min(pair[1] - position);
+                    let (bytes, after) = rest.split_at(usize::try_from(size).unwrap());
+                    window.write(position, bytes).unwrap();
+                    rest = after;
+                    position += size;
                 }
                 sink.start_writeback(window.range()).unwrap();
             }

@@ -1,0 +1,261 @@
+use super::*;
+use crate::object::{PartIndex, Plan};
+use proptest::prelude::*;
+
+/// Written by hand after the description, not by this code. Never to be changed.
+const GOLDEN_V1: &[u8] = include_bytes!("../golden/v1.ckpt");
+
+fn range(start: u64, end: u64) -> ByteRange {
+    ByteRange::new(start, end).unwrap()
+}
+
+fn bitmap(parts: u32, completed: impl IntoIterator<Item = u32>) -> PartBitmap {
+    let mut bitmap = PartBitmap::new(parts);
+    for part in completed {
+        bitmap.insert(PartIndex(part));
+    }
+    bitmap
+}
+
+/// What the golden file says.
+pub(in crate::checkpoint) fn sample() -> Checkpoint {
+    Checkpoint {
+        generation: 7,
+        length: 10_000,
+        part_size: 100,
+        selection: vec![range(5_000, 6_000), range(0, 250)],
+        etag: Some("\"v1-e\"".to_owned()),
+        last_modified: Some(date(1_700_000_000).unwrap()),
+        origin: "https://example.org:8443".to_owned(),
+        path: "/films/v.mp4".to_owned(),
+        url_key: std::array::from_fn(|i| u8::try_from(i).unwrap()),
+        url_hash: std::array::from_fn(|i| u8::try_from(100 + i).unwrap()),
+        completed: bitmap(13, [0, 2, 7, 12]),
+        crcs: (1..=4).map(|k| 0x1111_1111_1111_1111 * k).collect(),
+        boot_id: Some(std::array::from_fn(|i| u8::try_from(200 + i).unwrap())),
+        clean: true,
+    }
+}
+
+/// The envelope around any body, with a CRC that is right.
+fn sealed(version: u32, length: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = MAGIC.to_vec();
+    bytes.extend(version.to_le_bytes());
+    bytes.extend(length.to_le_bytes());
+    bytes.extend(body);
+    let crc = Crc64::of(&bytes);
+    bytes.extend(crc.to_le_bytes());
+    bytes
+}
+
+fn sealed_body(change: impl FnOnce(&mut Body)) -> Vec<u8> {
+    let mut body = Body::from(&sample());
+    change(&mut body);
+    let body = bincode::encode_to_vec(body, config::legacy()).unwrap();
+    sealed(FORMAT_VERSION, body.len() as u64, &body)
+}
+
+#[test]
+fn the_golden_file_of_version_1() {
+    assert_eq!(decode(GOLDEN_V1).unwrap(), sample());
+    assert_eq!(encode(&sample()).unwrap(), GOLDEN_V1);
+}
+
+#[test]
+fn cut_at_every_length_and_with_every_bit_flipped() {
+    for length in 0..GOLDEN_V1.len() {
+        assert!(decode(&GOLDEN_V1[..length]).is_err(), "{length} bytes");
+    }
+    for bit in 0..GOLDEN_V1.len() * 8 {
+        let mut bytes = GOLDEN_V1.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let error = decode(&bytes).unwrap_err();
+        let expected = if bit < MAGIC.len() * 8 {
+            matches!(error, CheckpointError::Magic { .. })
+        } else {
+            matches!(error, CheckpointError::Checksum { .. })
+        };
+        assert!(expected, "bit {bit}: {error}");
+    }
+    let mut longer = GOLDEN_V1.to_vec();
+    longer.push(0);
+    assert!(matches!(
+        decode(&longer),
+        Err(CheckpointError::Checksum { .. })
+    ));
+    assert!(matches!(
+        decode(&[0; 400]),
+        Err(CheckpointError::Magic { .. })
+    ));
+}
+
+#[test]
+fn versions_and_lengths() {
+    let newer = decode(&sealed(2, 5, b"a shape of its own")).unwrap_err();
+    assert!(
+        matches!(newer, CheckpointError::Newer { found: 2 }),
+        "{newer}"
+    );
+    let never = decode(&sealed(0, 0, b"")).unwrap_err();
+    assert!(
+        matches!(never, CheckpointError::Version { found: 0 }),
+        "{never}"
+    );
+    let body = &GOLDEN_V1[HEAD..GOLDEN_V1.len() - TAIL];
+    for length in [0, body.len() as u64 - 1, u64::MAX] {
+        let error = decode(&sealed(1, length, body)).unwrap_err();
+        assert!(matches!(error, CheckpointError::Length { .. }), "{error}");
+    }
+    let mut trailing = body.to_vec();
+    trailing.extend([1, 2, 3]);
+    let error = decode(&sealed(1, trailing.len() as u64, &trailing)).unwrap_err();
+    assert!(matches!(error, CheckpointError::Trailing(3)), "{error}");
+}
+
+#[test]
+fn numbers_that_contradict_each_other() {
+    type Change = fn(&mut Body);
+    let table: [(&str, Change); 13] = [
+        ("part size", |body| body.part_size = 0),
+        ("part size", |body| {
+            body.selection.clear();
+            body.length = 1 << 60;
+            body.part_size = 1;
+        }),
+        ("bitmap", |body| body.part_size = 10),
+        ("bitmap", |body| body.selection.clear()),
+        ("bitmap", |body| body.completed.push(0)),
+        ("bitmap", |body| body.completed[1] |= 0b10_0000),
+        ("list of CRCs", |body| body.crcs.push(0)),
+        ("list of CRCs", |body| body.completed[0] = 0),
+        ("selection", |body| body.length = 5_999),
+        ("selection", |body| body.selection[0] = (5, 4)),
+        ("selection", |body| body.selection[0] = (5, 5)),
+        ("selection", |body| {
+            body.length = u64::MAX;
+            body.selection = vec![(0, u64::MAX), (0, 2)];
+        }),
+        ("path", |body| body.path.push('\x1b')),
+    ];
+    for (index, (expected, change)) in table.into_iter().enumerate() {
+        match decode(&sealed_body(change)) {
+            Err(CheckpointError::Field { field, .. }) => assert_eq!(field, expected, "{index}"),
+            other => panic!("{index}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_crafted_count_is_refused_before_it_is_allocated() {
+    let mut body = GOLDEN_V1[HEAD..GOLDEN_V1.len() - TAIL].to_vec();
+    // The count of the selection's extents.
+    body[24..32].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    let error = decode(&sealed(1, body.len() as u64, &body)).unwrap_err();
+    assert!(matches!(error, CheckpointError::Body(_)), "{error}");
+    body[24..32].copy_from_slice(&1000u64.to_le_bytes());
+    assert!(decode(&sealed(1, body.len() as u64, &body)).is_err());
+}
+
+#[test]
+fn the_most_parts_fit() {
+    let largest = Checkpoint {
+        length: u64::from(MAX_PARTS),
+        part_size: 1,
+        selection: Vec::new(),
+        completed: bitmap(MAX_PARTS, 0..MAX_PARTS),
+        crcs: vec![u64::MAX; MAX_PARTS as usize],
+        ..sample()
+    };
+    let bytes = encode(&largest).unwrap();
+    assert!(decode(&bytes).unwrap() == largest);
+    let too_long = Checkpoint {
+        path: "x".repeat(MAX_BODY),
+        ..sample()
+    };
+    assert!(matches!(
+        encode(&too_long),
+        Err(CheckpointError::TooLong { .. })
+    ));
+}
+
+fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
+    let extents = prop::collection::vec((0..9_000u64, 1..1_000u64), 0..4);
+    let texts = (
+        prop::option::of("[!-~é]{0,40}"),
+        "[!-~]{0,40}",
+        "\\PC{0,40}",
+    );
+    let flags = (any::<Option<[u8; 16]>>(), any::<bool>(), any::<u64>());
+    let dates = prop::option::of(0..1u64 << 40);
+    (
+        extents,
+        1..3_000u64,
+        texts,
+        flags,
+        dates,
+        any::<[u8; 16]>(),
+        any::<u64>(),
+    )
+        .prop_map(
+            |(extents, part_size, texts, flags, seconds, url_key, seed)| {
+                let mut rng = fastrand::Rng::with_seed(seed);
+                let mut checkpoint = Checkpoint {
+                    generation: flags.2,
+                    length: 10_000,
+                    part_size,
+                    selection: extents
+                        .iter()
+                        .map(|e| ByteRange::at(e.0, e.1).unwrap())
+                        .collect(),
+                    etag: texts.0,
+                    last_modified: seconds.map(|seconds| date(seconds).unwrap()),
+                    origin: texts.1,
+                    path: texts.2,
+                    url_key,
+                    url_hash: std::array::from_fn(|_| rng.u8(..)),
+                    completed: PartBitmap::new(0),
+                    crcs: Vec::new(),
+                    boot_id: flags.0,
+                    clean: flags.1,
+                };
+                let parts = checkpoint.plan().unwrap().parts();
+                checkpoint.completed = bitmap(parts, (0..parts).filter(|_| rng.bool()));
+                let count = checkpoint.completed.count();
+                checkpoint.crcs = (0..count).map(|_| rng.u64(..)).collect();
+                checkpoint
+            },
+        )
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(checkpoint in any_checkpoint()) {
+        let bytes = encode(&checkpoint).unwrap();
+        prop_assert_eq!(decode(&bytes).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(decode(&bytes).is_err());
+        let _ = decode(&sealed(1, bytes.len() as u64, &bytes));
+    }
+
+    #[test]
+    fn a_body_that_was_changed_and_sealed_anew_makes_sense_or_is_refused(
+        checkpoint in any_checkpoint(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let bytes = encode(&checkpoint).unwrap();
+        let mut body = bytes[HEAD..bytes.len() - TAIL].to_vec();
+        for (index, byte) in changes {
+            let index = index.index(body.len());
+            body[index] = byte;
+        }
+        if let Ok(found) = decode(&sealed(1, body.len() as u64, &body)) {
+            let plan: Plan = found.plan().unwrap();
+            prop_assert_eq!(plan.parts(), found.completed.parts());
+            prop_assert_eq!(found.completed.count() as usize, found.crcs.len());
+            prop_assert!(found.selection.iter().all(|extent| extent.end() <= found.length));
+        }
+    }
+}
