@@ -1,9 +1,11 @@
 //! What to download, where to, and how.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::{self, Job};
 use crate::{DownloadHandle, Error};
 
 /// How many connections one download may use.
@@ -82,10 +84,17 @@ pub enum Output {
 }
 
 /// A download that is ready to start. Made by [`Download::builder`].
-#[derive(Debug)]
 pub struct Download {
-    #[expect(dead_code, reason = "the engine comes next")]
-    settings: DownloadBuilder,
+    job: Job,
+}
+
+/// Shows what is downloaded, without user information and query.
+impl fmt::Debug for Download {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Download")
+            .field("url", &self.job.source.shown())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Download {
@@ -95,9 +104,14 @@ impl Download {
     }
 
     /// Starts the download on the caller's Tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
     #[must_use]
     pub fn start(self) -> DownloadHandle {
-        todo!()
+        let (link, task) = engine::start(self.job);
+        DownloadHandle::new(link, task)
     }
 }
 
@@ -462,6 +476,8 @@ impl DownloadBuilder {
     ///
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option, what was expected and what was found.
     pub fn build(self) -> Result<Download, Error> {
-        Ok(Download { settings: self })
+        Ok(Download {
+            job: Job::new(self)?,
+        })
     }
 }

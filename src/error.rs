@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::checkpoint::CheckpointError;
+use crate::http::{HttpError, HttpErrorKind};
+use crate::storage::StorageError;
+
 /// The cause of a failure, coarse enough to decide what to do next.
 ///
 /// The command maps each kind to one exit code; a library caller usually matches on
@@ -65,6 +69,25 @@ impl Error {
         self
     }
 
+    /// The error of a request that failed for good after so many attempts.
+    pub(crate) fn from_http(what: impl Into<String>, error: &HttpError, attempts: u32) -> Self {
+        let kind = match error.kind() {
+            HttpErrorKind::Configuration => ErrorKind::Usage,
+            HttpErrorKind::Refused(_) => ErrorKind::Refused,
+            HttpErrorKind::Changed(_) | HttpErrorKind::PreconditionFailed => ErrorKind::Changed,
+            _ => ErrorKind::Network,
+        };
+        match attempts {
+            0 | 1 => Self::new(kind, what, error),
+            _ => Self::new(kind, what, format_args!("{error} ({attempts} attempts)")),
+        }
+    }
+
+    /// What went wrong, without what failed.
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
     /// The cause, coarse.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -91,3 +114,28 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
+        let hint = error.hint();
+        let failed = Self::new(ErrorKind::File, error.what(), error.why());
+        match hint {
+            Some(hint) => failed.with_hint(hint),
+            None => failed,
+        }
+    }
+}
+
+impl From<CheckpointError> for Error {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::Storage(error) => error.into(),
+            CheckpointError::Newer { .. } => {
+                Self::new(ErrorKind::File, "can't read the checkpoint", error).with_hint(
+                    "resume with the newer partwise, or throw its work away with --fresh",
+                )
+            }
+            _ => Self::new(ErrorKind::File, "can't read the checkpoint", error),
+        }
+    }
+}

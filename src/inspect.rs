@@ -1,10 +1,14 @@
 //! What a checkpoint holds, without the network.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::checkpoint::{self, Checkpoint};
+use crate::object::{PartIndex, PlanError};
+use crate::storage::Folder;
 use crate::{Error, ErrorKind};
 
 /// What an interrupted download has so far. Serialises to the object of `partwise inspect --json`.
@@ -37,8 +41,43 @@ pub struct Inspection {
 ///
 /// [`ErrorKind::File`] where there is none, it can't be read, or it is damaged.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
-    let _checkpoint = locate(path.as_ref())?;
-    todo!()
+    let path = locate(path.as_ref())?;
+    let damaged = |why: &dyn std::fmt::Display| {
+        let what = format!("can't read the checkpoint {}", path.display());
+        Error::new(ErrorKind::File, what, why)
+    };
+    let folder = Folder::open(path.parent().unwrap_or(Path::new("")))?;
+    let name = path.file_name().unwrap_or_default();
+    match checkpoint::read(&folder, name) {
+        Ok(Some(checkpoint)) => describe(&checkpoint).map_err(|error| damaged(&error)),
+        Ok(None) => Err(damaged(&"it is gone")),
+        Err(error) if error.is_damage() => Err(damaged(&error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn describe(checkpoint: &Checkpoint) -> Result<Inspection, PlanError> {
+    let plan = checkpoint.plan()?;
+    let bytes = |run: Range<u32>| plan.run(PartIndex(run.start), run.end);
+    let missing: Vec<_> = checkpoint.completed.missing_runs().map(bytes).collect();
+    Ok(Inspection {
+        format: checkpoint::FORMAT_VERSION,
+        etag: checkpoint.etag.clone(),
+        last_modified: checkpoint.last_modified.map(httpdate::fmt_http_date),
+        length: plan.length(),
+        part_size: plan.part_size(),
+        parts: plan.parts(),
+        completed_parts: checkpoint.completed.count(),
+        completed_bytes: checkpoint
+            .completed
+            .runs()
+            .map(|run| bytes(run).len())
+            .sum(),
+        missing: missing
+            .into_iter()
+            .map(|range| (range.start(), range.end() - 1))
+            .collect(),
+    })
 }
 
 /// The first of the names that a checkpoint may have, seen from `path`, at which something stands.

@@ -4,6 +4,7 @@
 
 mod checkpoint;
 mod download;
+mod engine;
 mod error;
 mod event;
 mod handle;

@@ -1,6 +1,6 @@
 //! The account of a finished download.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -11,7 +11,8 @@ use serde::{Serialize, Serializer};
 pub struct Report {
     /// The URL, without user information, query and fragment.
     pub url: String,
-    /// Where the file stands; `-` for standard output.
+    /// Where the file stands; `-` for standard output. Serialises with what is not UTF-8 replaced.
+    #[serde(serialize_with = "lossy")]
     pub output: PathBuf,
     /// Length of the object, or of the selected ranges, in bytes.
     pub bytes: u64,
@@ -105,6 +106,10 @@ pub enum Bottleneck {
     Cpu,
     /// The rate limit that was asked for.
     LimitRate,
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -54,6 +54,14 @@ pub(crate) enum CheckpointError {
     Field { field: &'static str, why: String },
 }
 
+impl CheckpointError {
+    /// Whether the file says nothing that could be used, in which case nothing is lost by starting over. A checkpoint
+    /// of a newer format is not damaged, nor is one that can't be read just now.
+    pub(crate) fn is_damage(&self) -> bool {
+        !matches!(self, Self::Storage(_) | Self::Newer { .. })
+    }
+}
+
 /// The body as it lies in the file. The order of the fields is the format.
 #[derive(Encode, Decode)]
 struct Body {

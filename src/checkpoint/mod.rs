@@ -8,4 +8,4 @@ mod store;
 
 pub(crate) use format::{CheckpointError, FORMAT_VERSION};
 pub(crate) use model::{Checkpoint, boot_id, hash_url};
-pub(crate) use store::{load, save};
+pub(crate) use store::{load, read, save};

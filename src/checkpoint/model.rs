@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::object::{ByteRange, PartBitmap, Plan, PlanError};
+use crate::object::{ByteRange, PartBitmap, Plan, PlanError, Selection};
 
 /// The state of one download, as it was durable at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,20 @@ impl Checkpoint {
         self.selection
             .iter()
             .fold(0, |sum, extent| sum.saturating_add(extent.len()))
+    }
+
+    /// Which bytes of the object are wanted.
+    pub(crate) fn selected(&self) -> Selection {
+        let extents = || Selection::from_extents(self.selection.clone());
+        match self.selection.as_slice() {
+            [] => Selection::whole(self.length),
+            _ => extents().unwrap_or_else(|| Selection::whole(self.length)),
+        }
+    }
+
+    /// Whether it was made under this URL, given without user information, query and fragment.
+    pub(crate) fn is_of_url(&self, url: &str) -> bool {
+        hash_url(&self.url_key, url) == self.url_hash
     }
 
     /// How the file's bytes are cut into parts.

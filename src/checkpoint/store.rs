@@ -1,5 +1,6 @@
 //! Reading a checkpoint, and replacing it so that there always is one.
 
+use std::ffi::OsStr;
 use std::io;
 
 use super::format::{CheckpointError, MAX_FILE, decode, encode};
@@ -11,13 +12,21 @@ pub(crate) fn load<V: Volume>(
     volume: &V,
     names: &Names,
 ) -> Result<Option<Checkpoint>, CheckpointError> {
-    match volume.read(names.checkpoint(), MAX_FILE as u64) {
+    read(volume, names.checkpoint())
+}
+
+/// The checkpoint of this name; `None` where there is none.
+pub(crate) fn read<V: Volume>(
+    volume: &V,
+    name: &OsStr,
+) -> Result<Option<Checkpoint>, CheckpointError> {
+    match volume.read(name, MAX_FILE as u64) {
         Ok(bytes) => bytes.map(|bytes| decode(&bytes)).transpose(),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
             Err(CheckpointError::TooLong { limit: MAX_FILE })
         }
         Err(error) => {
-            let path = volume.path(names.checkpoint());
+            let path = volume.path(name);
             let error = StorageError::io(Operation::Read, path, error);
             Err(CheckpointError::Storage(error))
         }

@@ -98,7 +98,7 @@ impl HttpError {
         Self::new(HttpErrorKind::Configuration, text)
     }
 
-    pub(super) fn protocol(why: impl AsRef<str>) -> Self {
+    pub(crate) fn protocol(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
     }

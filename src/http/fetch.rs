@@ -73,20 +73,64 @@ pub(crate) async fn fetch(
     })
 }
 
+/// Asks for the whole of the pinned version, of a server without ranges, and checks the head of the reply.
+///
+/// Bounded and cancel safe as [`fetch`].
+///
+/// # Errors
+///
+/// As [`fetch`].
+pub(crate) async fn fetch_whole(
+    client: &Client,
+    source: &Source,
+    pinned: &Pinned,
+) -> Result<Body, HttpError> {
+    let ask = Ask {
+        method: Method::GET,
+        entry: Entry::Object,
+        fields: conditions(&pinned.validator),
+        stall: client.stall_timeout(),
+    };
+    let answer = follow(client, source, &ask).await?;
+    let head = answer.head();
+    let checked = match head.status {
+        StatusCode::OK => check_whole(head, pinned),
+        StatusCode::PRECONDITION_FAILED => Err(precondition_failed()),
+        _ => Err(head.status_error()),
+    };
+    checked.map_err(|error| answer.blame(error))?;
+    Ok(Body::new(
+        answer.response,
+        Some(ByteRange::whole(pinned.length)),
+        answer.first_byte,
+        client.stall_timeout(),
+    ))
+}
+
+fn precondition_failed() -> HttpError {
+    HttpError::changed("the server says that it is no longer the version asked for (412)")
+}
+
 /// `Range`, and the condition that the validator allows.
 fn fields(validator: &Validator, range: ByteRange) -> Result<HeaderMap, HttpError> {
     let range = range
         .to_header()
         .ok_or_else(|| HttpError::protocol("an empty range can't be asked for"))?;
-    let mut fields = HeaderMap::new();
+    let mut fields = conditions(validator);
     fields.insert(RANGE, ascii(&range));
+    Ok(fields)
+}
+
+/// The condition that the validator allows.
+fn conditions(validator: &Validator) -> HeaderMap {
+    let mut fields = HeaderMap::new();
     if let Some(tag) = validator.if_match() {
         fields.insert(IF_MATCH, ascii(tag.as_str()));
     }
     if let Some(date) = validator.if_unmodified_since() {
         fields.insert(IF_UNMODIFIED_SINCE, ascii(&httpdate::fmt_http_date(date)));
     }
-    Ok(fields)
+    fields
 }
 
 fn ascii(text: &str) -> HeaderValue {
@@ -98,9 +142,7 @@ fn check(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<Promise, H
     match head.status {
         StatusCode::PARTIAL_CONTENT => check_part(head, pinned, asked).map(Promise::Part),
         StatusCode::OK => check_whole(head, pinned).map(|()| Promise::Whole),
-        StatusCode::PRECONDITION_FAILED => Err(HttpError::changed(
-            "the server says that it is no longer the version asked for (412)",
-        )),
+        StatusCode::PRECONDITION_FAILED => Err(precondition_failed()),
         StatusCode::RANGE_NOT_SATISFIABLE => Err(check_unsatisfied(head, pinned, asked)),
         _ => Err(head.status_error()),
     }

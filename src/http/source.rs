@@ -110,6 +110,11 @@ impl Source {
         self.state().given.shown()
     }
 
+    /// The URL as it was given, its query included: for the caller's own refresh command alone.
+    pub(crate) fn given_url(&self) -> String {
+        self.state().given.url.to_string()
+    }
+
     /// `scheme://host`, and the port where it is not the scheme's own.
     pub(crate) fn origin(&self) -> String {
         self.state().given.origin().to_string()

@@ -4,6 +4,6 @@ mod crc;
 mod digest;
 mod headers;
 
-pub(crate) use crc::{Crc64, combine, combine_parts};
-pub(crate) use digest::{Algorithm, Digest, DigestError, Hasher};
-pub(crate) use headers::{HeaderDigest, whole_object_digests};
+pub(crate) use crc::{Crc64, combine_parts};
+pub(crate) use digest::{Algorithm, Digest, Hasher};
+pub(crate) use headers::whole_object_digests;

@@ -8,6 +8,6 @@ mod validator;
 
 pub(crate) use bitmap::PartBitmap;
 pub(crate) use plan::{MAX_PARTS, Part, PartIndex, Plan, PlanError};
-pub(crate) use range::{ByteRange, ContentRange, ContentRangeError};
-pub(crate) use selection::{Selection, SelectionError, SelectionSpec};
-pub(crate) use validator::{EntityTag, EntityTagError, Mismatch, Validator};
+pub(crate) use range::{ByteRange, ContentRange};
+pub(crate) use selection::{Selection, SelectionSpec};
+pub(crate) use validator::{EntityTag, Validator};

@@ -17,12 +17,13 @@ mod reserve;
 mod sink;
 mod volume;
 
-pub(crate) use error::{Operation, StorageError, StorageErrorKind};
+pub(crate) use error::{Operation, StorageError};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Origin, open_locked};
+pub(crate) use mmap::MappedWindow;
 pub(crate) use names::Names;
-pub(crate) use publish::{Published, publish, sweep};
-pub(crate) use reserve::{Reservation, Reserved, WriterChoice, reserve};
+pub(crate) use publish::{Published, empty, publish, remove_partial, sweep};
+pub(crate) use reserve::{WriterChoice, reserve};
 pub(crate) use sink::{Sink, SinkKind, Window};
 pub(crate) use volume::{Collision, Durability, FileId, PartFile, Space, Volume};

@@ -91,6 +91,25 @@ pub(crate) fn sweep<V: Volume>(
     Ok(output.is_some())
 }
 
+/// Removes the part file and its checkpoint, for good; names that are free already are fine. The checkpoint goes first: a
+/// part file alone is never taken for anything.
+pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(), StorageError> {
+    remove_checkpoint(volume, names, Durability::Unsynced)?;
+    remove(volume, names.part())?;
+    Ok(())
+}
+
+/// Empties a locked part file that something else was written to, and removes its checkpoint first.
+pub(crate) fn empty<V: Volume>(
+    volume: &V,
+    names: &Names,
+    file: &V::File,
+) -> Result<(), StorageError> {
+    remove_checkpoint(volume, names, Durability::Unsynced)?;
+    file.set_len(0)
+        .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
+}
+
 /// A part file that somebody truncated, removed or replaced is not the one that was verified.
 fn check_untouched<V: Volume>(
     volume: &V,

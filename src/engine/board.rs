@@ -1,0 +1,370 @@
+//! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the transfers under way.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::AbortHandle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Observed, Pace, Scheduler};
+use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
+
+/// A transfer is too young to tell its rate before it lasted this long.
+const TOO_YOUNG: Duration = Duration::from_millis(150);
+/// The weight of the newest measurement in a running mean.
+const NEWEST: f64 = 0.3;
+
+/// A lease on its way, as its worker and everybody else see it.
+///
+/// The two positions are atomics because the worker touches them with every chunk: no lock on that path.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) id: LeaseId,
+    pub(crate) range: ByteRange,
+    pub(crate) hedges: bool,
+    /// The next position that the worker will write.
+    position: AtomicU64,
+    /// The first position that is not the worker's any more. Only ever shrinks.
+    limit: AtomicU64,
+    abort: AbortHandle,
+}
+
+impl Transfer {
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+}
+
+/// The completed parts at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) completed: PartBitmap,
+    /// CRC-64/XZ of every completed part, in order.
+    pub(crate) crcs: Vec<u64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Board {
+    // Taken once a part, a lease and a tick; held for bookkeeping alone, never across an await or a system call.
+    inner: Mutex<Inner>,
+    /// Rung when an idle worker may find work, or must end.
+    pub(crate) changed: Notify,
+}
+
+#[derive(Debug)]
+struct Inner {
+    scheduler: Scheduler,
+    /// By part; meaningful where the part is completed.
+    crcs: Vec<u64>,
+    transfers: HashMap<LeaseId, Watched>,
+    first_byte: Duration,
+    rate: f64,
+    /// No lease begins at or past this part.
+    reach: u32,
+}
+
+#[derive(Debug)]
+struct Watched {
+    transfer: Arc<Transfer>,
+    since: Instant,
+    measured: Instant,
+    at: u64,
+    rate: Option<f64>,
+}
+
+impl Board {
+    /// Begins with the parts that are there; `crcs` has one entry for each of them, in order.
+    pub(crate) fn new(plan: Plan, snapshot: Snapshot) -> Self {
+        let mut crcs = vec![0; plan.parts() as usize];
+        for (part, crc) in snapshot.completed.iter().zip(snapshot.crcs) {
+            crcs[part.0 as usize] = crc;
+        }
+        Self {
+            inner: Mutex::new(Inner {
+                scheduler: Scheduler::new(plan, snapshot.completed),
+                crcs,
+                transfers: HashMap::new(),
+                first_byte: Duration::ZERO,
+                rate: 0.0,
+                reach: u32::MAX,
+            }),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Finds something to do for one of `connections` workers.
+    pub(crate) fn lease(&self, connections: u32, abort: AbortHandle) -> Option<Arc<Transfer>> {
+        let mut inner = self.lock();
+        let Inner {
+            scheduler,
+            transfers,
+            rate,
+            first_byte,
+            reach,
+            ..
+        } = &mut *inner;
+        let pace = Pace {
+            connections,
+            rate: *rate,
+            first_byte: *first_byte,
+        };
+        let grant = scheduler.lease(&pace, *reach, |id| {
+            transfers
+                .get(&id)
+                .map_or_else(Observed::default, |watched| Observed {
+                    position: watched.transfer.position(),
+                    rate: watched.rate,
+                })
+        })?;
+        if let GrantOrigin::Stolen(victim) = grant.origin
+            && let (Some(limit), Some(watched)) = (scheduler.limit(victim), transfers.get(&victim))
+        {
+            watched.transfer.limit.store(limit, Ordering::Relaxed);
+        }
+        Some(inner.watch(&grant, abort))
+    }
+
+    /// Records a part that came in whole. Returns whether it is the first time; transfers that have become needless
+    /// are aborted.
+    pub(crate) fn complete(&self, transfer: &Transfer, part: PartIndex, crc: u64) -> bool {
+        let mut inner = self.lock();
+        match inner.scheduler.complete(transfer.id, part) {
+            Completion::Duplicate => false,
+            Completion::First { obsolete } => {
+                inner.crcs[part.0 as usize] = crc;
+                for id in obsolete {
+                    if let Some(watched) = inner.transfers.get(&id) {
+                        watched.transfer.abort.abort();
+                    }
+                }
+                if inner.scheduler.is_finished() {
+                    self.changed.notify_waiters();
+                }
+                true
+            }
+        }
+    }
+
+    /// Ends a lease; what it did not bring is there for others.
+    pub(crate) fn release(&self, transfer: &Transfer) {
+        let mut inner = self.lock();
+        inner.scheduler.release(transfer.id);
+        inner.transfers.remove(&transfer.id);
+        self.changed.notify_waiters();
+    }
+
+    /// Ends every lease, after the workers were sent home.
+    pub(crate) fn release_all(&self) {
+        let mut inner = self.lock();
+        for id in inner
+            .transfers
+            .drain()
+            .map(|(id, _)| id)
+            .collect::<Vec<_>>()
+        {
+            inner.scheduler.release(id);
+        }
+    }
+
+    /// Lets leases begin before part `reach` alone.
+    pub(crate) fn set_reach(&self, reach: u32) {
+        self.lock().reach = reach;
+        self.changed.notify_waiters();
+    }
+
+    /// Takes note of how long a reply let wait for its first byte.
+    pub(crate) fn replied(&self, first_byte: Duration) {
+        let mut inner = self.lock();
+        inner.first_byte = if inner.first_byte.is_zero() {
+            first_byte
+        } else {
+            inner.first_byte.mul_f64(1.0 - NEWEST) + first_byte.mul_f64(NEWEST)
+        };
+    }
+
+    /// Measures the rate of every transfer since the last tick. Idle workers look again: what is not worth taking over
+    /// now may be in a moment.
+    pub(crate) fn tick(&self, now: Instant) {
+        let mut inner = self.lock();
+        for watched in inner.transfers.values_mut() {
+            watched.measure(now);
+        }
+        let known: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
+        if !known.is_empty() {
+            inner.rate = known.iter().sum::<f64>() / known.len() as f64;
+        }
+        drop(inner);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let completed = inner.scheduler.done().clone();
+        let crcs = completed
+            .iter()
+            .map(|part| inner.crcs[part.0 as usize])
+            .collect();
+        Snapshot { completed, crcs }
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.lock().scheduler.is_finished()
+    }
+
+    pub(crate) fn completed_parts(&self) -> u32 {
+        self.lock().scheduler.done().count()
+    }
+
+    /// Bytes of the completed parts.
+    pub(crate) fn completed_bytes(&self) -> u64 {
+        let inner = self.lock();
+        let plan = inner.scheduler.plan();
+        let runs = inner.scheduler.done().runs();
+        runs.map(|run| plan.run(PartIndex(run.start), run.end).len())
+            .sum()
+    }
+
+    /// The first part that is not completed; the number of parts where all are.
+    pub(crate) fn front(&self) -> u32 {
+        let inner = self.lock();
+        let done = inner.scheduler.done();
+        done.missing_runs()
+            .next()
+            .map_or(done.parts(), |run| run.start)
+    }
+
+    /// How much of each of `cells` equal stretches is there, in percent.
+    pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
+        let inner = self.lock();
+        let done = inner.scheduler.done();
+        let parts = u64::from(done.parts());
+        let mut filled = vec![0u64; cells];
+        for run in done.runs() {
+            let (start, end) = (u64::from(run.start), u64::from(run.end));
+            for (cell, filled) in (0u64..).zip(&mut filled) {
+                let from = cell * parts / cells as u64;
+                let to = (cell + 1) * parts / cells as u64;
+                *filled += end.min(to).saturating_sub(start.max(from));
+            }
+        }
+        (0u64..)
+            .zip(filled)
+            .map(|(cell, filled)| {
+                let width = (cell + 1) * parts / cells as u64 - cell * parts / cells as u64;
+                match width {
+                    // More cells than parts: this cell shows the part that it lies in.
+                    0 => {
+                        let part = u32::try_from(cell * parts / cells as u64).unwrap_or(u32::MAX);
+                        if done.contains(PartIndex(part)) {
+                            100
+                        } else {
+                            0
+                        }
+                    }
+                    _ => u8::try_from(filled * 100 / width).unwrap_or(100),
+                }
+            })
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // The bookkeeping is whole between any two calls, so a panic elsewhere leaves it usable.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn watch(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<Transfer> {
+        let plan = self.scheduler.plan();
+        let range = plan.run(PartIndex(grant.parts.start), grant.parts.end);
+        let transfer = Arc::new(Transfer {
+            id: grant.id,
+            range,
+            hedges: matches!(grant.origin, GrantOrigin::Hedge(_)),
+            position: AtomicU64::new(range.start()),
+            limit: AtomicU64::new(range.end()),
+            abort,
+        });
+        let now = Instant::now();
+        self.transfers.insert(
+            grant.id,
+            Watched {
+                transfer: Arc::clone(&transfer),
+                since: now,
+                measured: now,
+                at: range.start(),
+                rate: None,
+            },
+        );
+        transfer
+    }
+}
+
+impl Watched {
+    fn measure(&mut self, now: Instant) {
+        let span = (now - self.measured).as_secs_f64();
+        if now - self.since < TOO_YOUNG || span <= 0.0 {
+            return;
+        }
+        let position = self.transfer.position();
+        let newest = position.saturating_sub(self.at) as f64 / span;
+        self.rate = Some(match self.rate {
+            Some(before) => before * (1.0 - NEWEST) + newest * NEWEST,
+            None => newest,
+        });
+        self.measured = now;
+        self.at = position;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(parts: u32) -> Board {
+        let plan = Plan::new(u64::from(parts) * 100, 100).unwrap();
+        let nothing = Snapshot {
+            completed: PartBitmap::new(parts),
+            crcs: Vec::new(),
+        };
+        Board::new(plan, nothing)
+    }
+
+    #[test]
+    fn crcs_follow_their_parts() {
+        let board = board(4);
+        let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+        assert!(board.complete(&transfer, PartIndex(2), 22));
+        assert!(board.complete(&transfer, PartIndex(0), 10));
+        assert!(!board.complete(&transfer, PartIndex(0), 99));
+        let snapshot = board.snapshot();
+        assert_eq!(snapshot.crcs, [10, 22]);
+        let plan = Plan::new(400, 100).unwrap();
+        assert_eq!(Board::new(plan, snapshot).snapshot().crcs, [10, 22]);
+    }
+
+    #[test]
+    fn coverage_in_percent() {
+        let board = board(10);
+        let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+        for part in [0, 1, 2, 5, 9] {
+            board.complete(&transfer, PartIndex(part), 0);
+        }
+        assert_eq!(board.coverage(2), [60, 40]);
+        assert_eq!(board.coverage(5), [100, 50, 50, 0, 50]);
+        assert_eq!(board.coverage(20)[..4], [100, 100, 100, 100]);
+        assert_eq!(board.front(), 3);
+    }
+}

@@ -1,0 +1,172 @@
+//! The writing end of one lease: where it stands, the CRC of the part that is coming in, and the windows of the file.
+
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::board::{Board, Transfer};
+use super::tally::Tally;
+use crate::integrity::Crc64;
+use crate::object::{ByteRange, Part, Plan};
+use crate::storage::{PartFile, Sink, SinkKind, StorageError, Window};
+
+/// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident memory stays small
+/// with many connections; large enough that mapping costs nothing per byte.
+const WINDOW: u64 = 2 << 20;
+
+/// Takes the bytes of one lease in order and puts them where they belong.
+///
+/// Dropped before its part is complete, it counts that part's bytes as wasted.
+pub(crate) struct Cursor<'a, F> {
+    board: &'a Board,
+    tally: &'a Tally,
+    transfer: &'a Transfer,
+    plan: &'a Plan,
+    position: u64,
+    part: Part,
+    crc: Crc64,
+    windows: Windows<F>,
+}
+
+impl<'a, F: PartFile> Cursor<'a, F> {
+    /// Stands at the beginning of `transfer`; `None` where that is empty.
+    pub(crate) fn new(
+        board: &'a Board,
+        tally: &'a Tally,
+        transfer: &'a Transfer,
+        plan: &'a Plan,
+        sink: &Sink<F>,
+    ) -> Option<Self> {
+        let position = transfer.range.start();
+        Some(Self {
+            board,
+            tally,
+            transfer,
+            plan,
+            position,
+            part: plan.part_at(position)?,
+            crc: Crc64::new(),
+            windows: Windows::new(sink.clone()),
+        })
+    }
+
+    /// The position of the next byte.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What the lease still has to bring.
+    pub(crate) fn wanted(&self) -> ByteRange {
+        ByteRange::new(self.position, self.transfer.limit())
+            .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
+    }
+
+    /// Writes the bytes that come next, and reports every part that they complete.
+    pub(crate) async fn take(&mut self, mut bytes: &[u8]) -> Result<(), StorageError> {
+        while !bytes.is_empty() {
+            let window = self
+                .windows
+                .at(self.position, self.transfer, self.tally)
+                .await?;
+            let room = self.part.range.end().min(window.range().end()) - self.position;
+            let now = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
+            let (these, rest) = bytes.split_at(now);
+            window.write(self.position, these)?;
+            self.crc.update(these);
+            bytes = rest;
+            self.position += now as u64;
+            self.transfer.advance(self.position);
+            if self.position == self.part.range.end() {
+                self.complete_part();
+            }
+        }
+        Ok(())
+    }
+
+    fn complete_part(&mut self) {
+        let crc = std::mem::replace(&mut self.crc, Crc64::new()).finish();
+        if !self.board.complete(self.transfer, self.part.index, crc) {
+            self.tally.wasted(self.part.range.len());
+        }
+        if let Some(next) = self.plan.part_at(self.position) {
+            self.part = next;
+        }
+    }
+}
+
+impl<F> Drop for Cursor<'_, F> {
+    fn drop(&mut self) {
+        let unfinished = self.position.saturating_sub(self.part.range.start());
+        if unfinished < self.part.range.len() {
+            self.tally.wasted(unfinished);
+        }
+    }
+}
+
+/// The window that is being written and the one after it, which is made ready meanwhile on another thread: filling
+/// page tables can wait for the disk.
+struct Windows<F> {
+    sink: Sink<F>,
+    current: Option<Window<F>>,
+    ahead: Option<JoinHandle<Result<Window<F>, StorageError>>>,
+}
+
+impl<F: PartFile> Windows<F> {
+    fn new(sink: Sink<F>) -> Self {
+        Self {
+            sink,
+            current: None,
+            ahead: None,
+        }
+    }
+
+    /// The window that holds `position`.
+    async fn at(
+        &mut self,
+        position: u64,
+        transfer: &Transfer,
+        tally: &Tally,
+    ) -> Result<&mut Window<F>, StorageError> {
+        let holds =
+            |window: &Window<F>| (window.range().start()..window.range().end()).contains(&position);
+        if !self.current.as_ref().is_some_and(holds) {
+            self.current = None;
+            let range = window_range(position, transfer.range.end());
+            let window = self.open(range, tally).await?;
+            if self.sink.kind() == SinkKind::Mmap && range.end() < transfer.limit() {
+                let next = window_range(range.end(), transfer.range.end());
+                self.ahead = Some(self.spawn(next));
+            }
+            self.current = Some(window);
+        }
+        Ok(self
+            .current
+            .as_mut()
+            .expect("it holds the position or was opened right above"))
+    }
+
+    async fn open(&mut self, range: ByteRange, tally: &Tally) -> Result<Window<F>, StorageError> {
+        if self.sink.kind() == SinkKind::Pwrite {
+            return self.sink.window(range);
+        }
+        let ready = match self.ahead.take() {
+            Some(ahead) => ahead,
+            None => self.spawn(range),
+        };
+        let begun = Instant::now();
+        let window = ready.await;
+        tally.waited_for_disk(begun.elapsed());
+        // Nobody aborts these tasks, so that they fail by a panic alone.
+        window.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    fn spawn(&self, range: ByteRange) -> JoinHandle<Result<Window<F>, StorageError>> {
+        let sink = self.sink.clone();
+        tokio::task::spawn_blocking(move || sink.window(range))
+    }
+}
+
+/// From `position` to the next multiple of [`WINDOW`], or to `end`, which lies behind it.
+fn window_range(position: u64, end: u64) -> ByteRange {
+    let next = (position / WINDOW + 1) * WINDOW;
+    ByteRange::new(position, next.min(end)).unwrap_or(ByteRange::whole(0))
+}

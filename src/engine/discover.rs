@@ -1,0 +1,63 @@
+//! Finding out what there is to download, with retries.
+
+use super::session::Session;
+use crate::event::Event;
+use crate::http::{self, Body, HttpError, Metadata, Probed, Verdict};
+
+/// The outcome of a probe.
+pub(crate) enum Discovery {
+    Object(Discovered),
+    /// The caller's condition says that nothing newer is there.
+    NotModified,
+}
+
+/// An object as the server describes it.
+pub(crate) struct Discovered {
+    pub(crate) metadata: Metadata,
+    /// The object itself, where the probe's reply was it.
+    pub(crate) stream: Option<Body>,
+}
+
+/// Why a request failed in the end.
+pub(crate) struct Failed {
+    pub(crate) error: HttpError,
+    /// How often it was tried.
+    pub(crate) attempts: u32,
+}
+
+/// Asks for the metadata as often as the retries allow.
+///
+/// Cancel safe: dropping it drops the request.
+pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Failed> {
+    let job = session.job;
+    let mut attempts = 0;
+    loop {
+        let probed = if session.ask_by_get {
+            http::probe_by_get(&job.client, &job.source, &job.conditions).await
+        } else {
+            http::probe(&job.client, &job.source, &job.conditions).await
+        };
+        attempts += 1;
+        let error = match probed {
+            Ok(Probed::Found { metadata, stream }) => {
+                return Ok(Discovery::Object(Discovered { metadata, stream }));
+            }
+            Ok(Probed::NotModified) => return Ok(Discovery::NotModified),
+            Err(error) => error,
+        };
+        let after = match http::verdict(&error) {
+            Verdict::Retry { after } | Verdict::Throttled { after } if attempts <= job.retries => {
+                after
+            }
+            _ => return Err(Failed { error, attempts }),
+        };
+        let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
+        session.tally.retried();
+        session.link.hub.tell(Event::Retrying {
+            part: 0,
+            reason: error.to_string(),
+            delay,
+        });
+        tokio::time::sleep(delay).await;
+    }
+}

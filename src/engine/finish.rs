@@ -1,0 +1,268 @@
+//! The last steps: the bytes are held against every digest there is, and the file gets its name.
+
+use std::sync::Arc;
+
+use super::blocking;
+use super::board::Snapshot;
+use super::prepare::{Prepared, kind_of};
+use super::session::Session;
+use crate::checkpoint;
+use crate::error::{Error, ErrorKind};
+use crate::http::Metadata;
+use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
+use crate::object::Plan;
+use crate::report::{Integrity, Report, WriterKind};
+use crate::storage::{
+    self, Folder, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume,
+};
+
+/// Bytes that are read at once.
+const READ: usize = 1 << 20;
+
+/// A digest that the file is to have, and who says so.
+struct Expected {
+    source: String,
+    digest: Digest,
+}
+
+/// A file of which every part is there.
+pub(crate) struct Whole<F> {
+    pub(crate) sink: Sink<F>,
+    pub(crate) plan: Plan,
+    /// Every part's CRC; `None` where the file was written as one stream without parts.
+    pub(crate) parts: Option<Snapshot>,
+    pub(crate) metadata: Metadata,
+}
+
+/// Verifies and publishes the file of a transfer that is complete.
+pub(crate) async fn finish(session: &Session<'_>, prepared: Prepared) -> Result<Report, Error> {
+    let checkpoint = session.checkpoint_path();
+    let Prepared {
+        crew,
+        committer,
+        volume,
+        names,
+        metadata,
+    } = prepared;
+    drop(committer);
+    let whole = Whole {
+        sink: crew.sink.clone(),
+        plan: crew.plan,
+        parts: Some(crew.board.snapshot()),
+        metadata,
+    };
+    drop(crew);
+    publish(session, whole, volume, names)
+        .await
+        .map_err(|error| error.with_checkpoint(checkpoint))
+}
+
+/// Verifies a whole file and gives it its name.
+pub(crate) async fn publish<F: PartFile>(
+    session: &Session<'_>,
+    whole: Whole<F>,
+    volume: Arc<impl Volume<File = F>>,
+    names: Names,
+) -> Result<Report, Error> {
+    let (collision, durability) = (session.collision(), session.job.durability);
+    let Whole {
+        sink,
+        plan,
+        parts,
+        metadata,
+    } = whole;
+    let length = plan.length();
+    let integrity = verify(session, &sink, &plan, parts.as_ref(), &metadata).await?;
+    let report = Report {
+        part_size: plan.part_size(),
+        parts: plan.parts(),
+        validator: kind_of(&metadata.validator),
+        etag: metadata.etag.as_ref().map(ToString::to_string),
+        writer: match sink.kind() {
+            SinkKind::Mmap => WriterKind::Mmap,
+            SinkKind::Pwrite => WriterKind::Pwrite,
+        },
+        integrity,
+        ..session.report(length)
+    };
+    let published = blocking(move || {
+        storage::publish(&*volume, &names, sink.file(), length, collision, durability)
+    })
+    .await?;
+    if let Published::Leftover(error) = published {
+        session
+            .link
+            .hub
+            .warn(format!("the file is whole, but {error}"));
+    }
+    // The last sync is part of the time that the caller waited.
+    Ok(Report {
+        elapsed: session.begun.elapsed(),
+        ..report
+    })
+}
+
+async fn verify<F: PartFile>(
+    session: &Session<'_>,
+    sink: &Sink<F>,
+    plan: &Plan,
+    parts: Option<&Snapshot>,
+    metadata: &Metadata,
+) -> Result<Vec<Integrity>, Error> {
+    let mut hashers = hashers(session, metadata);
+    let mut found = Vec::new();
+    if let Some(parts) = parts {
+        hashers.retain(|hasher| hasher.algorithm() != Algorithm::Crc64);
+        found.push(crc64_of(plan, parts));
+    }
+    if !hashers.is_empty() {
+        let (sink, length) = (sink.clone(), plan.length());
+        found.extend(blocking(move || read_digests(&sink, length, hashers)).await?);
+    }
+    compare_all(session, metadata, &found)
+}
+
+/// A hasher for each algorithm that there is a digest of.
+pub(crate) fn hashers(session: &Session<'_>, metadata: &Metadata) -> Vec<Hasher> {
+    let expected = expected(session, metadata);
+    let wanted = |algorithm: &Algorithm| {
+        expected
+            .iter()
+            .any(|expected| expected.digest.algorithm() == *algorithm)
+    };
+    let algorithms = Algorithm::ALL.into_iter().filter(wanted);
+    algorithms.map(Hasher::new).collect()
+}
+
+/// Holds every digest that there is against what was found.
+pub(crate) fn compare_all(
+    session: &Session<'_>,
+    metadata: &Metadata,
+    found: &[Digest],
+) -> Result<Vec<Integrity>, Error> {
+    expected(session, metadata)
+        .iter()
+        .map(|expected| compare(session, expected, found))
+        .collect()
+}
+
+/// Digests that the caller gave, and those that the server sent of the whole object, where that is what was fetched.
+fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
+    let given = session.job.checksums.iter().map(|digest| Expected {
+        source: "--checksum".to_owned(),
+        digest: digest.clone(),
+    });
+    let sent = if session.job.selection.is_whole() {
+        let fields = metadata.fields.iter();
+        whole_object_digests(fields.map(|(name, value)| (name.as_str(), value.as_str())))
+    } else {
+        Vec::new()
+    };
+    let sent = sent.into_iter().map(|sent| Expected {
+        source: sent.source,
+        digest: sent.digest,
+    });
+    given.chain(sent).collect()
+}
+
+/// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.
+fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
+    let lengths = parts.completed.iter().map(|part| plan.range(part).len());
+    Digest::from_crc64(combine_parts(parts.crcs.iter().copied().zip(lengths)))
+}
+
+fn read_digests<F: PartFile>(
+    sink: &Sink<F>,
+    length: u64,
+    mut hashers: Vec<Hasher>,
+) -> Result<Vec<Digest>, StorageError> {
+    let mut buffer = vec![0; READ];
+    let mut position = 0;
+    while position < length {
+        let left = usize::try_from(length - position).unwrap_or(usize::MAX);
+        let now = &mut buffer[..left.min(READ)];
+        sink.read_at(position, now)?;
+        for hasher in &mut hashers {
+            hasher.update(now);
+        }
+        position += now.len() as u64;
+    }
+    Ok(hashers.into_iter().map(Hasher::finish).collect())
+}
+
+fn compare(
+    session: &Session<'_>,
+    expected: &Expected,
+    found: &[Digest],
+) -> Result<Integrity, Error> {
+    let algorithm = expected.digest.algorithm();
+    let found = found.iter().find(|found| found.algorithm() == algorithm);
+    let hex = found.map_or_else(String::new, Digest::hex);
+    if hex != expected.digest.hex() {
+        return Err(Error::new(
+            ErrorKind::Checksum,
+            format!("{} is not what it should be", session.output().display()),
+            format_args!(
+                "{} of the bytes: expected {} ({}), found {hex}",
+                algorithm.name(),
+                expected.digest.hex(),
+                expected.source
+            ),
+        )
+        .with_hint("the partial file is kept; --fresh downloads everything again"));
+    }
+    Ok(Integrity {
+        algorithm: algorithm.name().to_owned(),
+        source: expected.source.clone(),
+        value: hex,
+        verified: true,
+    })
+}
+
+/// Removes the partial file and its checkpoint, for good.
+pub(crate) async fn remove_partial(volume: Arc<Folder>, names: Names) -> Result<(), Error> {
+    Ok(blocking(move || storage::remove_partial(&*volume, &names)).await?)
+}
+
+/// What stands at the final name before anything is asked of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    Nothing,
+    Taken,
+    /// The whole file of a run that was interrupted between giving it its name and removing its checkpoint; now
+    /// that is done.
+    Finished {
+        length: u64,
+    },
+}
+
+/// Does what is left of an earlier run's last steps.
+pub(crate) async fn sweep(
+    session: &Session<'_>,
+    volume: Arc<Folder>,
+    names: Names,
+) -> Result<Earlier, Error> {
+    let durability = session.job.durability;
+    blocking(move || {
+        let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
+        if !storage::sweep(&*volume, &names, durability)? {
+            return Ok(Earlier::Nothing);
+        }
+        let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
+        let length = std::fs::metadata(volume.path(names.output()))
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+            .map(|found| found.len());
+        Ok(match (checkpoint, length) {
+            (Some(checkpoint), Some(length))
+                if !left_over
+                    && checkpoint.completed.is_full()
+                    && checkpoint.file_length() == length =>
+            {
+                Earlier::Finished { length }
+            }
+            _ => Earlier::Taken,
+        })
+    })
+    .await
+}

@@ -1,0 +1,161 @@
+//! An object of unknown length: one stream into a file that grows.
+//!
+//! Nothing is kept for a resume, because nothing tells how far the object goes nor, mostly, which version of it a
+//! second request would give. A stream that breaks is begun anew.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::blocking;
+use super::control::{Phase, Wish};
+use super::discover::{Discovered, Failed};
+use super::finish::{self, Whole};
+use super::limiter::Limiter;
+use super::prepare::kind_of;
+use super::run::Run;
+use super::session::Session;
+use crate::error::Error;
+use crate::event::{Event, Progress};
+use crate::http::{Body, HttpError};
+use crate::object::{ByteRange, Plan};
+use crate::storage::{self, DiskFile, Folder, Names, Sink, StorageError, Volume};
+
+/// Downloads the object that the probe's own reply is.
+pub(crate) async fn download(
+    session: &mut Session<'_>,
+    volume: Arc<Folder>,
+    names: Names,
+    object: Discovered,
+) -> Result<Run, Error> {
+    let Discovered { metadata, stream } = object;
+    let Some(body) = stream else {
+        // HEAD told no length; GET may, and its reply is the stream where it does not.
+        session.ask_by_get = true;
+        return Ok(Run::Again);
+    };
+    session.link.hub.tell(Event::Probed {
+        length: None,
+        validator: kind_of(&metadata.validator),
+        part_size: 0,
+        parts: 0,
+        ranges: false,
+    });
+    session
+        .link
+        .hub
+        .warn("the server does not tell the length: one connection, and no resume");
+    let sink = {
+        let (volume, names) = (Arc::clone(&volume), names.clone());
+        blocking(move || open_empty(&volume, &names)).await?
+    };
+    session.tally.attempted();
+    let poured = tokio::select! {
+        biased;
+        wish = session.link.control.halted() => return halted(session, wish, &volume, &names).await,
+        poured = pour(session, &sink, body) => poured?,
+    };
+    match poured {
+        Poured::Whole { length } => {
+            let whole = Whole {
+                sink,
+                plan: Plan::auto(length),
+                parts: None,
+                metadata,
+            };
+            let report = finish::publish(session, whole, volume, names).await?;
+            Ok(Run::Finished(report))
+        }
+        Poured::Broken { error, wasted } => {
+            session.tally.wasted(wasted);
+            Ok(Run::StreamLost(Failed { error, attempts: 1 }))
+        }
+    }
+}
+
+fn open_empty(volume: &Folder, names: &Names) -> Result<Sink<DiskFile>, StorageError> {
+    let (file, _) = storage::open_locked(volume, names.part())?;
+    storage::empty(volume, names, &file)?;
+    Ok(Sink::growing(file, volume.path(names.part())))
+}
+
+async fn halted(
+    session: &Session<'_>,
+    wish: Wish,
+    volume: &Arc<Folder>,
+    names: &Names,
+) -> Result<Run, Error> {
+    let wish = if wish == Wish::Pause {
+        session.link.hub.tell(Event::Paused);
+        session.link.control.reached(Phase::Quiet);
+        session.link.control.unpaused().await
+    } else {
+        wish
+    };
+    match wish {
+        Wish::Run | Wish::Pause => Ok(Run::Again),
+        Wish::Stop => Err(session.ended_by(Wish::Stop, None)),
+        Wish::Cancel => {
+            finish::remove_partial(Arc::clone(volume), names.clone()).await?;
+            Err(session.ended_by(Wish::Cancel, None))
+        }
+    }
+}
+
+/// How a stream ended.
+enum Poured {
+    Whole { length: u64 },
+    Broken { error: HttpError, wasted: u64 },
+}
+
+async fn pour(
+    session: &Session<'_>,
+    sink: &Sink<DiskFile>,
+    mut body: Body,
+) -> Result<Poured, StorageError> {
+    let _underway = session.tally.underway();
+    let limiter = session.job.limit_rate.map(Limiter::new);
+    let begun = Instant::now();
+    let mut told = begun;
+    let mut position = 0;
+    loop {
+        let bytes = match body.chunk().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Ok(Poured::Whole { length: position }),
+            Err(error) => {
+                return Ok(Poured::Broken {
+                    error,
+                    wasted: position,
+                });
+            }
+        };
+        let length = bytes.len() as u64;
+        session.tally.fetched(length);
+        if let Some(limiter) = &limiter {
+            limiter.pass(bytes.len()).await;
+        }
+        let range = ByteRange::at(position, length).unwrap_or(ByteRange::whole(0));
+        sink.window(range)?.write(position, &bytes)?;
+        position += length;
+        let now = Instant::now();
+        if now - told >= super::transfer::TICK {
+            session.link.hub.tell(Event::Progress(Progress {
+                new_bytes: length,
+                completed_bytes: position,
+                bytes_per_second: rate(position, now - begun),
+                connections: 1,
+                ..Progress::default()
+            }));
+            told = now;
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a positive rate that saturates"
+)]
+fn rate(bytes: u64, span: std::time::Duration) -> u64 {
+    (bytes as f64 / span.as_secs_f64().max(1e-9)) as u64
+}

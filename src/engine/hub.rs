@@ -1,0 +1,183 @@
+//! The way of events from the engine to its listeners.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc;
+
+use crate::event::{Event, Progress};
+
+/// State changes that a listener who comes late hears first.
+const REMEMBERED: usize = 64;
+
+/// Hands every event to every listener.
+#[derive(Debug, Default)]
+pub(crate) struct Hub {
+    // Held for pushes alone, never across an await.
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    past: VecDeque<Event>,
+    listeners: Vec<Listener>,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Listener {
+    items: mpsc::UnboundedSender<Item>,
+    progress: Arc<Mutex<Option<Progress>>>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Change(Event),
+    /// There is something in the progress slot.
+    Progress,
+}
+
+/// One listener's end. The queue holds state changes and at most one progress mark, so that a listener who does not
+/// listen costs no memory to speak of.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    items: mpsc::UnboundedReceiver<Item>,
+    progress: Arc<Mutex<Option<Progress>>>,
+}
+
+impl Hub {
+    /// Listens, beginning with the state changes so far.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let progress = Arc::default();
+        let mut inner = lock(&self.inner);
+        for event in &inner.past {
+            // The receiver is right here, so the send can't fail.
+            let _ = sender.send(Item::Change(event.clone()));
+        }
+        if !inner.closed {
+            inner.listeners.push(Listener {
+                items: sender,
+                progress: Arc::clone(&progress),
+            });
+        }
+        Subscription {
+            items: receiver,
+            progress,
+        }
+    }
+
+    /// Tells everybody.
+    pub(crate) fn tell(&self, event: Event) {
+        let mut inner = lock(&self.inner);
+        if let Event::Progress(progress) = event {
+            inner
+                .listeners
+                .retain(|listener| listener.advance(&progress));
+            return;
+        }
+        inner
+            .listeners
+            .retain(|listener| listener.items.send(Item::Change(event.clone())).is_ok());
+        if inner.past.len() == REMEMBERED {
+            inner.past.pop_front();
+        }
+        inner.past.push_back(event);
+    }
+
+    pub(crate) fn warn(&self, message: impl Into<String>) {
+        self.tell(Event::Warning {
+            message: message.into(),
+        });
+    }
+
+    /// Ends every stream.
+    pub(crate) fn close(&self) {
+        let mut inner = lock(&self.inner);
+        inner.closed = true;
+        inner.listeners.clear();
+    }
+}
+
+impl Listener {
+    /// Puts the newest state into the slot. Returns whether anybody listens still.
+    fn advance(&self, news: &Progress) -> bool {
+        let mut slot = lock(&self.progress);
+        let unread = slot.as_ref().map_or(0, |progress| progress.new_bytes);
+        let waiting = slot.is_some();
+        *slot = Some(Progress {
+            new_bytes: unread + news.new_bytes,
+            ..news.clone()
+        });
+        if waiting {
+            !self.items.is_closed()
+        } else {
+            self.items.send(Item::Progress).is_ok()
+        }
+    }
+}
+
+impl Subscription {
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            match std::task::ready!(self.items.poll_recv(cx)) {
+                None => return Poll::Ready(None),
+                Some(Item::Change(event)) => return Poll::Ready(Some(event)),
+                Some(Item::Progress) => {
+                    if let Some(progress) = lock(&self.progress).take() {
+                        return Poll::Ready(Some(Event::Progress(progress)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these mutexes guard is whole between any two statements, so a panic elsewhere leaves it usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    fn progress(new: u64, so_far: u64) -> Event {
+        Event::Progress(Progress {
+            new_bytes: new,
+            completed_bytes: so_far,
+            ..Progress::default()
+        })
+    }
+
+    async fn next(subscription: &mut Subscription) -> Option<Event> {
+        poll_fn(|cx| subscription.poll_next(cx)).await
+    }
+
+    #[tokio::test]
+    async fn progress_is_merged_and_state_changes_are_not() {
+        let hub = Hub::default();
+        let mut early = hub.subscribe();
+        hub.tell(progress(10, 10));
+        hub.tell(Event::Committed { parts: 1 });
+        hub.tell(progress(5, 15));
+        hub.tell(Event::Committed { parts: 2 });
+        hub.close();
+        assert_eq!(next(&mut early).await, Some(progress(15, 15)));
+        assert_eq!(next(&mut early).await, Some(Event::Committed { parts: 1 }));
+        assert_eq!(next(&mut early).await, Some(Event::Committed { parts: 2 }));
+        assert_eq!(next(&mut early).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_comes_late_hears_what_happened() {
+        let hub = Hub::default();
+        hub.tell(Event::Paused);
+        hub.close();
+        let mut late = hub.subscribe();
+        assert_eq!(next(&mut late).await, Some(Event::Paused));
+        assert_eq!(next(&mut late).await, None);
+    }
+}

@@ -1,0 +1,40 @@
+//! What a running download and its handle share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::board::Board;
+use super::control::Control;
+use super::hub::Hub;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) control: Control,
+    pub(crate) hub: Arc<Hub>,
+    /// The board of the transfer, once there is one. Held to copy the pointer alone.
+    board: Mutex<Option<Arc<Board>>>,
+}
+
+impl Link {
+    pub(crate) fn new() -> Self {
+        Self {
+            control: Control::new(),
+            hub: Arc::default(),
+            board: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn show(&self, board: &Arc<Board>) {
+        *self.board.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(board));
+    }
+
+    /// How much of each of `cells` equal stretches is there, in percent.
+    pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
+        let board = self
+            .board
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        board.map_or_else(Vec::new, |board| board.coverage(cells))
+    }
+}

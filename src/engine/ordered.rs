@@ -1,0 +1,235 @@
+//! Bytes in order to standard output. Parts come over several connections into a bounded window of memory and leave it
+//! from the front; nothing is kept for a resume.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::blocking;
+use super::board::{Board, Snapshot};
+use super::committer::{CommitError, Moment};
+use super::control::Wish;
+use super::discover::{Discovered, Failed};
+use super::finish;
+use super::limiter::Limiter;
+use super::prepare::{self, Wanted, kind_of};
+use super::run::{Run, judge};
+use super::session::Session;
+use super::spool::Spool;
+use super::transfer::{Failure, Keeper, Outcome, transfer};
+use super::worker::TransferError;
+use crate::error::Error;
+use crate::event::Event;
+use crate::http::{Body, HttpError};
+use crate::integrity::Hasher;
+use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::report::Report;
+use crate::storage::Sink;
+
+/// Bytes that may wait in memory for those before them.
+const WINDOW: u64 = 64 << 20;
+
+/// Downloads to standard output.
+pub(crate) async fn download(session: &mut Session<'_>, object: Discovered) -> Result<Run, Error> {
+    if let Some(length) = object.metadata.length {
+        return in_parts(session, length, object).await;
+    }
+    let Discovered { metadata, stream } = object;
+    let Some(body) = stream else {
+        session.ask_by_get = true;
+        return Ok(Run::Again);
+    };
+    session.link.hub.tell(Event::Probed {
+        length: None,
+        validator: kind_of(&metadata.validator),
+        part_size: 0,
+        parts: 0,
+        ranges: false,
+    });
+    session.tally.attempted();
+    let poured = tokio::select! {
+        biased;
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        poured = pour(session, body) => poured,
+    };
+    match poured {
+        Ok(bytes) => Ok(Run::Finished(session.report(bytes))),
+        Err(Poured::ReaderGone { bytes }) => Ok(Run::Finished(session.report(bytes))),
+        Err(Poured::Output(error)) => Err(CommitError::Output(error).into()),
+        // What went out can't be taken back, so there is no second try.
+        Err(Poured::Broken(error)) => Err(session.request_failed(&Failed { error, attempts: 1 })),
+    }
+}
+
+async fn in_parts(
+    session: &mut Session<'_>,
+    length: u64,
+    object: Discovered,
+) -> Result<Run, Error> {
+    let wanted = Wanted::new(session, length, &object.metadata)?;
+    let length = wanted.selection.length();
+    let plan = prepare::plan_for(session, length, None)?;
+    let spool = Spool::new(plan);
+    let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
+    let (crew, metadata) = prepare::crew(
+        session,
+        plan,
+        wanted,
+        sink,
+        out_already(plan, session),
+        object,
+    );
+    prepare::announce(session, &metadata, &plan, 0);
+    let mut drain = Drain {
+        spool,
+        plan,
+        written: session.parts_out,
+        hashers: std::mem::take(&mut session.hashers),
+    };
+    if session.parts_out == 0 {
+        drain.hashers = finish::hashers(session, &metadata);
+    }
+    let outcome = transfer(&crew, &mut drain, session.link).await;
+    session.parts_out = drain.written;
+    let report = |session: &Session<'_>| Report {
+        part_size: plan.part_size(),
+        parts: plan.parts(),
+        validator: kind_of(&metadata.validator),
+        etag: metadata.etag.as_ref().map(ToString::to_string),
+        ..session.report(length)
+    };
+    match outcome {
+        Ok(Outcome::Complete) => {
+            let found: Vec<_> = drain.hashers.into_iter().map(Hasher::finish).collect();
+            let integrity = finish::compare_all(session, &metadata, &found)?;
+            Ok(Run::Finished(Report {
+                integrity,
+                ..report(session)
+            }))
+        }
+        Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
+        Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Err(Failure::Commit(CommitError::Output(error))) if is_gone(&error) => {
+            Ok(Run::Finished(report(session)))
+        }
+        Err(Failure::Commit(error)) => Err(error.into()),
+        Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
+        Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
+            session.hashers = drain.hashers;
+            let failed = Failed { error, attempts };
+            match judge(session, failed, None, session.parts_out > 0)? {
+                // What went out of the old version can't be taken back.
+                Run::Changed(error) if session.parts_out > 0 => Err(error),
+                run => Ok(run),
+            }
+        }
+    }
+}
+
+/// The parts that went out under an earlier URL of this run.
+fn out_already(plan: Plan, session: &Session<'_>) -> Snapshot {
+    let mut completed = PartBitmap::new(plan.parts());
+    for part in 0..session.parts_out {
+        completed.insert(PartIndex(part));
+    }
+    let crcs = vec![0; completed.count() as usize];
+    Snapshot { completed, crcs }
+}
+
+/// Writes parts out in order and lets the next ones come.
+struct Drain {
+    spool: Arc<Spool>,
+    plan: Plan,
+    /// Parts that went out.
+    written: u32,
+    /// What went out, digested.
+    hashers: Vec<Hasher>,
+}
+
+impl Keeper for Drain {
+    async fn run(
+        &mut self,
+        board: &Board,
+        over: &mut watch::Receiver<bool>,
+    ) -> Result<(), CommitError> {
+        let ahead = u32::try_from(WINDOW / self.plan.part_size()).unwrap_or(u32::MAX);
+        loop {
+            // Listens before it looks, so that no completed part is missed in between.
+            let changed = board.changed.notified();
+            self.write_out(board.front()).await?;
+            board.set_reach(self.written.saturating_add(ahead.max(2)));
+            if *over.borrow() {
+                return Ok(());
+            }
+            tokio::select! {
+                () = changed => {}
+                _ = over.changed() => {}
+            }
+        }
+    }
+
+    async fn commit(&mut self, snapshot: Snapshot, _moment: Moment) -> Result<(), CommitError> {
+        let parts = snapshot.completed.parts();
+        let mut missing = snapshot.completed.missing_runs();
+        self.write_out(missing.next().map_or(parts, |run| run.start))
+            .await
+    }
+}
+
+impl Drain {
+    async fn write_out(&mut self, front: u32) -> Result<(), CommitError> {
+        while self.written < front {
+            let bytes = self.spool.take(self.written);
+            for hasher in &mut self.hashers {
+                hasher.update(&bytes);
+            }
+            blocking(move || write_all(&bytes)).await?;
+            self.written += 1;
+        }
+        Ok(())
+    }
+}
+
+fn write_all(bytes: &[u8]) -> Result<(), CommitError> {
+    let mut output = std::io::stdout().lock();
+    output
+        .write_all(bytes)
+        .and_then(|()| output.flush())
+        .map_err(CommitError::Output)
+}
+
+/// A reader that has seen enough is no failure.
+fn is_gone(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::BrokenPipe
+}
+
+/// Why a stream did not go out whole.
+enum Poured {
+    ReaderGone { bytes: u64 },
+    Output(std::io::Error),
+    Broken(HttpError),
+}
+
+async fn pour(session: &Session<'_>, mut body: Body) -> Result<u64, Poured> {
+    let _underway = session.tally.underway();
+    let limiter = session.job.limit_rate.map(Limiter::new);
+    let mut position = 0;
+    while let Some(bytes) = body.chunk().await.map_err(Poured::Broken)? {
+        session.tally.fetched(bytes.len() as u64);
+        if let Some(limiter) = &limiter {
+            limiter.pass(bytes.len()).await;
+        }
+        position += bytes.len() as u64;
+        match blocking(move || write_all(&bytes)).await {
+            Ok(()) => {}
+            Err(CommitError::Output(error)) if is_gone(&error) => {
+                return Err(Poured::ReaderGone { bytes: position });
+            }
+            Err(CommitError::Output(error)) => return Err(Poured::Output(error)),
+            Err(other) => return Err(Poured::Output(std::io::Error::other(other))),
+        }
+    }
+    Ok(position)
+}

@@ -1,0 +1,412 @@
+//! From metadata to a transfer that can begin: plan, partial file, what an earlier run left.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+
+use super::blocking;
+use super::board::{Board, Snapshot};
+use super::committer::Committer;
+use super::control::Wish;
+use super::discover::Discovered;
+use super::limiter::Limiter;
+use super::remote::HttpRemote;
+use super::restore;
+use super::session::Session;
+use super::tuner::Tuner;
+use super::worker::Crew;
+use crate::checkpoint::{self, Checkpoint, hash_url};
+use crate::download::Connections;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::http::{Metadata, Pinned, RangeSupport};
+use crate::object::{PartBitmap, Plan, Selection, Validator};
+use crate::report::ValidatorKind;
+use crate::storage::{self, DiskFile, Folder, Names, Origin, PartFile, Sink, Volume};
+
+/// Everything that a transfer into a file needs.
+pub(crate) struct Prepared {
+    pub(crate) crew: Arc<Crew<HttpRemote, DiskFile>>,
+    pub(crate) committer: Committer<Folder>,
+    pub(crate) volume: Arc<Folder>,
+    pub(crate) names: Names,
+    pub(crate) metadata: Metadata,
+}
+
+/// A partial file of this object, ready to be written.
+struct Ground {
+    plan: Plan,
+    sink: Sink<DiskFile>,
+    trusted: Snapshot,
+    identity: Checkpoint,
+}
+
+/// What is to be downloaded.
+pub(crate) struct Wanted {
+    /// Of the object.
+    length: u64,
+    pub(crate) selection: Selection,
+    validator: Validator,
+}
+
+impl Wanted {
+    /// The selected bytes of an object of `length` bytes.
+    pub(crate) fn new(
+        session: &Session<'_>,
+        length: u64,
+        metadata: &Metadata,
+    ) -> Result<Self, Error> {
+        let resolved = session.job.selection.resolve(length);
+        Ok(Self {
+            length,
+            selection: resolved
+                .map_err(|error| Error::new(ErrorKind::Usage, "the ranges can't be used", error))?,
+            validator: metadata.validator.clone(),
+        })
+    }
+}
+
+/// Prepares the download of an object of known length into a file.
+pub(crate) async fn prepare(
+    session: &mut Session<'_>,
+    volume: Arc<Folder>,
+    names: Names,
+    length: u64,
+    object: Discovered,
+) -> Result<Prepared, Error> {
+    let wanted = Wanted::new(session, length, &object.metadata)?;
+    let ground = break_ground(session, &volume, &names, &wanted).await?;
+    let Ground {
+        plan,
+        sink,
+        trusted,
+        identity,
+    } = ground;
+    announce(session, &object.metadata, &plan, trusted.completed.count());
+    let committer = Committer::new(
+        Arc::clone(&volume),
+        names.clone(),
+        sink.clone(),
+        session.job.durability,
+        identity,
+        Arc::clone(&session.link.hub),
+    );
+    let (crew, metadata) = crew(session, plan, wanted, sink, trusted, object);
+    Ok(Prepared {
+        crew,
+        committer,
+        volume,
+        names,
+        metadata,
+    })
+}
+
+/// The crew of a transfer that begins with the parts that are there.
+pub(crate) fn crew<F: PartFile>(
+    session: &Session<'_>,
+    plan: Plan,
+    wanted: Wanted,
+    sink: Sink<F>,
+    trusted: Snapshot,
+    object: Discovered,
+) -> (Arc<Crew<HttpRemote, F>>, Metadata) {
+    let Discovered { metadata, stream } = object;
+    let job = session.job;
+    let pinned = Pinned {
+        length: wanted.length,
+        validator: wanted.validator,
+    };
+    let whole = stream.is_some() || metadata.ranges == RangeSupport::No;
+    let (client, source) = (job.client.clone(), job.source.clone());
+    let remote = if whole {
+        HttpRemote::whole(client, source, pinned, stream)
+    } else {
+        HttpRemote::new(client, source, pinned)
+    };
+    let tuner = match job.connections {
+        _ if whole => Tuner::fixed(1),
+        Connections::Fixed(connections) => Tuner::fixed(connections.get()),
+        Connections::Auto => Tuner::auto(job.max_connections),
+    };
+    let board = Arc::new(Board::new(plan, trusted));
+    board.replied(metadata.first_byte);
+    session.link.show(&board);
+    let crew = Crew {
+        plan,
+        selection: wanted.selection,
+        remote,
+        sink,
+        board,
+        limiter: job.limit_rate.map(Limiter::new),
+        hub: Arc::clone(&session.link.hub),
+        tally: Arc::clone(&session.tally),
+        retries: job.retries,
+        tuner: Mutex::new(tuner),
+        workers: AtomicU32::new(0),
+    };
+    (Arc::new(crew), metadata)
+}
+
+/// Tells what is known now.
+pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan, there: u32) {
+    let hub = &session.link.hub;
+    hub.tell(Event::Probed {
+        length: Some(plan.length()),
+        validator: kind_of(&metadata.validator),
+        part_size: plan.part_size(),
+        parts: plan.parts(),
+        ranges: metadata.ranges != RangeSupport::No,
+    });
+    if metadata.validator == Validator::None {
+        hub.warn(
+            "the server gives neither entity tag nor modification date: \
+             a change of the object that keeps its length can't be noticed",
+        );
+    }
+    if metadata.ranges == RangeSupport::No {
+        hub.warn(
+            "the server has no byte ranges: one connection, and a resume fetches from the start",
+        );
+    }
+    if there > 0 {
+        hub.tell(Event::Resumed {
+            bytes: session.resumed_bytes,
+            parts: there,
+        });
+    }
+}
+
+/// Locks the partial file, takes over what an earlier run left of this very object, and reserves the rest.
+async fn break_ground(
+    session: &mut Session<'_>,
+    volume: &Arc<Folder>,
+    names: &Names,
+    wanted: &Wanted,
+) -> Result<Ground, Error> {
+    let (file, origin) = {
+        let (volume, names) = (Arc::clone(volume), names.clone());
+        blocking(move || storage::open_locked(&*volume, names.part())).await?
+    };
+    let earlier = match origin {
+        Origin::Created => None,
+        Origin::Found => recover(session, volume, names, wanted, &file).await?,
+    };
+    let plan = plan_for(session, wanted.selection.length(), earlier.as_ref())?;
+    let reserved = {
+        let (volume, names) = (Arc::clone(volume), names.clone());
+        let (length, writer, durability) =
+            (plan.length(), session.job.writer, session.job.durability);
+        let empty_first = earlier.is_none() && origin == Origin::Found;
+        blocking(move || {
+            if empty_first {
+                // Bytes of something else must not look like bytes of this object.
+                storage::empty(&*volume, &names, &file)?;
+            }
+            storage::reserve(&*volume, names.part(), &file, length, writer, durability)
+                .map(|reserved| (file, reserved))
+        })
+        .await
+    };
+    let (file, reserved) = match reserved {
+        Ok(ready) => ready,
+        Err(error) => {
+            if earlier.is_none() {
+                discard(volume, names);
+            }
+            return Err(error.into());
+        }
+    };
+    let sink = Sink::new(
+        file,
+        volume.path(names.part()),
+        reserved.kind,
+        plan.length(),
+    );
+    let boot = checkpoint::boot_id();
+    let identity = identity(session, wanted, &plan, earlier.as_ref(), boot);
+    let trusted = match earlier {
+        None => Snapshot {
+            completed: PartBitmap::new(plan.parts()),
+            crcs: Vec::new(),
+        },
+        Some(earlier) => trust(session, &sink, plan, earlier, boot).await?,
+    };
+    session.resumed_bytes = trusted
+        .completed
+        .runs()
+        .map(|run| plan.run(crate::object::PartIndex(run.start), run.end).len())
+        .sum();
+    Ok(Ground {
+        plan,
+        sink,
+        trusted,
+        identity,
+    })
+}
+
+/// An earlier run's checkpoint, if it is one of this very object; else says why it starts over.
+async fn recover(
+    session: &mut Session<'_>,
+    volume: &Arc<Folder>,
+    names: &Names,
+    wanted: &Wanted,
+    file: &DiskFile,
+) -> Result<Option<Checkpoint>, Error> {
+    if session.fresh {
+        return Ok(None);
+    }
+    let load = {
+        let (volume, names) = (Arc::clone(volume), names.clone());
+        move || checkpoint::load(&*volume, &names)
+    };
+    let found = match blocking(load).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            session.restarted("the partial file has no checkpoint beside it");
+            return Ok(None);
+        }
+        Err(error) if error.is_damage() => {
+            session.restarted(error.to_string());
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let same_url = found.is_of_url(&session.job.source.key_text());
+    let usable = restore::check(
+        &found,
+        wanted.length,
+        &wanted.selection,
+        &wanted.validator,
+        same_url,
+    );
+    let length = wanted.selection.length();
+    let usable = usable.and_then(|()| match file.len() {
+        Ok(found) if found != length => Err(restore::Unusable::FileLength {
+            expected: length,
+            found,
+        }),
+        _ => Ok(()),
+    });
+    match usable {
+        Ok(()) => Ok(Some(found)),
+        Err(reason) => {
+            session.restarted(reason.to_string());
+            Ok(None)
+        }
+    }
+}
+
+/// How `length` bytes are cut: as an earlier run did, as the caller says, or as it suits them.
+pub(crate) fn plan_for(
+    session: &Session<'_>,
+    length: u64,
+    earlier: Option<&Checkpoint>,
+) -> Result<Plan, Error> {
+    let asked = session.job.part_size;
+    let part_size = match (earlier, asked) {
+        (Some(earlier), asked) => {
+            if asked.is_some_and(|asked| asked != earlier.part_size) {
+                session.link.hub.warn(format!(
+                    "going on with the part size of the earlier run, {} bytes",
+                    earlier.part_size
+                ));
+            }
+            earlier.part_size
+        }
+        (None, Some(asked)) => asked,
+        (None, None) => return Ok(Plan::auto(length)),
+    };
+    Plan::new(length, part_size)
+        .map_err(|error| Error::new(ErrorKind::Usage, "the part size can't be used", error))
+}
+
+fn identity(
+    session: &Session<'_>,
+    wanted: &Wanted,
+    plan: &Plan,
+    earlier: Option<&Checkpoint>,
+    boot: Option<[u8; 16]>,
+) -> Checkpoint {
+    let source = &session.job.source;
+    let url_key: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+    Checkpoint {
+        generation: earlier.map_or(0, |earlier| earlier.generation),
+        length: wanted.length,
+        part_size: plan.part_size(),
+        selection: if session.job.selection.is_whole() {
+            Vec::new()
+        } else {
+            wanted.selection.extents().to_vec()
+        },
+        etag: wanted.validator.tag().map(ToString::to_string),
+        last_modified: wanted.validator.if_unmodified_since(),
+        origin: source.origin(),
+        path: source.path(),
+        url_key,
+        url_hash: hash_url(&url_key, &source.key_text()),
+        completed: PartBitmap::new(plan.parts()),
+        crcs: Vec::new(),
+        boot_id: boot,
+        clean: false,
+    }
+}
+
+/// Reads back what can't be taken on trust.
+async fn trust(
+    session: &mut Session<'_>,
+    sink: &Sink<DiskFile>,
+    plan: Plan,
+    earlier: Checkpoint,
+    boot: Option<[u8; 16]>,
+) -> Result<Snapshot, Error> {
+    let must_verify = restore::must_verify(session.job.verify, &earlier, boot);
+    let snapshot = Snapshot {
+        completed: earlier.completed,
+        crcs: earlier.crcs,
+    };
+    if !must_verify {
+        return Ok(snapshot);
+    }
+    let before = snapshot.completed.count();
+    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
+    let halted = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let halt = Arc::clone(&halted);
+    let reading = blocking(move || {
+        let halt = || halt.load(std::sync::atomic::Ordering::Relaxed);
+        restore::verify(&sink, &plan, snapshot, &hub, &halt)
+    });
+    let verified = tokio::select! {
+        wish = session.link.control.ending() => {
+            halted.store(true, std::sync::atomic::Ordering::Relaxed);
+            let checkpoint = match wish {
+                Wish::Cancel => None,
+                _ => session.checkpoint_path(),
+            };
+            return Err(session.ended_by(wish, checkpoint));
+        }
+        verified = reading => verified?,
+    };
+    session.damaged_parts = before - verified.completed.count();
+    if session.damaged_parts > 0 {
+        session.link.hub.warn(format!(
+            "{} of {before} completed parts did not match their checksum and are fetched again",
+            session.damaged_parts
+        ));
+    }
+    Ok(verified)
+}
+
+/// Removes a partial file that was never of use, as far as that is possible.
+fn discard(volume: &Folder, names: &Names) {
+    // The error that led here is the one to tell.
+    let _ = volume.remove(names.part());
+    let _ = volume.remove(names.checkpoint());
+}
+
+pub(crate) fn kind_of(validator: &Validator) -> ValidatorKind {
+    match validator {
+        Validator::Strong(_) => ValidatorKind::StrongEtag,
+        Validator::Weak { .. } => ValidatorKind::WeakEtag,
+        Validator::LastModified(_) => ValidatorKind::LastModified,
+        Validator::None => ValidatorKind::None,
+    }
+}

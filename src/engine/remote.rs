@@ -1,0 +1,191 @@
+//! Where bytes come from, as the workers see it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::http::{self, Body, Client, HttpError, Pinned, Reply, Source};
+use crate::object::ByteRange;
+
+/// Something that gives the object's bytes: the servers in production, a script in simulations.
+pub(crate) trait Remote: Send + Sync + 'static {
+    type Body: RemoteBody;
+
+    /// Asks for `range`. The body begins exactly there; it may end earlier, or later where the remote has no ranges.
+    fn fetch(
+        &self,
+        range: ByteRange,
+    ) -> impl Future<Output = Result<Self::Body, FetchError>> + Send;
+
+    /// Whether there are no ranges: every body goes on to the end of the object.
+    fn is_whole(&self) -> bool;
+}
+
+/// Bytes on their way.
+pub(crate) trait RemoteBody: Send + 'static {
+    /// How long the reply let wait for its first byte.
+    fn first_byte(&self) -> Duration;
+
+    /// The next bytes; `None` only after exactly as many as were promised. Bounded in time. Not cancel safe: a body
+    /// whose `chunk` was dropped half-way is to be dropped as well.
+    fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, HttpError>> + Send;
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+pub(crate) enum FetchError {
+    Http(HttpError),
+    /// The server answered a range with the whole object, and this range is not where a single stream begins.
+    RangesIgnored,
+}
+
+impl From<HttpError> for FetchError {
+    fn from(error: HttpError) -> Self {
+        Self::Http(error)
+    }
+}
+
+/// The object on its server.
+#[derive(Debug)]
+pub(crate) struct HttpRemote {
+    client: Client,
+    source: Source,
+    pinned: Pinned,
+    /// The server has no ranges: every body is the whole object.
+    whole: AtomicBool,
+    /// Some reply was a part, so a whole object in place of another is a fault.
+    ranges_proven: AtomicBool,
+    /// The probe's own reply, where it was the object.
+    first: Mutex<Option<Body>>,
+}
+
+impl HttpRemote {
+    pub(crate) fn new(client: Client, source: Source, pinned: Pinned) -> Self {
+        Self {
+            client,
+            source,
+            pinned,
+            whole: AtomicBool::new(false),
+            ranges_proven: AtomicBool::new(false),
+            first: Mutex::new(None),
+        }
+    }
+
+    /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
+    pub(crate) fn whole(
+        client: Client,
+        source: Source,
+        pinned: Pinned,
+        first: Option<Body>,
+    ) -> Self {
+        Self {
+            whole: AtomicBool::new(true),
+            first: Mutex::new(first),
+            ..Self::new(client, source, pinned)
+        }
+    }
+
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
+        let first = self
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let body = match first {
+            Some(body) => body,
+            None => http::fetch_whole(&self.client, &self.source, &self.pinned).await?,
+        };
+        Stream::skip_to(body, start).await
+    }
+}
+
+impl Remote for HttpRemote {
+    type Body = Stream;
+
+    fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
+    }
+
+    async fn fetch(&self, range: ByteRange) -> Result<Stream, FetchError> {
+        if self.is_whole() {
+            return self.fetch_whole(range.start()).await;
+        }
+        match http::fetch(&self.client, &self.source, &self.pinned, range).await? {
+            Reply::Part(body) => {
+                self.ranges_proven.store(true, Ordering::Relaxed);
+                Ok(Stream::new(body))
+            }
+            Reply::Whole(body) if self.ranges_proven.load(Ordering::Relaxed) => {
+                drop(body);
+                Err(HttpError::protocol(
+                    "200 with the whole object in place of the range that was asked for",
+                )
+                .into())
+            }
+            Reply::Whole(body) => {
+                let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
+                if range.start() == 0 && first_to_see {
+                    Ok(Stream::new(body))
+                } else {
+                    *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+                    Err(FetchError::RangesIgnored)
+                }
+            }
+        }
+    }
+}
+
+/// A body, wound forward to where its reader begins.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    body: Body,
+    begun: Option<Bytes>,
+}
+
+impl Stream {
+    fn new(body: Body) -> Self {
+        Self { body, begun: None }
+    }
+
+    async fn skip_to(mut body: Body, start: u64) -> Result<Self, FetchError> {
+        let mut position = 0;
+        while position < start {
+            let Some(mut chunk) = body.chunk().await? else {
+                return Err(HttpError::protocol(
+                    "the object ended before the range that was asked for",
+                )
+                .into());
+            };
+            let length = chunk.len() as u64;
+            if position + length > start {
+                let skip = usize::try_from(start - position).unwrap_or(chunk.len());
+                return Ok(Self {
+                    begun: Some(chunk.split_off(skip)),
+                    body,
+                });
+            }
+            position += length;
+        }
+        Ok(Self::new(body))
+    }
+}
+
+impl RemoteBody for Stream {
+    fn first_byte(&self) -> Duration {
+        self.body.first_byte()
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        match self.begun.take() {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.body.chunk().await,
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! One download, from the first request to the published file.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::control::{Phase, Wish};
+use super::discover::{Discovered, Discovery, Failed, discover};
+use super::finish;
+use super::growing;
+use super::job::Job;
+use super::link::Link;
+use super::ordered;
+use super::prepare::prepare;
+use super::refresh::refresh_url;
+use super::session::{Place, Session};
+use super::transfer::{Failure, Outcome, transfer};
+use super::worker::TransferError;
+use crate::download::OnChange;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::http::{self, HttpErrorKind, Verdict};
+use crate::report::Report;
+use crate::storage::{Folder, Names};
+
+/// How often a changed object is begun anew before the run gives up: an object that changes all the time has no
+/// version to download.
+const MOST_RESTARTS: u32 = 5;
+/// How often an expired URL is replaced without a byte of progress in between.
+const MOST_REFRESHES: u32 = 3;
+
+/// Starts a download on the current Tokio runtime.
+pub(crate) fn start(job: Job) -> (Arc<Link>, JoinHandle<Result<Report, Error>>) {
+    let link = Arc::new(Link::new());
+    let ended = EndOnDrop(Arc::clone(&link));
+    let task = tokio::spawn(async move {
+        let link = &ended.0;
+        let outcome = drive(&job, link).await;
+        if let Ok(report) = &outcome {
+            link.hub.tell(Event::Finished(report.clone()));
+        }
+        outcome
+    });
+    (link, task)
+}
+
+/// Tells everybody that the engine has ended, whichever way it does.
+struct EndOnDrop(Arc<Link>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.hub.close();
+        self.0.control.reached(Phase::Ended);
+    }
+}
+
+/// What one go at the object led to.
+pub(crate) enum Run {
+    Finished(Report),
+    /// The object changed on its server.
+    Changed(Error),
+    /// The metadata that HEAD gave was wrong or missing: once more, by GET; or once more after a pause.
+    Again,
+    /// A stream that can't be gone on with broke.
+    StreamLost(Failed),
+    /// Access was refused; what came is committed.
+    Refused {
+        error: Error,
+        progressed: bool,
+    },
+}
+
+async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
+    let mut session = Session::new(job, link).await?;
+    if let Place::Folder { volume, names } = session.place.clone()
+        && let Some(report) = look_first(&session, volume, names).await?
+    {
+        return Ok(report);
+    }
+    let (mut restarts, mut refreshes, mut losses) = (0, 0, 0);
+    loop {
+        match one_go(&mut session).await? {
+            Run::Finished(report) => return Ok(report),
+            Run::Again => {}
+            Run::Changed(error) => {
+                if job.on_change == OnChange::Fail || restarts == MOST_RESTARTS {
+                    return Err(error);
+                }
+                restarts += 1;
+                session.fresh = true;
+                session.restarted(error.why());
+            }
+            Run::StreamLost(failed) => {
+                losses += 1;
+                pause_before_retry(&session, failed, losses).await?;
+            }
+            Run::Refused { error, progressed } => {
+                refreshes = if progressed { 1 } else { refreshes + 1 };
+                if refreshes > MOST_REFRESHES || !refresh_url(&session).await? {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Looks whether the way is free before anything is asked of a server. A report where an earlier run had come to its
+/// very last step.
+async fn look_first(
+    session: &Session<'_>,
+    volume: Arc<Folder>,
+    names: Names,
+) -> Result<Option<Report>, Error> {
+    let earlier = finish::sweep(session, volume, names).await?;
+    match earlier {
+        finish::Earlier::Nothing => Ok(None),
+        finish::Earlier::Finished { length } if !session.job.fresh => {
+            Ok(Some(session.finished_before(length)))
+        }
+        finish::Earlier::Taken | finish::Earlier::Finished { .. } if session.job.overwrite => {
+            Ok(None)
+        }
+        finish::Earlier::Taken | finish::Earlier::Finished { .. } => Err(Error::new(
+            ErrorKind::File,
+            format!("can't write {}", session.output().display()),
+            "a file with that name is there already",
+        )
+        .with_hint("--overwrite replaces it once the new one is whole; -o NAME writes another")),
+    }
+}
+
+async fn pause_before_retry(
+    session: &Session<'_>,
+    failed: Failed,
+    losses: u32,
+) -> Result<(), Error> {
+    let after = match http::verdict(&failed.error) {
+        Verdict::Retry { after } | Verdict::Throttled { after }
+            if losses <= session.job.retries =>
+        {
+            after
+        }
+        _ => {
+            return Err(session.request_failed(&Failed {
+                attempts: losses,
+                ..failed
+            }));
+        }
+    };
+    let delay = after.unwrap_or_else(|| http::backoff(losses, fastrand::f64()));
+    session.tally.retried();
+    session.link.hub.tell(Event::Retrying {
+        part: 0,
+        reason: failed.error.to_string(),
+        delay,
+    });
+    tokio::select! {
+        wish = session.link.control.ending() => Err(session.ended_by(wish, None)),
+        () = tokio::time::sleep(delay) => Ok(()),
+    }
+}
+
+async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
+    let discovered = tokio::select! {
+        biased;
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        discovered = discover(session) => discovered,
+    };
+    let object = match discovered {
+        Ok(Discovery::Object(object)) => object,
+        Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
+        Err(failed) => return judge(session, failed, None, false),
+    };
+    match (session.place.clone(), object.metadata.length) {
+        (Place::Stdout, _) => ordered::download(session, object).await,
+        (Place::Folder { volume, names }, Some(length)) => {
+            in_parts(session, volume, names, length, object).await
+        }
+        (Place::Folder { volume, names }, None) => {
+            growing::download(session, volume, names, object).await
+        }
+    }
+}
+
+async fn in_parts(
+    session: &mut Session<'_>,
+    volume: Arc<Folder>,
+    names: Names,
+    length: u64,
+    object: Discovered,
+) -> Result<Run, Error> {
+    let mut prepared = prepare(session, volume, names, length, object).await?;
+    session.fresh = false;
+    let before = prepared.crew.board.completed_parts();
+    let outcome = transfer(&prepared.crew, &mut prepared.committer, session.link).await;
+    let checkpoint = session.checkpoint_path();
+    let (error, attempts) = match outcome {
+        Ok(Outcome::Complete) => {
+            return finish::finish(session, prepared).await.map(Run::Finished);
+        }
+        Ok(Outcome::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
+        Ok(Outcome::Cancelled) => {
+            finish::remove_partial(prepared.volume, prepared.names).await?;
+            return Err(session.ended_by(Wish::Cancel, None));
+        }
+        Err(Failure::Transfer(TransferError::Http { error, attempts })) => (error, attempts),
+        Err(Failure::Transfer(TransferError::Storage(error))) => {
+            return Err(Error::from(error).with_checkpoint(checkpoint));
+        }
+        Err(Failure::Commit(error)) => return Err(Error::from(error).with_checkpoint(checkpoint)),
+    };
+    let completed = prepared.crew.board.completed_parts();
+    if completed == 0 && error.found_length().is_some() && !session.ask_by_get {
+        // Only the length differs and nothing came yet: HEAD was wrong, not the object new.
+        session.ask_by_get = true;
+        session.fresh = true;
+        return Ok(Run::Again);
+    }
+    judge(
+        session,
+        Failed { error, attempts },
+        checkpoint,
+        completed > before,
+    )
+}
+
+/// What follows from a request that failed for good.
+pub(crate) fn judge(
+    session: &Session<'_>,
+    failed: Failed,
+    checkpoint: Option<PathBuf>,
+    progressed: bool,
+) -> Result<Run, Error> {
+    let error = session.request_failed(&failed).with_checkpoint(checkpoint);
+    match failed.error.kind() {
+        HttpErrorKind::Changed(_) => Ok(Run::Changed(error)),
+        HttpErrorKind::Refused(_) => Ok(Run::Refused { error, progressed }),
+        _ => Err(error),
+    }
+}

@@ -1,0 +1,409 @@
+//! Who fetches what: leases over runs of missing parts. Pure: no clock, no I/O, no randomness.
+//!
+//! Every missing part is either *free* or held by exactly one *owner* lease; a *hedge* fetches a second time what an
+//! owner already holds, and holds nothing itself. A part leaves this bookkeeping when it completes, once, whoever
+//! brings it first.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use crate::object::{PartBitmap, PartIndex, Plan};
+
+/// The shortest request that is worth its round trip where nothing is known yet, in bytes.
+const SMALLEST_REQUEST: u64 = 1 << 20;
+/// Requests stay at or below this while rates are unknown, and may always reach it, in bytes.
+const USUAL_REQUEST: u64 = 16 << 20;
+/// No request is longer, so that work proceeds from the front, in bytes.
+const LONGEST_REQUEST: u64 = 256 << 20;
+/// A request may last this long at the measured rate before it is cut in two.
+const LONG_REQUEST: Duration = Duration::from_secs(4);
+/// A request lasts at least this many times the wait for its first byte.
+const WORTH_A_ROUND_TRIP: f64 = 4.0;
+/// A lease is hedged when a second fetch is expected to take less than this share of the time it has left.
+const HEDGE_GAIN: f64 = 0.5;
+/// A lease that ends sooner than this is not hedged.
+const HEDGE_LEAST: Duration = Duration::from_millis(100);
+/// Hedges may fetch this share of the object a second time.
+const HEDGE_BUDGET: f64 = 0.02;
+/// A stolen tail takes at least this long to fetch: the theft costs its victim's connection.
+const THEFT_LEAST: Duration = Duration::from_millis(10);
+/// A transfer that stands still is reckoned with this share of the usual rate.
+const STANDSTILL: f64 = 0.01;
+
+/// The name of a lease, never used twice in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct LeaseId(pub(crate) u64);
+
+/// What is known of a transfer that is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Observed {
+    /// The next byte that it will bring; a position in the file.
+    pub(crate) position: u64,
+    /// Bytes a second, lately; `None` where it is too young to tell.
+    pub(crate) rate: Option<f64>,
+}
+
+/// What is known of the line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    /// Transfers that share the work; at least 1.
+    pub(crate) connections: u32,
+    /// Bytes a second that one transfer usually makes; 0 where unknown.
+    pub(crate) rate: f64,
+    /// The usual wait for a reply's first byte.
+    pub(crate) first_byte: Duration,
+}
+
+/// A lease as it is given out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) id: LeaseId,
+    /// The parts to fetch, none of them completed.
+    pub(crate) parts: Range<u32>,
+    pub(crate) origin: GrantOrigin,
+}
+
+/// Where a lease's parts come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantOrigin {
+    /// Nobody held them.
+    Free,
+    /// The tail of another lease, which now ends where this one begins.
+    Stolen(LeaseId),
+    /// All that another lease, which goes on, has left.
+    Hedge(LeaseId),
+}
+
+/// What a completed part meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Completion {
+    /// It is the first time; these other leases have nothing left to bring and are to be ended.
+    First { obsolete: Vec<LeaseId> },
+    /// Somebody else brought it before.
+    Duplicate,
+}
+
+#[derive(Clone, Debug)]
+struct Lease {
+    /// Parts before `next` are completed.
+    next: u32,
+    end: u32,
+    hedges: Option<LeaseId>,
+}
+
+/// The bookkeeping of one run.
+#[derive(Debug)]
+pub(crate) struct Scheduler {
+    plan: Plan,
+    done: PartBitmap,
+    // INVARIANT: start → end of disjoint, non-adjacent, non-empty runs of parts that are missing and held by no owner.
+    free: BTreeMap<u32, u32>,
+    // INVARIANT: the number of parts in `free`.
+    free_parts: u32,
+    // INVARIANT: the runs `next..end` of the owners (leases without `hedges`) are disjoint from each other and from
+    // `free`; owners' runs, free runs and `done` cover the plan.
+    leases: BTreeMap<LeaseId, Lease>,
+    next_id: u64,
+    hedge_bytes_left: u64,
+}
+
+impl Scheduler {
+    /// Begins with the parts that are there already.
+    pub(crate) fn new(plan: Plan, done: PartBitmap) -> Self {
+        let free = done
+            .missing_runs()
+            .map(|run| (run.start, run.end))
+            .collect();
+        let free_parts = done.parts() - done.count();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of a u64 is a u64"
+        )]
+        let hedge_bytes_left = (plan.length() as f64 * HEDGE_BUDGET) as u64;
+        Self {
+            // An object of a few parts may spend one part's worth.
+            hedge_bytes_left: hedge_bytes_left.max(plan.part_size().min(SMALLEST_REQUEST)),
+            plan,
+            done,
+            free,
+            free_parts,
+            leases: BTreeMap::new(),
+            next_id: 0,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The completed parts.
+    pub(crate) fn done(&self) -> &PartBitmap {
+        &self.done
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.done.is_full()
+    }
+
+    /// Gives an idle connection something to do: the first free run; else the tail of the lease that would finish last,
+    /// cut so that both end together; else a second fetch of what a far slower lease has left. `None` where a further
+    /// connection would bring nothing now.
+    ///
+    /// `reach` bounds how far from the front a free run may begin, in parts.
+    pub(crate) fn lease(
+        &mut self,
+        pace: &Pace,
+        reach: u32,
+        observe: impl Fn(LeaseId) -> Observed,
+    ) -> Option<Grant> {
+        self.take_free(pace, reach)
+            .or_else(|| self.steal(pace, &observe))
+            .or_else(|| self.hedge(pace, &observe))
+    }
+
+    fn take_free(&mut self, pace: &Pace, reach: u32) -> Option<Grant> {
+        let (&start, &run_end) = self.free.first_key_value()?;
+        if start >= reach {
+            return None;
+        }
+        let free_bytes = u64::from(self.free_parts) * self.plan.part_size();
+        let bytes = request_length(pace, free_bytes);
+        let parts = u32::try_from(bytes.div_ceil(self.plan.part_size())).unwrap_or(u32::MAX);
+        let end = run_end.min(start.saturating_add(parts)).min(reach);
+        self.free.remove(&start);
+        if end < run_end {
+            self.free.insert(end, run_end);
+        }
+        self.free_parts -= end - start;
+        Some(self.grant(start..end, GrantOrigin::Free))
+    }
+
+    fn steal(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
+        let hedged = self.hedged();
+        let (victim, cut) = self
+            .owners()
+            .filter(|(id, _)| !hedged.contains(id))
+            .filter_map(|(id, lease)| {
+                let seen = observe(id);
+                let cut = self.cut(lease, seen, pace)?;
+                Some((seconds_left(self.end_of(lease), seen, pace), id, cut))
+            })
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, id, cut)| (id, cut))?;
+        let lease = self.leases.get_mut(&victim)?;
+        let taken = cut..lease.end;
+        lease.end = cut;
+        Some(self.grant(taken, GrantOrigin::Stolen(victim)))
+    }
+
+    /// Where to cut `lease` so that its holder and a newcomer end together; `None` where that gains nothing.
+    fn cut(&self, lease: &Lease, seen: Observed, pace: &Pace) -> Option<u32> {
+        let end = self.end_of(lease);
+        let position = seen
+            .position
+            .max(self.plan.range(PartIndex(lease.next)).start());
+        let left = end.checked_sub(position)? as f64;
+        let own = reckon(seen.rate, pace);
+        let newcomer = reckon(None, pace);
+        let wait = pace.first_byte.as_secs_f64();
+        // (left - tail) / own = wait + tail / newcomer
+        let tail = (left / own - wait) / (1.0 / own + 1.0 / newcomer);
+        if tail / newcomer < wait.max(THEFT_LEAST.as_secs_f64()) {
+            return None;
+        }
+        let parts = (tail / self.plan.part_size() as f64).round();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "saturates, and is held against the lease's own bounds"
+        )]
+        let cut = lease.end.saturating_sub((parts as u32).max(1));
+        // The part that is coming in stays with its holder.
+        let first_untouched = match self.plan.part_at(position) {
+            Some(part) if part.range.start() == position => part.index.0,
+            Some(part) => part.index.0 + 1,
+            None => return None,
+        };
+        let cut = cut.max(first_untouched).max(lease.next + 1);
+        (cut < lease.end).then_some(cut)
+    }
+
+    fn hedge(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
+        let hedged = self.hedged();
+        let newcomer = reckon(None, pace);
+        let (victim, bytes) = self
+            .owners()
+            .filter(|(id, lease)| lease.next < lease.end && !hedged.contains(id))
+            .filter_map(|(id, lease)| {
+                let seen = observe(id);
+                let again = self.plan.run(PartIndex(lease.next), lease.end).len();
+                let left = seconds_left(self.end_of(lease), seen, pace);
+                let second = pace.first_byte.as_secs_f64() + again as f64 / newcomer;
+                let worth = second < left * HEDGE_GAIN
+                    && left > HEDGE_LEAST.as_secs_f64()
+                    && again <= self.hedge_bytes_left;
+                worth.then_some((left, id, again))
+            })
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, id, bytes)| (id, bytes))?;
+        self.hedge_bytes_left -= bytes;
+        let lease = self.leases.get(&victim)?;
+        let parts = lease.next..lease.end;
+        Some(self.grant(parts, GrantOrigin::Hedge(victim)))
+    }
+
+    fn grant(&mut self, parts: Range<u32>, origin: GrantOrigin) -> Grant {
+        let id = LeaseId(self.next_id);
+        self.next_id += 1;
+        let hedges = match origin {
+            GrantOrigin::Hedge(victim) => Some(victim),
+            GrantOrigin::Free | GrantOrigin::Stolen(_) => None,
+        };
+        self.leases.insert(
+            id,
+            Lease {
+                next: parts.start,
+                end: parts.end,
+                hedges,
+            },
+        );
+        Grant { id, parts, origin }
+    }
+
+    /// The first position past what the lease still has to bring; it shrinks when its tail is taken.
+    /// `None` once the lease has ended.
+    pub(crate) fn limit(&self, id: LeaseId) -> Option<u64> {
+        self.leases.get(&id).map(|lease| self.end_of(lease))
+    }
+
+    /// Records that `part` came in whole through lease `id`.
+    pub(crate) fn complete(&mut self, id: LeaseId, part: PartIndex) -> Completion {
+        if let Some(lease) = self.leases.get_mut(&id)
+            && lease.next == part.0
+        {
+            lease.next += 1;
+        }
+        if !self.done.insert(part) {
+            return Completion::Duplicate;
+        }
+        self.withdraw(part.0);
+        let mut obsolete = Vec::new();
+        for (other, lease) in &mut self.leases {
+            while lease.next < lease.end && self.done.contains(PartIndex(lease.next)) {
+                lease.next += 1;
+            }
+            if *other != id && lease.next == lease.end {
+                obsolete.push(*other);
+            }
+        }
+        Completion::First { obsolete }
+    }
+
+    /// Takes a part that completed out of the free runs: its lease may have been released between its last byte and
+    /// this record, or its tail given to somebody else.
+    fn withdraw(&mut self, part: u32) {
+        let Some((&start, &end)) = self.free.range(..=part).next_back() else {
+            return;
+        };
+        if part >= end {
+            return;
+        }
+        self.free.remove(&start);
+        self.free_parts -= 1;
+        if start < part {
+            self.free.insert(start, part);
+        }
+        if part + 1 < end {
+            self.free.insert(part + 1, end);
+        }
+    }
+
+    /// Ends a lease; what it did not bring is free again, unless it was a hedge or is hedged, in which case
+    /// the other holder keeps it.
+    pub(crate) fn release(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.remove(&id) else {
+            return;
+        };
+        if lease.hedges.is_some() {
+            return;
+        }
+        if let Some(heir) = self
+            .leases
+            .values_mut()
+            .find(|other| other.hedges == Some(id))
+        {
+            // A hedged lease is not stolen from, so the hedge covers all that is left.
+            heir.hedges = None;
+            return;
+        }
+        self.free_missing(lease.next..lease.end);
+    }
+
+    fn free_missing(&mut self, parts: Range<u32>) {
+        for part in parts {
+            if !self.done.contains(PartIndex(part)) {
+                self.add_free(part);
+            }
+        }
+    }
+
+    fn add_free(&mut self, part: u32) {
+        self.free_parts += 1;
+        let end = self.free.remove(&(part + 1)).unwrap_or(part + 1);
+        match self.free.range_mut(..part).next_back() {
+            Some((_, before)) if *before == part => *before = end,
+            _ => {
+                self.free.insert(part, end);
+            }
+        }
+    }
+
+    /// The leases that a hedge stands behind.
+    fn hedged(&self) -> Vec<LeaseId> {
+        self.leases.values().filter_map(|l| l.hedges).collect()
+    }
+
+    fn owners(&self) -> impl Iterator<Item = (LeaseId, &Lease)> {
+        self.leases
+            .iter()
+            .filter(|(_, lease)| lease.hedges.is_none())
+            .map(|(id, lease)| (*id, lease))
+    }
+
+    fn end_of(&self, lease: &Lease) -> u64 {
+        self.plan.run(PartIndex(0), lease.end).end()
+    }
+}
+
+/// How many bytes to ask for at once when `free` are left: an even share of half of them, so that requests get shorter
+/// towards the end and the connections run dry together, within bounds that keep a request worth its round trip.
+fn request_length(pace: &Pace, free: u64) -> u64 {
+    let share = free / (2 * u64::from(pace.connections.max(1)));
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturates, and is clamped"
+    )]
+    let (shortest, longest) = (
+        (pace.rate * pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP) as u64,
+        (pace.rate * LONG_REQUEST.as_secs_f64()) as u64,
+    );
+    let longest = longest.clamp(USUAL_REQUEST, LONGEST_REQUEST);
+    let shortest = shortest.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
+    share.clamp(shortest, longest)
+}
+
+/// A rate to reckon with: the measured one, or else the line's, or else a guess that makes all lengths comparable.
+fn reckon(measured: Option<f64>, pace: &Pace) -> f64 {
+    let usual = if pace.rate > 0.0 { pace.rate } else { 1.0 };
+    measured.unwrap_or(usual).max(usual * STANDSTILL)
+}
+
+fn seconds_left(end: u64, seen: Observed, pace: &Pace) -> f64 {
+    end.saturating_sub(seen.position) as f64 / reckon(seen.rate, pace)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+use super::*;
+use proptest::prelude::*;
+
+const PART: u64 = 1 << 20;
+
+fn pace(connections: u32) -> Pace {
+    Pace {
+        connections,
+        rate: 10e6,
+        first_byte: Duration::from_millis(20),
+    }
+}
+
+fn fresh(parts: u32) -> Scheduler {
+    let plan = Plan::new(u64::from(parts) * PART, PART).unwrap();
+    Scheduler::new(plan, PartBitmap::new(parts))
+}
+
+#[test]
+fn work_is_taken_from_the_front_in_shrinking_requests() {
+    let mut scheduler = fresh(64);
+    let mut lengths = Vec::new();
+    let mut next = 0;
+    while let Some(grant) = scheduler.take_free(&pace(2), u32::MAX) {
+        assert_eq!(grant.parts.start, next);
+        next = grant.parts.end;
+        lengths.push(grant.parts.len());
+    }
+    assert_eq!(next, 64);
+    assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
+    assert_eq!(lengths[0], 16);
+}
+
+#[test]
+fn a_request_never_covers_a_part_that_is_there() {
+    let plan = Plan::new(10 * PART, PART).unwrap();
+    let mut done = PartBitmap::new(10);
+    for part in [0, 1, 4, 5, 9] {
+        done.insert(PartIndex(part));
+    }
+    let mut scheduler = Scheduler::new(plan, done);
+    let mut asked = Vec::new();
+    while let Some(grant) = scheduler.take_free(&pace(1), u32::MAX) {
+        asked.extend(grant.parts);
+    }
+    assert_eq!(asked, [2, 3, 6, 7, 8]);
+}
+
+#[test]
+fn the_tail_is_taken_from_the_lease_that_would_finish_last_in_time_not_in_bytes() {
+    let mut scheduler = fresh(40);
+    let quick = scheduler.grant(0..30, GrantOrigin::Free);
+    let slow = scheduler.grant(30..40, GrantOrigin::Free);
+    scheduler.free.clear();
+    scheduler.free_parts = 0;
+    let observed = |id| Observed {
+        position: if id == quick.id { 0 } else { 30 * PART },
+        rate: Some(if id == quick.id { 10e6 } else { 1e6 }),
+    };
+    let theft = scheduler.lease(&pace(3), u32::MAX, observed).unwrap();
+    assert_eq!(theft.origin, GrantOrigin::Stolen(slow.id));
+    assert_eq!(theft.parts.end, 40);
+    // Both end together: the newcomer is ten times as fast and takes about ten elevenths.
+    assert_eq!(theft.parts.start, 31);
+    assert_eq!(scheduler.limit(slow.id), Some(31 * PART));
+}
+
+#[test]
+fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
+    let mut scheduler = fresh(60);
+    let rest = scheduler.grant(0..59, GrantOrigin::Free);
+    let stuck = scheduler.grant(59..60, GrantOrigin::Free);
+    scheduler.free.clear();
+    scheduler.free_parts = 0;
+    for part in rest.parts.clone() {
+        scheduler.complete(rest.id, PartIndex(part));
+    }
+    scheduler.release(rest.id);
+    let observed = |_| Observed {
+        position: 59 * PART + 5,
+        rate: Some(0.0),
+    };
+    let hedge = scheduler.lease(&pace(2), u32::MAX, observed).unwrap();
+    assert_eq!(hedge.origin, GrantOrigin::Hedge(stuck.id));
+    assert_eq!(hedge.parts, 59..60);
+    assert_eq!(scheduler.lease(&pace(3), u32::MAX, observed), None);
+    let completion = scheduler.complete(hedge.id, PartIndex(59));
+    assert_eq!(
+        completion,
+        Completion::First {
+            obsolete: vec![stuck.id]
+        }
+    );
+    assert_eq!(
+        scheduler.complete(stuck.id, PartIndex(59)),
+        Completion::Duplicate
+    );
+    assert!(scheduler.is_finished());
+}
+
+#[test]
+fn hedges_keep_to_their_budget() {
+    let mut scheduler = fresh(100);
+    let grant = scheduler.grant(97..100, GrantOrigin::Free);
+    scheduler.free.clear();
+    scheduler.free_parts = 0;
+    let observed = |_| Observed {
+        position: 98 * PART - 1,
+        rate: Some(0.0),
+    };
+    // Two parts are beyond reach of the two per cent that are one part and the one that is coming in.
+    scheduler.leases.get_mut(&grant.id).unwrap().next = 97;
+    let hedge = scheduler.hedge(&pace(2), &observed);
+    assert_eq!(hedge, None);
+}
+
+#[test]
+fn reach_keeps_work_near_the_front() {
+    let mut scheduler = fresh(100);
+    let near = scheduler.take_free(&pace(1), 4).unwrap();
+    assert_eq!(near.parts, 0..4);
+    assert_eq!(scheduler.take_free(&pace(1), 4), None);
+    assert!(scheduler.take_free(&pace(1), 5).is_some());
+}
+
+/// One step of the model.
+#[derive(Clone, Debug)]
+enum Step {
+    Lease { rate: u32 },
+    Advance { which: usize, parts: u32 },
+    Fail { which: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        3 => (0..20u32).prop_map(|rate| Step::Lease { rate }),
+        5 => (any::<usize>(), 0..6u32).prop_map(|(which, parts)| Step::Advance { which, parts }),
+        1 => any::<usize>().prop_map(|which| Step::Fail { which }),
+    ];
+    prop::collection::vec(step, 0..200)
+}
+
+/// A connection as the engine keeps it: its lease and the next byte it will bring.
+#[derive(Clone, Debug)]
+struct Connection {
+    id: LeaseId,
+    next: u32,
+    rate: f64,
+}
+
+struct Model {
+    scheduler: Scheduler,
+    connections: Vec<Connection>,
+    brought: Vec<u32>,
+}
+
+impl Model {
+    fn lease(&mut self, rate: u32) -> bool {
+        let seen = self.connections.clone();
+        let observe = |id| {
+            let c = seen.iter().find(|c| c.id == id).unwrap();
+            Observed {
+                position: u64::from(c.next) * PART + 7,
+                rate: Some(c.rate),
+            }
+        };
+        let Some(grant) = self.scheduler.lease(&pace(4), u32::MAX, observe) else {
+            return false;
+        };
+        assert!(!grant.parts.is_empty());
+        assert!(
+            grant
+                .parts
+                .clone()
+                .all(|part| !self.scheduler.done().contains(PartIndex(part)))
+        );
+        self.connections.push(Connection {
+            id: grant.id,
+            next: grant.parts.start,
+            rate: f64::from(rate) * 1e6,
+        });
+        true
+    }
+
+    fn advance(&mut self, which: usize, parts: u32) {
+        let id = self.connections[which % self.connections.len()].id;
+        for _ in 0..parts {
+            let Some(connection) = self.connections.iter_mut().find(|c| c.id == id) else {
+                return;
+            };
+            let part = connection.next;
+            if u64::from(part) * PART >= self.scheduler.limit(id).unwrap() {
+                self.end(id);
+                return;
+            }
+            connection.next += 1;
+            if let Completion::First { obsolete } = self.scheduler.complete(id, PartIndex(part)) {
+                self.brought.push(part);
+                for other in obsolete {
+                    self.end(other);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, id: LeaseId) {
+        self.scheduler.release(id);
+        self.connections.retain(|c| c.id != id);
+    }
+
+    fn fail(&mut self, which: usize) {
+        self.end(self.connections[which % self.connections.len()].id);
+    }
+
+    /// Every part is completed, free or held by exactly one owner.
+    fn assert_nothing_lost(&self) {
+        let scheduler = &self.scheduler;
+        let mut holders = vec![0u32; scheduler.plan().parts() as usize];
+        let owned = scheduler.owners().map(|(_, lease)| lease.next..lease.end);
+        let free = scheduler.free.iter().map(|(start, end)| *start..*end);
+        for part in owned.chain(free).flatten() {
+            holders[part as usize] += 1;
+        }
+        let free_parts: u32 = scheduler.free.iter().map(|(a, b)| b - a).sum();
+        assert_eq!(scheduler.free_parts, free_parts);
+        for (part, holders) in holders.iter().enumerate() {
+            let part = PartIndex(u32::try_from(part).unwrap());
+            if scheduler.done().contains(part) {
+                // An owner may still hold a part past its next one that somebody else brought.
+                assert!(*holders <= 1);
+            } else {
+                assert_eq!(*holders, 1, "part {part:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn every_part_comes_once_whatever_happens(
+        parts in 1..80u32,
+        there in prop::collection::vec(0..80u32, 0..40),
+        steps in steps(),
+    ) {
+        let plan = Plan::new(u64::from(parts) * PART - 3, PART).unwrap();
+        let mut done = PartBitmap::new(parts);
+        for part in &there {
+            done.insert(PartIndex(*part));
+        }
+        let before: Vec<u32> = done.iter().map(|part| part.0).collect();
+        let mut model = Model {
+            scheduler: Scheduler::new(plan, done),
+            connections: Vec::new(),
+            brought: before,
+        };
+        for step in steps {
+            match step {
+                Step::Lease { rate } => { model.lease(rate); }
+                Step::Advance { which, parts } if !model.connections.is_empty() => model.advance(which, parts),
+                Step::Fail { which } if !model.connections.is_empty() => model.fail(which),
+                Step::Advance { .. } | Step::Fail { .. } => {}
+            }
+            model.assert_nothing_lost();
+        }
+        // Whatever came before, going on ends with every part there, each brought once.
+        while !model.scheduler.is_finished() {
+            if model.connections.is_empty() {
+                prop_assert!(model.lease(10), "an idle connection finds the work that is left");
+            }
+            model.advance(0, 7);
+            model.assert_nothing_lost();
+        }
+        model.brought.sort_unstable();
+        prop_assert_eq!(model.brought, (0..parts).collect::<Vec<_>>());
+    }
+}

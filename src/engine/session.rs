@@ -1,0 +1,213 @@
+//! What lasts through one download, over every version of the object and every URL: the folder, the counters, the
+//! texts of its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::blocking;
+use super::control::Wish;
+use super::discover::Failed;
+use super::job::{Destination, Job};
+use super::link::Link;
+use super::processor;
+use super::tally::Tally;
+use crate::error::{Error, ErrorKind};
+use crate::event::Event;
+use crate::integrity::Hasher;
+use crate::report::{Bottleneck, Report, ValidatorKind, WriterKind};
+use crate::storage::{Collision, Folder, Names, Volume};
+
+/// See the module.
+pub(crate) struct Session<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) link: &'a Link,
+    pub(crate) place: Place,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) begun: Instant,
+    pub(crate) processor_begun: Duration,
+    /// HEAD gave a wrong length: ask by GET from now on.
+    pub(crate) ask_by_get: bool,
+    /// An earlier run's partial file is not to be gone on from.
+    pub(crate) fresh: bool,
+    /// Bytes that were on disk and trusted at the start.
+    pub(crate) resumed_bytes: u64,
+    /// Completed parts that did not match their CRC.
+    pub(crate) damaged_parts: u32,
+    /// Parts that went to standard output.
+    pub(crate) parts_out: u32,
+    /// Digests of what went to standard output.
+    pub(crate) hashers: Vec<Hasher>,
+}
+
+/// Where the bytes go, open.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Folder { volume: Arc<Folder>, names: Names },
+    Stdout,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the destination's folder.
+    pub(crate) async fn new(job: &'a Job, link: &'a Link) -> Result<Self, Error> {
+        let place = match &job.destination {
+            Destination::Stdout => Place::Stdout,
+            Destination::File { folder, names } => {
+                let (folder, durability) = (folder.clone(), job.durability);
+                let open = move || Folder::open_or_create(&folder, durability);
+                Place::Folder {
+                    volume: Arc::new(blocking(open).await?),
+                    names: names.clone(),
+                }
+            }
+        };
+        Ok(Self {
+            job,
+            link,
+            place,
+            tally: Arc::default(),
+            begun: Instant::now(),
+            processor_begun: processor::time(),
+            ask_by_get: false,
+            fresh: job.fresh,
+            resumed_bytes: 0,
+            damaged_parts: 0,
+            parts_out: 0,
+            hashers: Vec::new(),
+        })
+    }
+
+    pub(crate) fn collision(&self) -> Collision {
+        if self.job.overwrite {
+            Collision::Replace
+        } else {
+            Collision::Refuse
+        }
+    }
+
+    /// Says that what came so far can't be used.
+    pub(crate) fn restarted(&mut self, reason: impl Into<String>) {
+        self.resumed_bytes = 0;
+        self.link.hub.tell(Event::Restarted {
+            reason: reason.into(),
+        });
+    }
+
+    /// The final name, for people and the report.
+    pub(crate) fn output(&self) -> PathBuf {
+        match &self.place {
+            Place::Folder { volume, names } => tidy(volume.path(names.output())),
+            Place::Stdout => PathBuf::from("-"),
+        }
+    }
+
+    /// What is being downloaded, for the beginning of an error.
+    pub(crate) fn subject(&self) -> String {
+        format!("can't download {}", self.job.source.shown())
+    }
+
+    /// The error of a request that failed for good.
+    pub(crate) fn request_failed(&self, failed: &Failed) -> Error {
+        Error::from_http(self.subject(), &failed.error, failed.attempts)
+    }
+
+    /// The error that a caller's wish ends in.
+    pub(crate) fn ended_by(&self, wish: Wish, checkpoint: Option<PathBuf>) -> Error {
+        let (kind, why) = match wish {
+            Wish::Cancel => (
+                ErrorKind::Cancelled,
+                "cancelled; what was written is removed",
+            ),
+            Wish::Run | Wish::Pause | Wish::Stop => (ErrorKind::Stopped, "stopped"),
+        };
+        Error::new(kind, self.subject(), why).with_checkpoint(checkpoint)
+    }
+
+    /// A report of what was counted so far, for an object of `bytes` bytes.
+    pub(crate) fn report(&self, bytes: u64) -> Report {
+        let elapsed = self.begun.elapsed();
+        let fetched_bytes = self.tally.fetched_bytes();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a positive rate that saturates"
+        )]
+        let bytes_per_second = (fetched_bytes as f64 / elapsed.as_secs_f64().max(1e-9)) as u64;
+        Report {
+            url: self.job.source.shown(),
+            output: self.output(),
+            bytes,
+            resumed_bytes: self.resumed_bytes,
+            fetched_bytes,
+            wasted_bytes: self.tally.wasted_bytes(),
+            part_size: 0,
+            parts: 0,
+            connections: self.tally.most_active(),
+            attempts: self.tally.attempts(),
+            retries: self.tally.retries(),
+            elapsed,
+            bytes_per_second,
+            validator: ValidatorKind::None,
+            etag: None,
+            writer: WriterKind::Pwrite,
+            integrity: Vec::new(),
+            bottleneck: self.bottleneck(bytes_per_second),
+            not_modified: false,
+            damaged_parts: self.damaged_parts,
+        }
+    }
+
+    /// What held the download back, as far as counters tell.
+    fn bottleneck(&self, bytes_per_second: u64) -> Bottleneck {
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+        let busy = processor::time().saturating_sub(self.processor_begun);
+        let transfers = f64::from(self.tally.most_active().max(1));
+        let limited = |limit: u64| bytes_per_second as f64 >= limit as f64 * 0.8;
+        if self.job.limit_rate.is_some_and(limited) {
+            Bottleneck::LimitRate
+        } else if self.tally.disk_wait().as_secs_f64() > 0.3 * elapsed * transfers {
+            Bottleneck::Disk
+        } else if busy.as_secs_f64() > 0.6 * elapsed * processors {
+            Bottleneck::Cpu
+        } else if self.tally.refusals() > 0 {
+            Bottleneck::Server
+        } else {
+            Bottleneck::Network
+        }
+    }
+
+    /// The checkpoint's path, where there is to be one.
+    pub(crate) fn checkpoint_path(&self) -> Option<PathBuf> {
+        match &self.place {
+            Place::Folder { volume, names } => Some(tidy(volume.path(names.checkpoint()))),
+            Place::Stdout => None,
+        }
+    }
+
+    /// The report where an earlier run had finished all but its very last step.
+    pub(crate) fn finished_before(&self, bytes: u64) -> Report {
+        Report {
+            resumed_bytes: bytes,
+            ..self.report(bytes)
+        }
+    }
+
+    /// The report where a condition said that nothing newer is there.
+    pub(crate) fn not_modified(&self) -> Report {
+        Report {
+            not_modified: true,
+            ..self.report(0)
+        }
+    }
+}
+
+/// `./x` as `x`.
+fn tidy(path: PathBuf) -> PathBuf {
+    match path.strip_prefix(".") {
+        Ok(rest) if rest.components().next().is_some() => rest.to_owned(),
+        _ => path,
+    }
+}

@@ -1,0 +1,302 @@
+//! One connection's work: take a lease, fetch it, put the bytes where they belong, again until nothing is left.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{AbortHandle, Abortable};
+
+use super::board::{Board, Transfer};
+use super::cursor::Cursor;
+use super::hub::Hub;
+use super::limiter::Limiter;
+use super::remote::{FetchError, Remote, RemoteBody};
+use super::tally::Tally;
+use super::tuner::Tuner;
+use crate::event::Event;
+use crate::http::{self, HttpError, HttpErrorKind, Verdict};
+use crate::object::{ByteRange, Plan, Selection};
+use crate::storage::{PartFile, Sink, StorageError};
+
+/// What the workers of one run share.
+pub(crate) struct Crew<R, F> {
+    pub(crate) plan: Plan,
+    pub(crate) selection: Selection,
+    pub(crate) remote: R,
+    pub(crate) sink: Sink<F>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) limiter: Option<Limiter>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) tally: Arc<Tally>,
+    /// Attempts of one range after the first, counted from the last progress.
+    pub(crate) retries: u32,
+    /// Taken at a refusal and at a tick, never across an await.
+    pub(crate) tuner: Mutex<Tuner>,
+    /// Workers that run.
+    pub(crate) workers: AtomicU32,
+}
+
+/// Why a worker stopped working.
+#[derive(Debug)]
+pub(crate) enum WorkerEnd {
+    /// Every part is there.
+    Finished,
+    /// There are more workers than connections wanted.
+    Surplus,
+    /// The run can't go on.
+    Failed(TransferError),
+}
+
+/// Why bytes can't be brought.
+#[derive(Debug)]
+pub(crate) enum TransferError {
+    Http {
+        error: HttpError,
+        /// Failed attempts in a row without a byte of progress, this one included.
+        attempts: u32,
+    },
+    Storage(StorageError),
+}
+
+impl From<StorageError> for TransferError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// Why a lease was given back.
+enum LeaseEnd {
+    /// Somebody else brought, or is to bring, the rest.
+    Done,
+    /// One connection fewer is to be used.
+    Yield,
+    Failed(TransferError),
+}
+
+/// A body that goes on past the end of a lease, and the object position of its next byte.
+struct Carried<B> {
+    body: B,
+    position: u64,
+    rest: Bytes,
+}
+
+impl<R: Remote, F: PartFile> Crew<R, F> {
+    /// Connections that are wanted now.
+    pub(crate) fn target(&self) -> u32 {
+        self.tune(|tuner| tuner.target())
+    }
+
+    pub(crate) fn tune<T>(&self, with: impl FnOnce(&mut Tuner) -> T) -> T {
+        // The tuner is whole between any two calls, so a panic elsewhere leaves it usable.
+        with(&mut self.tuner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes this worker out if there are more than are wanted. Of several that ask at once, only the surplus leaves.
+    fn leave_if_surplus(&self) -> bool {
+        let target = self.target();
+        self.workers
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |workers| {
+                (workers > target).then(|| workers - 1)
+            })
+            .is_ok()
+    }
+
+    /// Works until nothing is left, this worker is one too many, or the run can't go on.
+    ///
+    /// Dropping the future gives up what it was fetching; the board then still counts its lease as held.
+    pub(crate) async fn work(self: Arc<Self>) -> WorkerEnd {
+        let mut carried = None;
+        loop {
+            if self.leave_if_surplus() {
+                return WorkerEnd::Surplus;
+            }
+            // Listens before it looks, so that no change is missed in between.
+            let changed = self.board.changed.notified();
+            let (abort, registration) = AbortHandle::new_pair();
+            let workers = self.workers.load(Ordering::Acquire);
+            let Some(transfer) = self.board.lease(workers, abort) else {
+                if self.board.is_finished() {
+                    return WorkerEnd::Finished;
+                }
+                changed.await;
+                continue;
+            };
+            let work = self.bring(&transfer, &mut carried);
+            let end = Abortable::new(work, registration).await;
+            self.board.release(&transfer);
+            match end {
+                Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
+                Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),
+                // Somebody else brought it all. The body was cut off half-way.
+                Err(futures::future::Aborted) => carried = None,
+            }
+        }
+    }
+
+    /// Brings the bytes of one lease, with as many attempts as it may take.
+    async fn bring(&self, transfer: &Transfer, carried: &mut Option<Carried<R::Body>>) -> LeaseEnd {
+        let Some(mut cursor) =
+            Cursor::new(&self.board, &self.tally, transfer, &self.plan, &self.sink)
+        else {
+            return LeaseEnd::Done;
+        };
+        let mut failures = 0;
+        loop {
+            let before = cursor.position();
+            let error = match self.attempt(transfer, &mut cursor, carried).await {
+                Ok(()) => return LeaseEnd::Done,
+                Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
+                Err(AttemptError::Fetch(FetchError::RangesIgnored)) => {
+                    self.tune(Tuner::single);
+                    return LeaseEnd::Yield;
+                }
+                Err(AttemptError::Fetch(FetchError::Http(error))) => error,
+            };
+            if cursor.position() > before {
+                failures = 0;
+            }
+            let after = match self.judge(&error) {
+                Judgement::Yield => return LeaseEnd::Yield,
+                Judgement::Retry { after } if failures < self.retries => after,
+                Judgement::Retry { .. } | Judgement::Fatal => {
+                    let attempts = failures + 1;
+                    return LeaseEnd::Failed(TransferError::Http { error, attempts });
+                }
+            };
+            failures += 1;
+            let delay = after.unwrap_or_else(|| http::backoff(failures, fastrand::f64()));
+            self.announce_retry(&cursor, &error, delay);
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    fn judge(&self, error: &HttpError) -> Judgement {
+        if matches!(error.kind(), HttpErrorKind::Stalled) {
+            self.tally.stalled();
+        }
+        match http::verdict(error) {
+            Verdict::Fatal => Judgement::Fatal,
+            Verdict::Retry { after } => Judgement::Retry { after },
+            Verdict::Throttled { after } => {
+                self.tally.refused();
+                let working = self.tally.active();
+                if self.tune(|tuner| tuner.refused(working)) {
+                    Judgement::Yield
+                } else {
+                    Judgement::Retry { after }
+                }
+            }
+        }
+    }
+
+    fn announce_retry(&self, cursor: &Cursor<'_, F>, error: &HttpError, delay: Duration) {
+        self.tally.retried();
+        let part = self.plan.part_at(cursor.position());
+        self.hub.tell(Event::Retrying {
+            part: part.map_or(0, |part| part.index.0),
+            reason: error.to_string(),
+            delay,
+        });
+    }
+
+    /// Fetches from where the cursor stands to the end of the lease, in as many requests as legal short replies and
+    /// gaps between selected ranges ask for.
+    async fn attempt(
+        &self,
+        transfer: &Transfer,
+        cursor: &mut Cursor<'_, F>,
+        carried: &mut Option<Carried<R::Body>>,
+    ) -> Result<(), AttemptError> {
+        while let Some(source) = self.selection.locate(cursor.wanted()) {
+            let _underway = self.tally.underway();
+            let mut stream = match carried.take() {
+                Some(carried) if carried.position == source.start() => carried,
+                _ => self.request(source).await?,
+            };
+            self.pour(transfer, cursor, &mut stream, source.end())
+                .await?;
+            if self.remote.is_whole() {
+                *carried = Some(stream);
+            } else {
+                self.tally.wasted(stream.rest.len() as u64);
+            }
+        }
+        Ok(())
+    }
+
+    async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
+        self.tally.attempted();
+        let body = self.remote.fetch(source).await?;
+        self.board.replied(body.first_byte());
+        Ok(Carried {
+            body,
+            position: source.start(),
+            rest: Bytes::new(),
+        })
+    }
+
+    /// Takes bytes out of the stream up to object position `end`, to its own end, or to the end of the lease where
+    /// that comes nearer meanwhile.
+    async fn pour(
+        &self,
+        transfer: &Transfer,
+        cursor: &mut Cursor<'_, F>,
+        stream: &mut Carried<R::Body>,
+        end: u64,
+    ) -> Result<(), AttemptError> {
+        while stream.position < end && cursor.position() < transfer.limit() {
+            if stream.rest.is_empty() {
+                let Some(bytes) = stream.body.chunk().await? else {
+                    return Ok(());
+                };
+                self.tally.fetched(bytes.len() as u64);
+                if let Some(limiter) = &self.limiter {
+                    limiter.pass(bytes.len()).await;
+                }
+                stream.rest = bytes;
+            }
+            let left = usize::try_from(end - stream.position).unwrap_or(usize::MAX);
+            let now = stream.rest.split_to(left.min(stream.rest.len()));
+            stream.position += now.len() as u64;
+            cursor.take(&now).await?;
+        }
+        let at_promised_end = stream.position == end && stream.rest.is_empty();
+        if at_promised_end && !self.remote.is_whole() {
+            // Sees the end of the body, which makes the connection fit for the next request.
+            stream.body.chunk().await?;
+        }
+        Ok(())
+    }
+}
+
+/// What is to be done about a failed attempt.
+enum Judgement {
+    Retry { after: Option<Duration> },
+    Yield,
+    Fatal,
+}
+
+/// Why an attempt failed.
+enum AttemptError {
+    Fetch(FetchError),
+    Storage(StorageError),
+}
+
+impl From<FetchError> for AttemptError {
+    fn from(error: FetchError) -> Self {
+        Self::Fetch(error)
+    }
+}
+
+impl From<HttpError> for AttemptError {
+    fn from(error: HttpError) -> Self {
+        Self::Fetch(error.into())
+    }
+}
+
+impl From<StorageError> for AttemptError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
