@@ -18,6 +18,8 @@ mod sink;
 mod volume;
 
 pub(crate) use error::{Operation, StorageError};
+#[cfg(test)]
+pub(crate) use error::StorageErrorKind;
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Origin, open_locked};
