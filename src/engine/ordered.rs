@@ -81,7 +81,7 @@ async fn in_parts(
         out_already(plan, session),
         object,
     );
-    prepare::announce(session, &metadata, &plan, 0);
+    prepare::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,
         plan,

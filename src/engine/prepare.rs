@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use super::blocking;
 use super::board::{Board, Snapshot};
@@ -46,6 +47,7 @@ pub(crate) struct Wanted {
     length: u64,
     pub(crate) selection: Selection,
     validator: Validator,
+    last_modified: Option<SystemTime>,
 }
 
 impl Wanted {
@@ -61,6 +63,7 @@ impl Wanted {
             selection: resolved
                 .map_err(|error| Error::new(ErrorKind::Usage, "the ranges can't be used", error))?,
             validator: metadata.validator.clone(),
+            last_modified: metadata.last_modified,
         })
     }
 }
@@ -74,14 +77,19 @@ pub(crate) async fn prepare(
     object: Discovered,
 ) -> Result<Prepared, Error> {
     let wanted = Wanted::new(session, length, &object.metadata)?;
-    let ground = break_ground(session, &volume, &names, &wanted).await?;
+    let ground = break_ground(session, &volume, &names, &wanted, &object.metadata).await?;
     let Ground {
         plan,
         sink,
         trusted,
         identity,
     } = ground;
-    announce(session, &object.metadata, &plan, trusted.completed.count());
+    if session.resumed_bytes > 0 {
+        session.link.hub.tell(Event::Resumed {
+            bytes: session.resumed_bytes,
+            parts: trusted.completed.count(),
+        });
+    }
     let committer = Committer::new(
         Arc::clone(&volume),
         names.clone(),
@@ -147,7 +155,7 @@ pub(crate) fn crew<F: PartFile>(
 }
 
 /// Tells what is known now.
-pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan, there: u32) {
+pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan) {
     let hub = &session.link.hub;
     hub.tell(Event::Probed {
         length: Some(plan.length()),
@@ -167,12 +175,6 @@ pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan, 
             "the server has no byte ranges: one connection, and a resume fetches from the start",
         );
     }
-    if there > 0 {
-        hub.tell(Event::Resumed {
-            bytes: session.resumed_bytes,
-            parts: there,
-        });
-    }
 }
 
 /// Locks the partial file, takes over what an earlier run left of this very object, and reserves the rest.
@@ -181,6 +183,7 @@ async fn break_ground(
     volume: &Arc<Folder>,
     names: &Names,
     wanted: &Wanted,
+    metadata: &Metadata,
 ) -> Result<Ground, Error> {
     let (file, origin) = {
         let (volume, names) = (Arc::clone(volume), names.clone());
@@ -191,6 +194,7 @@ async fn break_ground(
         Origin::Found => recover(session, volume, names, wanted, &file).await?,
     };
     let plan = plan_for(session, wanted.selection.length(), earlier.as_ref())?;
+    announce(session, metadata, &plan);
     let reserved = {
         let (volume, names) = (Arc::clone(volume), names.clone());
         let (length, writer, durability) =
@@ -220,7 +224,8 @@ async fn break_ground(
         volume.path(names.part()),
         reserved.kind,
         plan.length(),
-    );
+        session.job.writer,
+    )?;
     let boot = checkpoint::boot_id();
     let identity = identity(session, wanted, &plan, earlier.as_ref(), boot);
     let trusted = match earlier {
@@ -338,7 +343,7 @@ fn identity(
             wanted.selection.extents().to_vec()
         },
         etag: wanted.validator.tag().map(ToString::to_string),
-        last_modified: wanted.validator.if_unmodified_since(),
+        last_modified: wanted.last_modified,
         origin: source.origin(),
         path: source.path(),
         url_key,

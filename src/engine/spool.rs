@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::object::{ByteRange, Plan};
-use crate::storage::{FileId, FileSystem, MappedWindow, PartFile, Space};
+use crate::storage::{FileId, FileMap, FileSystem, PartFile, Space};
 
 /// A file that is only as large as the parts that are in it.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl PartFile for Arc<Spool> {
         Ok(())
     }
 
-    fn map(&self, _range: ByteRange) -> io::Result<MappedWindow> {
+    fn map(&self, _length: u64) -> io::Result<FileMap> {
         Err(unsupported())
     }
 

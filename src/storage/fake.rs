@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::mmap::MappedWindow;
+use super::mmap::FileMap;
 use super::{Collision, FileId, FileSystem, PartFile, Space, Volume};
 use crate::object::ByteRange;
 
@@ -358,7 +358,7 @@ impl PartFile for FakeFile {
         Ok(())
     }
 
-    fn map(&self, _: ByteRange) -> io::Result<MappedWindow> {
+    fn map(&self, _: u64) -> io::Result<FileMap> {
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -17,7 +17,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 
 use super::FileSystem;
 use super::error::{Operation, StorageError};
-use super::mmap::MappedWindow;
+use super::mmap::FileMap;
 use super::volume::{Collision, Durability, FileId, PartFile, Space, Volume};
 use crate::object::ByteRange;
 
@@ -230,8 +230,8 @@ impl PartFile for DiskFile {
         self.0.write_all_at(bytes, position)
     }
 
-    fn map(&self, range: ByteRange) -> io::Result<MappedWindow> {
-        MappedWindow::new(&self.0, range)
+    fn map(&self, length: u64) -> io::Result<FileMap> {
+        FileMap::new(&self.0, length)
     }
 
     /// `POSIX_FADV_DONTNEED`: Linux starts write-back of dirty pages in the range, then drops those that are clean;

@@ -1,6 +1,10 @@
 //! Writing through a shared memory map: the only unsafe code of the crate.
 //!
-//! A window is mapped over reserved blocks, populated for writing in one call, written, and unmapped when it is dropped.
+//! The file is mapped once, over reserved blocks; the map is address space and no more. A window of it is populated for
+//! writing in one call, written, and released when its bytes are there, so that resident memory stays at the windows
+//! in use. Populating and releasing are advice about pages that are mapped already: they share the address space's lock,
+//! where a map and an unmap for each window would take it alone and make every other connection wait.
+//!
 //! The one thing that could still end in SIGBUS is a page that loses its place in the file: somebody else truncates the
 //! file between the caller's check of its length and the copy, or the file system shuts itself down after an error of
 //! the device. The lock keeps other runs of partwise out and the window is populated, so what remains is the instant of
@@ -11,79 +15,98 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
 use crate::object::ByteRange;
 
-/// Bytes of a file, mapped shared and for writing. Never read through, never borrowed from.
+/// A file, mapped shared and for writing. Never read through, never borrowed from.
 #[derive(Debug)]
-pub(crate) struct MappedWindow {
-    // INVARIANT: maps at least range.len() bytes, the first of which is byte range.start() of the file.
+pub(crate) struct FileMap {
+    // INVARIANT: shared, writable; its first byte is the file's first.
     map: MmapRaw,
-    range: ByteRange,
 }
 
-impl MappedWindow {
-    /// Maps `range`, which is not empty, and faults its pages in for writing. The map begins at the page that holds
-    /// the first byte.
+impl FileMap {
+    /// Maps the first `length` bytes, at least one.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` where the file ends before the range does; what `mmap` and `madvise` report, among it
-    /// `EFAULT` where a page can't be had, which without the advice would be a SIGBUS later.
-    pub(super) fn new(file: &File, range: ByteRange) -> io::Result<Self> {
-        if file.metadata()?.len() < range.end() {
+    /// `UnexpectedEof` where the file is shorter; `OutOfMemory` where the address space is too small.
+    pub(super) fn new(file: &File, length: u64) -> io::Result<Self> {
+        if file.metadata()?.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let length = usize::try_from(range.len())
-            .map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let map = MmapOptions::new()
-            .offset(range.start())
-            .len(length)
-            .map_raw(file)?;
-        populate(&map)?;
-        Ok(Self { map, range })
+        let length =
+            usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        let map = MmapOptions::new().len(length).map_raw(file)?;
+        Ok(Self { map })
     }
 
-    /// Copies the bytes to their place. Returns whether they lie inside the window; where they don't, nothing is written.
+    /// Makes every page of `range` present for writing.
+    ///
+    /// # Errors
+    ///
+    /// What `madvise` reports, among it `EFAULT` where a page can't be had, which without the advice would be a SIGBUS
+    /// later.
+    pub(super) fn populate(&self, range: ByteRange) -> io::Result<()> {
+        let (offset, length) = self.inside(range).ok_or(io::ErrorKind::InvalidInput)?;
+        loop {
+            match self.map.advise_range(Advice::PopulateWrite, offset, length) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Linux before 5.14 does not know the advice; pages are then faulted in one by one.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
+                result => return result,
+            }
+        }
+    }
+
+    /// Gives the pages of `range` back. What was written to them stays with the file.
+    pub(super) fn release(&self, range: ByteRange) {
+        let Some((offset, length)) = self.inside(range) else {
+            return;
+        };
+        // SAFETY: the advice is dangerous for private maps, whose bytes it throws away. This map is shared: the pages go
+        // out of this process's page table and stay, dirty as they are, in the file's page cache, from where a later
+        // access brings them back. No reference into the map exists that could see a difference, and a neighbour's
+        // window that shares a page with `range` only faults it in once more.
+        let released = unsafe {
+            self.map
+                .unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length)
+        };
+        // A refusal costs resident memory and nothing else.
+        let _ = released;
+    }
+
+    /// Copies the bytes to their place. Returns whether they lie inside the map; where they don't, nothing is written.
     /// The caller has just seen that the file is as long as it should be.
-    pub(super) fn write(&mut self, position: u64, bytes: &[u8]) -> bool {
-        let Some(offset) = position
-            .checked_sub(self.range.start())
-            .and_then(|offset| usize::try_from(offset).ok())
-        else {
+    pub(super) fn write(&self, position: u64, bytes: &[u8]) -> bool {
+        let range = u64::try_from(bytes.len())
+            .ok()
+            .and_then(|length| ByteRange::at(position, length));
+        let Some((offset, length)) = range.and_then(|range| self.inside(range)) else {
             return false;
         };
-        let inside = offset
-            .checked_add(bytes.len())
-            .is_some_and(|end| end <= self.map.len());
-        if !inside {
-            return false;
-        }
-        // SAFETY: `offset + bytes.len() <= map.len()` was just checked, so source and destination are valid for
-        // `bytes.len()` bytes; the map lives as long as `self`, is writable, and bytes have no alignment. They do not
-        // overlap: no reference into the map is ever made, so `bytes` can't be part of it, and the kernel placed the
-        // map where nothing else was. Other maps of the same page of the file (a neighbour's window shares the page
-        // at their border) have addresses of their own and write other bytes of it.
+        // SAFETY: `inside` has checked that `offset + length <= map.len()`, and `length` is `bytes.len()`, so source and
+        // destination are valid for it; the map lives as long as `self`, is writable, and bytes have no alignment. They
+        // do not overlap: no reference into the map is ever made, so `bytes` can't be part of it, and the kernel
+        // placed the map where nothing else was. Two threads may copy at once: leases give them different bytes, but
+        // for a hedge, which brings the same bytes of the same version a second time; both copies are plain stores
+        // that nothing in this process reads.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 bytes.as_ptr(),
                 self.map.as_mut_ptr().add(offset),
-                bytes.len(),
+                length,
             );
         }
         true
     }
-}
 
-fn populate(map: &MmapRaw) -> io::Result<()> {
-    loop {
-        match map.advise(Advice::PopulateWrite) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // Linux before 5.14 does not know the advice; pages are then faulted in one by one.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
-            result => return result,
-        }
+    /// Offset and length of `range` in the map, if all of it is there.
+    fn inside(&self, range: ByteRange) -> Option<(usize, usize)> {
+        let end = usize::try_from(range.end()).ok()?;
+        let start = usize::try_from(range.start()).ok()?;
+        (end <= self.map.len()).then_some((start, end - start))
     }
 }
 
@@ -101,17 +124,18 @@ mod tests {
     #[test]
     fn bytes_reach_their_place_and_no_other() {
         let file = file(20_000);
+        let map = FileMap::new(&file, 20_000).unwrap();
         for (start, end) in [(0, 10), (4095, 4097), (5000, 15_001), (19_999, 20_000)] {
             let range = ByteRange::new(start, end).unwrap();
-            let mut window = MappedWindow::new(&file, range).unwrap();
+            map.populate(range).unwrap();
             let bytes = vec![7; usize::try_from(range.len()).unwrap()];
-            assert!(window.write(start, &bytes));
-            assert!(!window.write(start.wrapping_sub(1), b"x"));
-            assert!(!window.write(end, b"x"));
-            assert!(!window.write(end - 1, b"xx"));
-            assert!(!window.write(u64::MAX, b"x"));
-            assert!(window.write(end, b""));
+            assert!(map.write(start, &bytes));
+            map.release(range);
         }
+        assert!(!map.write(20_000, b"x"));
+        assert!(!map.write(19_999, b"xx"));
+        assert!(!map.write(u64::MAX, b"x"));
+        assert!(map.write(20_000, b""));
         let mut found = vec![0; 20_000];
         file.read_exact_at(&mut found, 0).unwrap();
         for (position, byte) in found.iter().enumerate() {
@@ -124,9 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_window_past_the_end_is_an_error_and_no_signal() {
-        let file = file(5000);
-        let error = MappedWindow::new(&file, ByteRange::new(4000, 9000).unwrap()).unwrap_err();
+    fn a_map_past_the_end_is_an_error_and_no_signal() {
+        let error = FileMap::new(&file(5000), 9000).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        let map = FileMap::new(&file(5000), 5000).unwrap();
+        assert!(map.populate(ByteRange::new(4000, 9000).unwrap()).is_err());
     }
 }

@@ -17,13 +17,13 @@ mod reserve;
 mod sink;
 mod volume;
 
-pub(crate) use error::{Operation, StorageError};
 #[cfg(test)]
 pub(crate) use error::StorageErrorKind;
+pub(crate) use error::{Operation, StorageError};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Origin, open_locked};
-pub(crate) use mmap::MappedWindow;
+pub(crate) use mmap::FileMap;
 pub(crate) use names::Names;
 pub(crate) use publish::{Published, empty, publish, remove_partial, sweep};
 pub(crate) use reserve::{WriterChoice, reserve};

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::WriterChoice;
 use super::error::{Cause, Operation, StorageError};
-use super::mmap::MappedWindow;
+use super::mmap::FileMap;
 use super::volume::PartFile;
 use crate::object::ByteRange;
 
@@ -19,7 +20,6 @@ pub(crate) enum SinkKind {
 #[derive(Debug)]
 pub(crate) struct Sink<F> {
     shared: Arc<Shared<F>>,
-    kind: SinkKind,
 }
 
 #[derive(Debug)]
@@ -28,38 +28,69 @@ struct Shared<F> {
     path: PathBuf,
     // The file's length while it is written; `None` where it grows with an object of unknown length.
     length: Option<u64>,
+    // INVARIANT: where there is one, it maps the whole file.
+    map: Option<FileMap>,
 }
 
 impl<F> Clone for Sink<F> {
     fn clone(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
-            kind: self.kind,
         }
     }
 }
 
 impl<F: PartFile> Sink<F> {
-    /// A sink over a file of `length` bytes that [`reserve`](super::reserve) allowed to be written as `kind`.
-    pub(crate) fn new(file: F, path: PathBuf, kind: SinkKind, length: u64) -> Self {
-        let length = Some(length);
-        Self {
-            shared: Arc::new(Shared { file, path, length }),
-            kind,
-        }
+    /// A sink over a file of `length` bytes that [`reserve`](super::reserve) allowed to be written as `kind`. Where the
+    /// address space has no room for a map and `choice` leaves it open, positional writes serve.
+    ///
+    /// # Errors
+    ///
+    /// Where a map is demanded and can't be had.
+    pub(crate) fn new(
+        file: F,
+        path: PathBuf,
+        kind: SinkKind,
+        length: u64,
+        choice: WriterChoice,
+    ) -> Result<Self, StorageError> {
+        let map = match kind {
+            SinkKind::Mmap if length > 0 => match file.map(length) {
+                Ok(map) => Some(map),
+                Err(_) if choice == WriterChoice::Auto => None,
+                Err(error) => return Err(StorageError::io(Operation::Map, path, error)),
+            },
+            SinkKind::Mmap | SinkKind::Pwrite => None,
+        };
+        let shared = Shared {
+            file,
+            path,
+            length: Some(length),
+            map,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// A sink over a file that grows from front to back, with positional writes.
     pub(crate) fn growing(file: F, path: PathBuf) -> Self {
-        let length = None;
+        let shared = Shared {
+            file,
+            path,
+            length: None,
+            map: None,
+        };
         Self {
-            shared: Arc::new(Shared { file, path, length }),
-            kind: SinkKind::Pwrite,
+            shared: Arc::new(shared),
         }
     }
 
     pub(crate) fn kind(&self) -> SinkKind {
-        self.kind
+        match self.shared.map {
+            Some(_) => SinkKind::Mmap,
+            None => SinkKind::Pwrite,
+        }
     }
 
     pub(crate) fn file(&self) -> &F {
@@ -82,11 +113,11 @@ impl<F: PartFile> Sink<F> {
         if shared.length.is_none() {
             shared.check_limit(range.end())?;
         }
-        let map = match self.kind {
-            SinkKind::Mmap if !range.is_empty() => Some(shared.map(range)?),
-            _ => None,
-        };
-        Ok(Window { shared, range, map })
+        if let Some(map) = &shared.map {
+            map.populate(range)
+                .map_err(|error| StorageError::io(Operation::Map, &shared.path, error))?;
+        }
+        Ok(Window { shared, range })
     }
 
     /// Fills the buffer with the file's bytes from `position` on.
@@ -117,12 +148,6 @@ impl<F: PartFile> Sink<F> {
 }
 
 impl<F: PartFile> Shared<F> {
-    fn map(&self, range: ByteRange) -> Result<MappedWindow, StorageError> {
-        self.file
-            .map(range)
-            .map_err(|error| StorageError::io(Operation::Map, &self.path, error))
-    }
-
     /// A file that somebody else made shorter has lost bytes that count as written: a write past its end would hide
     /// that behind zeros, a copy into a map of it would be a SIGBUS.
     fn check_length(&self, position: u64) -> Result<(), StorageError> {
@@ -159,8 +184,6 @@ impl<F: PartFile> Shared<F> {
 pub(crate) struct Window<F> {
     shared: Arc<Shared<F>>,
     range: ByteRange,
-    // INVARIANT: maps exactly `range`.
-    map: Option<MappedWindow>,
 }
 
 impl<F: PartFile> Window<F> {
@@ -187,7 +210,7 @@ impl<F: PartFile> Window<F> {
             return Err(self.error(outside(self.range)));
         }
         self.shared.check_length(position)?;
-        let result = match &mut self.map {
+        let result = match &self.shared.map {
             Some(map) => map
                 .write(position, bytes)
                 .then_some(())
@@ -203,6 +226,14 @@ impl<F: PartFile> Window<F> {
 
     fn error(&self, cause: Cause) -> StorageError {
         StorageError::new(Operation::Write, &self.shared.path, cause)
+    }
+}
+
+impl<F> Drop for Window<F> {
+    fn drop(&mut self) {
+        if let Some(map) = &self.shared.map {
+            map.release(self.range);
+        }
     }
 }
 
@@ -237,7 +268,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, length);
             let kind = if mapped { SinkKind::Mmap } else { SinkKind::Pwrite };
-            let sink = Sink::new(file, path.clone(), kind, length);
+            let sink = Sink::new(file, path.clone(), kind, length, WriterChoice::Auto).unwrap();
             let mut borders: Vec<u64> = cuts.into_iter().filter(|cut| *cut < length).collect();
             borders.extend([0, length]);
             borders.sort_unstable();
@@ -265,7 +296,7 @@ mod tests {
         for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, 100);
-            let sink = Sink::new(file, path.clone(), kind, 100);
+            let sink = Sink::new(file, path.clone(), kind, 100, WriterChoice::Auto).unwrap();
             let mut window = sink.window(range(10, 20)).unwrap();
             for (position, bytes) in [(9, "xx"), (19, "xx"), (20, "x"), (0, "x"), (u64::MAX, "x")] {
                 let error = window.write(position, bytes.as_bytes()).unwrap_err();
@@ -287,7 +318,7 @@ mod tests {
         for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, 100_000);
-            let sink = Sink::new(file, path.clone(), kind, 100_000);
+            let sink = Sink::new(file, path.clone(), kind, 100_000, WriterChoice::Auto).unwrap();
             let mut window = sink.window(range(50_000, 100_000)).unwrap();
             let other = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
             other.set_len(10).unwrap();

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::FileSystem;
-use super::mmap::MappedWindow;
+use super::mmap::FileMap;
 use crate::object::ByteRange;
 
 /// The folder that a download works in. Names are single path components.
@@ -65,9 +65,8 @@ pub(crate) trait PartFile: Send + Sync + 'static {
     /// Writes all the bytes.
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Maps these bytes, which lie inside the file, and makes them present for writing. `Unsupported` where
-    /// there is nothing to map.
-    fn map(&self, range: ByteRange) -> io::Result<MappedWindow>;
+    /// Maps the first `length` bytes, which are there. `Unsupported` where there is nothing to map.
+    fn map(&self, length: u64) -> io::Result<FileMap>;
 
     /// Begins to write these bytes back, without waiting for it. A hint.
     fn start_writeback(&self, range: ByteRange) -> io::Result<()>;
