@@ -6,6 +6,8 @@ mod download;
 mod error;
 mod event;
 mod handle;
+#[cfg(feature = "cli")]
+pub mod origin;
 mod report;
 
 pub use download::{
