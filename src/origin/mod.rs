@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod answer;
 mod body;
 mod conditions;
 mod config;
@@ -158,5 +159,233 @@ impl fmt::Debug for Origin {
         f.debug_struct("Origin")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use hyper::{Method, StatusCode};
+
+    use super::*;
+
+    const SEED: u64 = 7;
+    const LENGTH: u64 = 300_000;
+
+    fn bytes(range: Range<u64>) -> Vec<u8> {
+        range.map(|position| Object::byte(SEED, position)).collect()
+    }
+
+    fn request(
+        origin: &Origin,
+        method: Method,
+        headers: &[(&str, &str)],
+    ) -> reqwest::RequestBuilder {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.request(method, origin.url("x?y=1"));
+        headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        })
+    }
+
+    async fn get(origin: &Origin, headers: &[(&str, &str)]) -> reqwest::Response {
+        request(origin, Method::GET, headers).send().await.unwrap()
+    }
+
+    fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_whole_object() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let response = get(&origin, &[("authorization", "Bearer t")]).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "accept-ranges"), Some("bytes"));
+        assert_eq!(header(&response, "etag"), origin.etag().as_deref());
+        assert_eq!(
+            header(&response, "last-modified"),
+            Some("Mon, 01 Jan 2024 00:00:00 GMT")
+        );
+        assert_eq!(response.content_length(), Some(LENGTH));
+        assert_eq!(response.bytes().await.unwrap(), bytes(0..LENGTH));
+        origin.wait_for_bytes(LENGTH).await;
+
+        let log = origin.requests();
+        assert_eq!(log.len(), 1);
+        assert_eq!(
+            (log[0].method.as_str(), log[0].path.as_str()),
+            ("GET", "/x?y=1")
+        );
+        assert_eq!(log[0].authorization.as_deref(), Some("Bearer t"));
+        assert_eq!(log[0].host, Some(origin.address().to_string()));
+        assert_eq!(
+            (log[0].body_bytes_asked, log[0].body_bytes_sent),
+            (LENGTH, LENGTH)
+        );
+    }
+
+    #[tokio::test]
+    async fn ranges() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let response = get(&origin, &[("range", "bytes=1000-199999")]).await;
+        assert_eq!(response.status(), 206);
+        assert_eq!(
+            header(&response, "content-range"),
+            Some("bytes 1000-199999/300000")
+        );
+        assert_eq!(response.bytes().await.unwrap(), bytes(1000..200_000));
+
+        let response = get(&origin, &[("range", "bytes=300000-")]).await;
+        assert_eq!(response.status(), 416);
+        assert_eq!(header(&response, "content-range"), Some("bytes */300000"));
+
+        let response = get(
+            &origin,
+            &[("range", "bytes=0-9"), ("if-range", "\"other\"")],
+        )
+        .await;
+        assert_eq!(response.status(), 200);
+
+        let response = get(&origin, &[("range", "bytes=5-5,-2")]).await;
+        assert_eq!(response.status(), 206);
+        let body = response.bytes().await.unwrap();
+        let mut expected = b"\r\n--partwise-origin\r\nContent-Type: application/octet-stream\r\n\
+            Content-Range: bytes 5-5/300000\r\n\r\n"
+            .to_vec();
+        expected.extend(bytes(5..6));
+        expected.extend_from_slice(
+            b"\r\n--partwise-origin\r\nContent-Type: application/octet-stream\r\n\
+            Content-Range: bytes 299998-299999/300000\r\n\r\n",
+        );
+        expected.extend(bytes(LENGTH - 2..LENGTH));
+        expected.extend_from_slice(b"\r\n--partwise-origin--\r\n");
+        assert_eq!(body, expected);
+        assert_eq!(origin.requests()[0].asked, Some((1000, 200_000)));
+    }
+
+    #[tokio::test]
+    async fn a_head_has_the_headers_alone() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let head = request(&origin, Method::HEAD, &[("range", "bytes=0-9")]);
+        let response = head.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "content-length"), Some("300000"));
+        assert_eq!(origin.served_bytes(), 0);
+
+        let response = request(&origin, Method::PUT, &[]).send().await.unwrap();
+        assert_eq!(response.status(), 405);
+    }
+
+    #[tokio::test]
+    async fn a_replaced_object_fails_the_old_condition() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let etag = origin.etag().unwrap();
+        let old = get(&origin, &[("if-match", &etag)]).await;
+        let date = header(&old, "last-modified").unwrap().to_owned();
+        assert_eq!(
+            get(&origin, &[("if-none-match", &etag)]).await.status(),
+            304
+        );
+
+        origin.replace(Object::new(SEED + 1, LENGTH));
+        assert_eq!(get(&origin, &[("if-match", &etag)]).await.status(), 412);
+        assert_eq!(
+            get(&origin, &[("if-unmodified-since", &date)])
+                .await
+                .status(),
+            412
+        );
+        assert_eq!(
+            get(&origin, &[("if-none-match", &etag)]).await.status(),
+            200
+        );
+    }
+
+    #[tokio::test]
+    async fn the_gate_stops_bodies_at_a_known_byte() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(1000)
+            .start()
+            .await
+            .unwrap();
+        let mut response = get(&origin, &[]).await;
+        let mut received = 0;
+        while received < 1000 {
+            received += response.chunk().await.unwrap().unwrap().len();
+        }
+        assert_eq!((received, origin.served_bytes()), (1000, 1000));
+        origin.release();
+        assert_eq!(response.bytes().await.unwrap().len(), 299_000);
+        let log = origin
+            .wait_for(|log| log[0].body_bytes_sent == LENGTH)
+            .await;
+        assert_eq!(log.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn origins_that_lack_something() {
+        let object = || Object::new(SEED, 100);
+        let origin = Origin::builder(object())
+            .without_ranges()
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[("range", "bytes=1-2")]).await;
+        assert_eq!(
+            (response.status(), header(&response, "accept-ranges")),
+            (StatusCode::OK, None)
+        );
+
+        let origin = Origin::builder(object())
+            .without_length()
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        assert_eq!(header(&response, "content-length"), None);
+        assert_eq!(response.bytes().await.unwrap(), bytes(0..100));
+
+        let origin = Origin::builder(object())
+            .etag(Etag::None)
+            .last_modified(None)
+            .refuse_head(403)
+            .header("Content-MD5", "AAAA")
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        assert_eq!(header(&response, "etag"), None);
+        assert_eq!(header(&response, "last-modified"), None);
+        assert_eq!(header(&response, "content-md5"), Some("AAAA"));
+        let response = request(&origin, Method::HEAD, &[]).send().await.unwrap();
+        assert_eq!(response.status(), 403);
+
+        let origin = Origin::builder(object())
+            .etag(Etag::Weak)
+            .start()
+            .await
+            .unwrap();
+        assert!(origin.etag().unwrap().starts_with("W/\""));
+        let wrong = Origin::builder(object()).header("a b", "").start().await;
+        assert_eq!(wrong.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn dropping_it_ends_the_connections() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(10)
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        let url = origin.url("");
+        drop(origin);
+        assert!(response.bytes().await.is_err());
+        assert!(reqwest::get(url).await.unwrap_err().is_connect());
     }
 }

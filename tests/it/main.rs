@@ -1,1 +1,3 @@
-//! The integration tests.
+//! The integration tests: the library and the real command against servers on the loopback interface.
+
+mod support;
