@@ -277,3 +277,76 @@ async fn next_head(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(url: String, range: &str) -> reqwest::Result<reqwest::Response> {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        client.get(url).header("range", range).send().await
+    }
+
+    #[tokio::test]
+    async fn a_script_says_only_what_differs() {
+        let object = Object::new(1, 1000);
+        let script = object.clone();
+        let origin = FaultOrigin::new(move |request| {
+            let reply = honest(&script, request);
+            match request.nth {
+                0 => reply,
+                1 => Reply::status(503).header("Retry-After", "1"),
+                2 => reply
+                    .without("content-range")
+                    .preceded_by("HTTP/1.1 103 Hint\r\n\r\n"),
+                3 => reply.cut_after(3).then(Step::Reset),
+                _ => reply.cut_after(3).then(Step::Close),
+            }
+        });
+        let reply = get(origin.url("x"), "bytes=10-19").await.unwrap();
+        assert_eq!(reply.status(), 206);
+        assert_eq!(reply.headers()["etag"], etag(&object).as_str());
+        let mut expected = [0; 10];
+        object.read_at(10, &mut expected);
+        assert_eq!(reply.bytes().await.unwrap(), expected[..]);
+
+        let reply = get(origin.url("x"), "bytes=0-").await.unwrap();
+        assert_eq!(
+            (reply.status().as_u16(), &reply.headers()["retry-after"]),
+            (503, &"1".parse().unwrap())
+        );
+        let reply = get(origin.url("x"), "bytes=0-").await.unwrap();
+        assert!(!reply.headers().contains_key("content-range"));
+        for _ in 0..2 {
+            let cut = get(origin.url("x"), "bytes=0-").await;
+            assert!(cut.unwrap().bytes().await.is_err());
+        }
+        origin.wait_for(|log| log.len() == 5).await;
+        assert_eq!(origin.requests()[4].range(1000), Some((0, 1000)));
+    }
+
+    #[tokio::test]
+    async fn somebody_at_the_door() {
+        let origin = FaultOrigin::with_door(
+            |connection| {
+                if connection == 0 {
+                    Door::Shut
+                } else {
+                    Door::Open
+                }
+            },
+            |_| Reply::status(204).without("content-length"),
+        );
+        assert!(get(origin.url("x"), "bytes=0-").await.is_err());
+        assert_eq!(
+            get(origin.url("x"), "bytes=0-").await.unwrap().status(),
+            204
+        );
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "never asked")]
+    async fn an_origin_that_is_never_asked_fails_the_test() {
+        FaultOrigin::new(|_| Reply::status(200));
+    }
+}
