@@ -131,6 +131,11 @@ impl Origin {
         self.shared.replace(object);
     }
 
+    /// Ends every connection, in the middle of whatever it sends; new ones are welcome.
+    pub fn hang_up(&self) {
+        self.shared.hang_up.send_replace(());
+    }
+
     /// Holds all bodies until [`release`](Self::release), from now on.
     pub fn hold(&self) {
         self.shared.gate.hold();
@@ -373,6 +378,21 @@ mod tests {
         assert!(origin.etag().unwrap().starts_with("W/\""));
         let wrong = Origin::builder(object()).header("a b", "").start().await;
         assert_eq!(wrong.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn hanging_up_ends_the_connections_but_not_the_service() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(10)
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        origin.hang_up();
+        assert!(response.bytes().await.is_err());
+        origin.release();
+        let again = get(&origin, &[]).await;
+        assert_eq!(again.bytes().await.unwrap().len(), 300_000);
     }
 
     #[tokio::test]

@@ -240,7 +240,7 @@ mod tests {
         object.read_at(CYCLE - 20, &mut across);
         assert_eq!(across[..20], object.frame(CYCLE - 20, 1 << 20));
         assert_eq!(across[20..], object.frame(0, 20));
-        assert!((2..1025).all(|divisor| CYCLE % divisor != 0));
+        assert!((2..1025).all(|divisor| !CYCLE.is_multiple_of(divisor)));
     }
 
     proptest! {

@@ -81,25 +81,30 @@ mod tests {
 
     #[test]
     fn every_form() {
-        let parts = |ranges: &[Range<u64>]| Parts(ranges.to_vec());
+        let parts =
+            |bounds: &[(u64, u64)]| Parts(bounds.iter().map(|(start, end)| *start..*end).collect());
         let table = [
             (None, 10, Whole),
-            (Some("bytes=0-0"), 10, parts(&[0..1])),
-            (Some("bytes=2-5"), 10, parts(&[2..6])),
-            (Some("bytes=2-"), 10, parts(&[2..10])),
-            (Some("bytes=-3"), 10, parts(&[7..10])),
-            (Some("bytes=-30"), 10, parts(&[0..10])),
-            (Some("bytes=9-9"), 10, parts(&[9..10])),
-            (Some("bytes=9-99"), 10, parts(&[9..10])),
+            (Some("bytes=0-0"), 10, parts(&[(0, 1)])),
+            (Some("bytes=2-5"), 10, parts(&[(2, 6)])),
+            (Some("bytes=2-"), 10, parts(&[(2, 10)])),
+            (Some("bytes=-3"), 10, parts(&[(7, 10)])),
+            (Some("bytes=-30"), 10, parts(&[(0, 10)])),
+            (Some("bytes=9-9"), 10, parts(&[(9, 10)])),
+            (Some("bytes=9-99"), 10, parts(&[(9, 10)])),
             (Some("bytes=10-"), 10, Unsatisfiable),
             (Some("bytes=10-20"), 10, Unsatisfiable),
             (Some("bytes=-0"), 10, Unsatisfiable),
             (Some("bytes=0-"), 0, Unsatisfiable),
-            (Some("bytes=0-1, 4-5"), 10, parts(&[0..2, 4..6])),
-            (Some("bytes=4-5,0-1,-1"), 10, parts(&[4..6, 0..2, 9..10])),
-            (Some("bytes=0-1,10-11"), 10, parts(&[0..2])),
-            (Some("BYTES=1-1"), 10, parts(&[1..2])),
-            (Some("bytes=0-99999999999999999999"), 10, parts(&[0..10])),
+            (Some("bytes=0-1, 4-5"), 10, parts(&[(0, 2), (4, 6)])),
+            (
+                Some("bytes=4-5,0-1,-1"),
+                10,
+                parts(&[(4, 6), (0, 2), (9, 10)]),
+            ),
+            (Some("bytes=0-1,10-11"), 10, parts(&[(0, 2)])),
+            (Some("BYTES=1-1"), 10, parts(&[(1, 2)])),
+            (Some("bytes=0-99999999999999999999"), 10, parts(&[(0, 10)])),
             (Some("bytes=99999999999999999999-"), 10, Unsatisfiable),
             (Some("bytes=5-3"), 10, Whole),
             (Some("bytes=+1-3"), 10, Whole),

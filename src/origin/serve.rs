@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::Object;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) log: Log,
     pub(super) gate: Gate,
     pub(super) pacer: Pacer,
+    /// Each message ends every connection that is open then. Connections subscribe before they are served.
+    pub(super) hang_up: watch::Sender<()>,
 }
 
 /// The object as it stands, with its validators.
@@ -48,6 +51,7 @@ impl Shared {
             log: Log::new(),
             gate: Gate::new(config.hold_after),
             pacer: Pacer::new(config.rate),
+            hang_up: watch::Sender::new(()),
             config,
         }
     }
@@ -100,6 +104,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 /// Serves one connection to its end. A client that goes away is no fault of this server's, so errors are not told.
 async fn converse(stream: TcpStream, number: u64, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    let mut hang_up = shared.hang_up.subscribe();
     let pacer = Arc::new(Pacer::new(shared.config.rate_per_connection));
     let service = service_fn(move |request: Request<_>| {
         let answer = Answer {
@@ -111,7 +116,9 @@ async fn converse(stream: TcpStream, number: u64, shared: Arc<Shared>) {
         let (request, _body): (_, hyper::body::Incoming) = request.into_parts();
         async move { Ok::<_, Infallible>(answer.to(&request)) }
     });
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = served => {}
+        _ = hang_up.changed() => {}
+    }
 }

@@ -1,3 +1,9 @@
 //! The integration tests: the library and the real command against servers on the loopback interface.
 
+mod control;
+mod crash;
+mod download;
+mod real_servers;
+mod resume;
 mod support;
+mod validators;

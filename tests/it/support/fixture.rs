@@ -8,11 +8,12 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use partwise::{Download, DownloadBuilder};
 use tempfile::TempDir;
 
 use super::requests::Stretch;
-pub(crate) use command::{Invocation, Outcome, Running};
-pub(crate) use file::Written;
+use command::Invocation;
+use file::Written;
 
 /// A temporary folder that is the working directory and the home of every command that is run in it.
 pub(crate) struct Fixture {
@@ -32,6 +33,11 @@ impl Fixture {
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder().join(name)
+    }
+
+    /// A download to the file `x` in the folder, not yet started.
+    pub(crate) fn download(&self, url: impl Into<String>) -> DownloadBuilder {
+        Download::builder(url).dir(self.folder()).output("x")
     }
 
     /// The real command with these arguments, not yet started.
