@@ -202,3 +202,19 @@ async fn selected_ranges_stand_end_to_end() {
     fixture.assert_holds_only(["x"]);
     assert_eq!(report.bytes, 301_100);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_output_has_the_bytes_in_order() {
+    let object = Object::new(6, 20 * PART + 1);
+    let origin = Origin::start(object.clone()).await.unwrap();
+    let fixture = Fixture::new();
+    let (url, part) = (origin.url("x"), PART.to_string());
+    let outcome = fixture
+        .partwise(["get", "-c", "4", "-p", &part, "-o", "-", &url])
+        .exit_code(0);
+    let mut expected = vec![0; outcome.stdout().len()];
+    object.read_at(0, &mut expected);
+    assert_eq!(outcome.stdout().len() as u64, object.length());
+    assert!(outcome.stdout() == expected, "the bytes are not in order");
+    fixture.assert_holds_only([]);
+}

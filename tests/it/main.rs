@@ -3,6 +3,7 @@
 mod control;
 mod crash;
 mod download;
+mod faults;
 mod real_servers;
 mod resume;
 mod support;

@@ -33,8 +33,6 @@ const HEAD_LIMIT: usize = 64 << 10;
 pub(crate) struct Request {
     /// How many requests came before it, on whichever connection.
     pub(crate) nth: usize,
-    /// How many connections came before its own.
-    pub(crate) connection: usize,
     pub(crate) method: String,
     /// The path with the query, or whatever else stood in the request line.
     pub(crate) target: String,
@@ -68,7 +66,7 @@ impl Request {
         Some((first.parse().ok()?, end))
     }
 
-    fn parse(head: &str, nth: usize, connection: usize) -> Self {
+    fn parse(head: &str, nth: usize) -> Self {
         let mut lines = head.split("\r\n");
         let mut words = lines.next().unwrap_or_default().split(' ');
         let headers = lines.filter_map(|line| {
@@ -77,7 +75,6 @@ impl Request {
         });
         Self {
             nth,
-            connection,
             method: words.next().unwrap_or_default().to_owned(),
             target: words.next().unwrap_or_default().to_owned(),
             headers: headers.collect(),
@@ -130,10 +127,19 @@ pub(crate) enum Door {
     Silent,
 }
 
+/// A connection that wants to come in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Knock {
+    /// How many connections came before it.
+    pub(crate) number: usize,
+    /// How many others are open.
+    pub(crate) open: usize,
+}
+
 /// The script of an origin.
 type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
-/// Decides about the connection of this number, from 0.
-type Doorkeeper = Box<dyn FnMut(usize) -> Door + Send>;
+/// Decides about a new connection.
+type Doorkeeper = Box<dyn FnMut(Knock) -> Door + Send>;
 
 /// A server on 127.0.0.1 that follows a script. Lives until it is dropped, and then fails the test if it was never
 /// asked, or if its script panicked.
@@ -157,7 +163,7 @@ impl FaultOrigin {
 
     /// The same, with somebody at the door who sees each connection first.
     pub(crate) fn with_door(
-        door: impl FnMut(usize) -> Door + Send + 'static,
+        door: impl FnMut(Knock) -> Door + Send + 'static,
         script: impl FnMut(&Request) -> Reply + Send + 'static,
     ) -> Self {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -220,12 +226,14 @@ async fn accept(listener: TcpListener, mut door: Doorkeeper, stage: Arc<Stage>) 
         let Ok((stream, _)) = listener.accept().await else {
             return;
         };
-        match door(number) {
+        while connections.try_join_next().is_some() {}
+        let open = connections.len();
+        match door(Knock { number, open }) {
             Door::Open => {
                 let stage = Arc::clone(&stage);
                 connections.spawn(async move {
                     // A client that goes away is no fault of the script's.
-                    let _ = converse(stream, number, &stage).await;
+                    let _ = converse(stream, &stage).await;
                 });
             }
             Door::Shut => drop(stream),
@@ -239,7 +247,7 @@ async fn accept(listener: TcpListener, mut door: Doorkeeper, stage: Arc<Stage>) 
     }
 }
 
-async fn converse(mut stream: TcpStream, connection: usize, stage: &Stage) -> std::io::Result<()> {
+async fn converse(mut stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut received = Vec::new();
     while let Some(head) = next_head(&mut stream, &mut received).await? {
@@ -248,7 +256,7 @@ async fn converse(mut stream: TcpStream, connection: usize, stage: &Stage) -> st
                 .script
                 .lock()
                 .expect("a script that did not panic before");
-            let request = Request::parse(&head, stage.log.borrow().len(), connection);
+            let request = Request::parse(&head, stage.log.borrow().len());
             stage.log.send_modify(|log| log.push(request.clone()));
             script(&request)
         };
@@ -328,8 +336,8 @@ mod tests {
     #[tokio::test]
     async fn somebody_at_the_door() {
         let origin = FaultOrigin::with_door(
-            |connection| {
-                if connection == 0 {
+            |knock| {
+                if knock.number == 0 {
                     Door::Shut
                 } else {
                     Door::Open
