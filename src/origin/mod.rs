@@ -1,60 +1,411 @@
-//! Placeholder for the embedded origin, so that the command line compiles before it lands.
+//! An honest HTTP/1.1 server on the loopback interface, with an object whose every byte is known.
+//!
+//! `partwise demo`, the throughput benchmark and the integration tests download from it. It answers as RFC 9110 asks:
+//! byte ranges, all four conditions, `HEAD`. It shares no code with the downloader, so that a mistake in the one
+//! does not hide behind the same mistake in the other.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use partwise::origin::{Etag, Object, Origin};
+//!
+//! let origin = Origin::builder(Object::new(1, 10 << 20))
+//!     .etag(Etag::Weak)
+//!     .rate_per_connection(1 << 20)
+//!     .start()
+//!     .await?;
+//! println!("{}", origin.url("object.bin"));
+//! # Ok(())
+//! # }
+//! ```
 
+mod answer;
+mod body;
+mod conditions;
+mod config;
+mod gate;
+mod log;
+mod object;
+mod pacer;
+mod ranges;
+mod serve;
+
+use std::fmt;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
-/// An object whose every byte is a function of seed and position.
-#[derive(Clone, Debug)]
-pub struct Object {}
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
 
-impl Object {
-    /// An object of `length` bytes.
-    #[must_use]
-    pub fn new(_seed: u64, _length: u64) -> Self {
-        Self {}
-    }
+pub use config::{Builder, Etag};
+pub use log::Logged;
+pub use object::Object;
 
-    /// The bytes from `offset` on.
-    pub fn fill(_seed: u64, _offset: u64, _bytes: &mut [u8]) {
-        todo!()
-    }
+use serve::Shared;
+
+/// A running origin on `127.0.0.1`. Dropping it closes the port and every connection.
+pub struct Origin {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    accepting: AbortHandle,
 }
-
-/// One request that the origin answered.
-#[derive(Clone, Debug)]
-pub struct Logged {
-    /// The method.
-    pub method: String,
-    /// The Range header.
-    pub range: Option<String>,
-    /// The If-Match header.
-    pub if_match: Option<String>,
-    /// The status of the reply.
-    pub status: u16,
-}
-
-/// A server on the loopback interface.
-#[derive(Debug)]
-pub struct Origin {}
 
 impl Origin {
-    /// Starts to serve.
+    /// Serves `object` with a strong entity tag, a modification date and byte ranges, as fast as it goes.
+    /// Runs on the caller's Tokio runtime.
     ///
     /// # Errors
     ///
-    /// No port can be bound.
-    pub async fn start(_object: Object) -> io::Result<Self> {
-        todo!()
+    /// No port of 127.0.0.1 can be bound.
+    pub async fn start(object: Object) -> io::Result<Self> {
+        Self::builder(object).start().await
     }
 
-    /// The object's URL, under this name.
+    /// Begins to describe an origin that differs from what [`start`](Self::start) gives.
     #[must_use]
-    pub fn url(&self, _name: &str) -> String {
-        todo!()
+    pub fn builder(object: Object) -> Builder {
+        Builder::new(object)
     }
 
-    /// What was asked so far.
+    async fn launch(shared: Shared) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(shared);
+        let accepting = tokio::spawn(serve::accept(listener, Arc::clone(&shared))).abort_handle();
+        Ok(Self {
+            address,
+            shared,
+            accepting,
+        })
+    }
+
+    /// The URL of the object under this name: every path leads to it.
+    #[must_use]
+    pub fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}", self.address)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The current entity tag.
+    #[must_use]
+    pub fn etag(&self) -> Option<String> {
+        self.shared.version().etag
+    }
+
+    /// Every request that was answered so far, in the order in which they came.
     #[must_use]
     pub fn requests(&self) -> Vec<Logged> {
-        todo!()
+        self.shared.log.entries()
+    }
+
+    /// Waits until the log of requests is as `reached` wants it, and returns it.
+    ///
+    /// Cancel safe.
+    pub async fn wait_for(&self, reached: impl FnMut(&[Logged]) -> bool) -> Vec<Logged> {
+        self.shared.log.wait_for(reached).await
+    }
+
+    /// Body bytes handed to the kernel's sockets so far, over all connections.
+    #[must_use]
+    pub fn served_bytes(&self) -> u64 {
+        self.shared.gate.passed()
+    }
+
+    /// Waits until at least this many body bytes were served in total.
+    ///
+    /// Cancel safe.
+    pub async fn wait_for_bytes(&self, total: u64) {
+        self.shared.gate.wait_for(total).await;
+    }
+
+    /// Puts another object in this one's place, with a new entity tag and a later modification date.
+    ///
+    /// A body that is under way goes on with the bytes that it began with, as from a file that was renamed over;
+    /// later requests see the new object alone, so that the old `If-Match` gets 412.
+    pub fn replace(&self, object: Object) {
+        self.shared.replace(object);
+    }
+
+    /// Ends every connection, in the middle of whatever it sends; new ones are welcome.
+    pub fn hang_up(&self) {
+        self.shared.hang_up.send_replace(());
+    }
+
+    /// Holds all bodies until [`release`](Self::release), from now on.
+    pub fn hold(&self) {
+        self.shared.gate.hold();
+    }
+
+    /// Lets bodies pass until this many bytes were served in total since the start, then holds them until
+    /// [`release`](Self::release). Exact: not one byte more passes.
+    pub fn hold_after(&self, total: u64) {
+        self.shared.gate.hold_after(total);
+    }
+
+    /// Lets bodies pass again.
+    pub fn release(&self) {
+        self.shared.gate.release();
+    }
+}
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use hyper::{Method, StatusCode};
+
+    use super::*;
+
+    const SEED: u64 = 7;
+    const LENGTH: u64 = 300_000;
+
+    fn bytes(range: Range<u64>) -> Vec<u8> {
+        range.map(|position| Object::byte(SEED, position)).collect()
+    }
+
+    fn request(
+        origin: &Origin,
+        method: Method,
+        headers: &[(&str, &str)],
+    ) -> reqwest::RequestBuilder {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.request(method, origin.url("x?y=1"));
+        headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        })
+    }
+
+    async fn get(origin: &Origin, headers: &[(&str, &str)]) -> reqwest::Response {
+        request(origin, Method::GET, headers).send().await.unwrap()
+    }
+
+    fn header<'a>(response: &'a reqwest::Response, name: &str) -> Option<&'a str> {
+        response
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_whole_object() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let response = get(&origin, &[("authorization", "Bearer t")]).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "accept-ranges"), Some("bytes"));
+        assert_eq!(header(&response, "etag"), origin.etag().as_deref());
+        assert_eq!(
+            header(&response, "last-modified"),
+            Some("Mon, 01 Jan 2024 00:00:00 GMT")
+        );
+        assert_eq!(response.content_length(), Some(LENGTH));
+        assert_eq!(response.bytes().await.unwrap(), bytes(0..LENGTH));
+        origin.wait_for_bytes(LENGTH).await;
+
+        let log = origin.requests();
+        assert_eq!(log.len(), 1);
+        assert_eq!(
+            (log[0].method.as_str(), log[0].path.as_str()),
+            ("GET", "/x?y=1")
+        );
+        assert_eq!(log[0].authorization.as_deref(), Some("Bearer t"));
+        assert_eq!(log[0].host, Some(origin.address().to_string()));
+        assert_eq!(
+            (log[0].body_bytes_asked, log[0].body_bytes_sent),
+            (LENGTH, LENGTH)
+        );
+    }
+
+    #[tokio::test]
+    async fn ranges() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let response = get(&origin, &[("range", "bytes=1000-199999")]).await;
+        assert_eq!(response.status(), 206);
+        assert_eq!(
+            header(&response, "content-range"),
+            Some("bytes 1000-199999/300000")
+        );
+        assert_eq!(response.bytes().await.unwrap(), bytes(1000..200_000));
+
+        let response = get(&origin, &[("range", "bytes=300000-")]).await;
+        assert_eq!(response.status(), 416);
+        assert_eq!(header(&response, "content-range"), Some("bytes */300000"));
+
+        let response = get(
+            &origin,
+            &[("range", "bytes=0-9"), ("if-range", "\"other\"")],
+        )
+        .await;
+        assert_eq!(response.status(), 200);
+
+        let response = get(&origin, &[("range", "bytes=5-5,-2")]).await;
+        assert_eq!(response.status(), 206);
+        let body = response.bytes().await.unwrap();
+        let mut expected = b"\r\n--partwise-origin\r\nContent-Type: application/octet-stream\r\n\
+            Content-Range: bytes 5-5/300000\r\n\r\n"
+            .to_vec();
+        expected.extend(bytes(5..6));
+        expected.extend_from_slice(
+            b"\r\n--partwise-origin\r\nContent-Type: application/octet-stream\r\n\
+            Content-Range: bytes 299998-299999/300000\r\n\r\n",
+        );
+        expected.extend(bytes(LENGTH - 2..LENGTH));
+        expected.extend_from_slice(b"\r\n--partwise-origin--\r\n");
+        assert_eq!(body, expected);
+        assert_eq!(origin.requests()[0].asked, Some((1000, 200_000)));
+    }
+
+    #[tokio::test]
+    async fn a_head_has_the_headers_alone() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let head = request(&origin, Method::HEAD, &[("range", "bytes=0-9")]);
+        let response = head.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(header(&response, "content-length"), Some("300000"));
+        assert_eq!(origin.served_bytes(), 0);
+
+        let response = request(&origin, Method::PUT, &[]).send().await.unwrap();
+        assert_eq!(response.status(), 405);
+    }
+
+    #[tokio::test]
+    async fn a_replaced_object_fails_the_old_condition() {
+        let origin = Origin::start(Object::new(SEED, LENGTH)).await.unwrap();
+        let etag = origin.etag().unwrap();
+        let old = get(&origin, &[("if-match", &etag)]).await;
+        let date = header(&old, "last-modified").unwrap().to_owned();
+        assert_eq!(
+            get(&origin, &[("if-none-match", &etag)]).await.status(),
+            304
+        );
+
+        origin.replace(Object::new(SEED + 1, LENGTH));
+        assert_eq!(get(&origin, &[("if-match", &etag)]).await.status(), 412);
+        assert_eq!(
+            get(&origin, &[("if-unmodified-since", &date)])
+                .await
+                .status(),
+            412
+        );
+        assert_eq!(
+            get(&origin, &[("if-none-match", &etag)]).await.status(),
+            200
+        );
+    }
+
+    #[tokio::test]
+    async fn the_gate_stops_bodies_at_a_known_byte() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(1000)
+            .start()
+            .await
+            .unwrap();
+        let mut response = get(&origin, &[]).await;
+        let mut received = 0;
+        while received < 1000 {
+            received += response.chunk().await.unwrap().unwrap().len();
+        }
+        assert_eq!((received, origin.served_bytes()), (1000, 1000));
+        origin.release();
+        assert_eq!(response.bytes().await.unwrap().len(), 299_000);
+        let log = origin
+            .wait_for(|log| log[0].body_bytes_sent == LENGTH)
+            .await;
+        assert_eq!(log.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn origins_that_lack_something() {
+        let object = || Object::new(SEED, 100);
+        let origin = Origin::builder(object())
+            .without_ranges()
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[("range", "bytes=1-2")]).await;
+        assert_eq!(
+            (response.status(), header(&response, "accept-ranges")),
+            (StatusCode::OK, None)
+        );
+
+        let origin = Origin::builder(object())
+            .without_length()
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        assert_eq!(header(&response, "content-length"), None);
+        assert_eq!(response.bytes().await.unwrap(), bytes(0..100));
+
+        let origin = Origin::builder(object())
+            .etag(Etag::None)
+            .last_modified(None)
+            .refuse_head(403)
+            .header("Content-MD5", "AAAA")
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        assert_eq!(header(&response, "etag"), None);
+        assert_eq!(header(&response, "last-modified"), None);
+        assert_eq!(header(&response, "content-md5"), Some("AAAA"));
+        let response = request(&origin, Method::HEAD, &[]).send().await.unwrap();
+        assert_eq!(response.status(), 403);
+
+        let origin = Origin::builder(object())
+            .etag(Etag::Weak)
+            .start()
+            .await
+            .unwrap();
+        assert!(origin.etag().unwrap().starts_with("W/\""));
+        let wrong = Origin::builder(object()).header("a b", "").start().await;
+        assert_eq!(wrong.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    }
+
+    #[tokio::test]
+    async fn hanging_up_ends_the_connections_but_not_the_service() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(10)
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        origin.hang_up();
+        assert!(response.bytes().await.is_err());
+        origin.release();
+        let again = get(&origin, &[]).await;
+        assert_eq!(again.bytes().await.unwrap().len(), 300_000);
+    }
+
+    #[tokio::test]
+    async fn dropping_it_ends_the_connections() {
+        let origin = Origin::builder(Object::cheap(LENGTH))
+            .hold_after(10)
+            .start()
+            .await
+            .unwrap();
+        let response = get(&origin, &[]).await;
+        let url = origin.url("");
+        drop(origin);
+        assert!(response.bytes().await.is_err());
+        assert!(reqwest::get(url).await.unwrap_err().is_connect());
     }
 }

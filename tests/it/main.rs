@@ -1,3 +1,11 @@
-//! The integration tests.
+//! The integration tests: the library and the real command against servers on the loopback interface.
 
 mod cli;
+mod control;
+mod crash;
+mod download;
+mod faults;
+mod real_servers;
+mod resume;
+mod support;
+mod validators;

@@ -1,0 +1,98 @@
+//! The body of an answer, made while it is sent.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Frame;
+
+use super::Object;
+use super::pacer::Pacer;
+use super::serve::Shared;
+
+/// A body as hyper wants it.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// The most bytes of one frame: large enough that the work per frame does not show, small enough for the cache.
+const FRAME: u64 = 128 << 10;
+
+/// A stretch of a body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Stretch {
+    /// What surrounds the object's bytes in a multipart body.
+    Text(Bytes),
+    /// Bytes of the object.
+    Object(Range<u64>),
+}
+
+impl Stretch {
+    pub(super) fn length(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Object(range) => range.end - range.start,
+        }
+    }
+}
+
+/// Where the bytes of a body come from and whom they are accounted to.
+pub(super) struct Source {
+    pub(super) object: Object,
+    pub(super) shared: Arc<Shared>,
+    pub(super) connection: Arc<Pacer>,
+    /// Index of the request in the log.
+    pub(super) entry: usize,
+    pub(super) stretches: VecDeque<Stretch>,
+}
+
+impl Source {
+    pub(super) fn into_body(self) -> Body {
+        let frames = stream::unfold(self, |mut source| async move {
+            let bytes = source.next().await?;
+            Some((Ok(Frame::data(bytes)), source))
+        });
+        StreamBody::new(frames).boxed_unsync()
+    }
+
+    async fn next(&mut self) -> Option<Bytes> {
+        while self
+            .stretches
+            .front()
+            .is_some_and(|stretch| stretch.length() == 0)
+        {
+            self.stretches.pop_front();
+        }
+        let length = self.stretches.front()?.length();
+        let wanted = length
+            .min(FRAME)
+            .min(self.connection.grain())
+            .min(self.shared.pacer.grain());
+        self.connection.pace(wanted).await;
+        self.shared.pacer.pace(wanted).await;
+        let granted = self.shared.gate.pass(wanted).await;
+        let bytes = self.take(usize::try_from(granted).expect("at most one frame"));
+        self.shared.log.sent(self.entry, bytes.len() as u64);
+        Some(bytes)
+    }
+
+    /// At most `limit` bytes of the first stretch.
+    fn take(&mut self, limit: usize) -> Bytes {
+        match self.stretches.front_mut() {
+            Some(Stretch::Text(text)) => text.split_to(limit.min(text.len())),
+            Some(Stretch::Object(range)) => {
+                let bytes = self.object.frame(range.start, limit);
+                range.start += bytes.len() as u64;
+                bytes
+            }
+            None => Bytes::new(),
+        }
+    }
+}
+
+/// A body of no bytes.
+pub(super) fn empty() -> Body {
+    http_body_util::Empty::new().boxed_unsync()
+}

@@ -1,0 +1,168 @@
+//! The reins of a running download, and what it tells.
+
+use futures::StreamExt;
+use partwise::origin::{Object, Origin};
+use partwise::{DownloadBuilder, Event, PartSize};
+
+use crate::support::fixture::Fixture;
+use crate::support::requests::{assert_covers_exactly, volume};
+use crate::support::{connections, progressed, soon};
+
+const PART: u64 = 64 << 10;
+const LENGTH: u64 = 40 * PART + 5;
+const HALF: u64 = 20 * PART;
+/// Bytes of unfinished parts, one on each connection.
+const UNDER_WAY: u64 = 4 * PART;
+
+fn download(fixture: &Fixture, origin: &Origin) -> DownloadBuilder {
+    fixture
+        .download(origin.url("x"))
+        .connections(connections(4))
+        .part_size(PartSize::Bytes(PART))
+}
+
+async fn origin(object: &Object) -> Origin {
+    Origin::builder(object.clone())
+        .hold_after(HALF)
+        .start()
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_quiet_and_committed_and_can_be_ended() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let mut events = handle.events();
+    progressed(&mut events, HALF - UNDER_WAY).await;
+
+    soon(handle.pause()).await.unwrap();
+    let missing = fixture.missing("x");
+    let completed = LENGTH - volume(&missing);
+    assert!(
+        completed <= HALF && completed + 2 * UNDER_WAY >= HALF,
+        "{completed} bytes committed"
+    );
+    let asked_before = origin.requests().len();
+    // Whatever were still under way would now come in, and then not be asked for again.
+    origin.release();
+
+    handle.resume().unwrap();
+    let (report, events) =
+        soon(async { tokio::join!(handle.finish(), events.collect::<Vec<_>>()) }).await;
+    assert_covers_exactly(&origin.requests()[asked_before..], &missing);
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+    assert_eq!(report.unwrap().bytes, LENGTH);
+
+    let parts = u32::try_from(completed / PART).unwrap();
+    let paused = events
+        .iter()
+        .position(|event| *event == Event::Paused)
+        .expect("a pause");
+    let committed = events[..paused].iter().rev().find_map(|event| match event {
+        Event::Committed { parts } => Some(*parts),
+        _ => None,
+    });
+    assert_eq!(committed, Some(parts), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_download_leaves_nothing() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let mut events = handle.events();
+    progressed(&mut events, HALF - UNDER_WAY).await;
+    soon(handle.cancel()).await.unwrap();
+    fixture.assert_holds_only([]);
+    let rest = soon(events.collect::<Vec<_>>()).await;
+    assert!(
+        !rest.iter().any(|event| matches!(event, Event::Finished(_))),
+        "{rest:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_download_can_be_cancelled() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let mut events = handle.events();
+    progressed(&mut events, HALF - UNDER_WAY).await;
+    soon(handle.pause()).await.unwrap();
+    soon(handle.cancel()).await.unwrap();
+    fixture.assert_holds_only([]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_come_in_order_and_progress_adds_up() {
+    let object = Object::new(1, LENGTH);
+    let origin = Origin::builder(object).rate(8 << 20).start().await.unwrap();
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let events = handle.events();
+    let (report, events) =
+        soon(async { tokio::join!(handle.finish(), events.collect::<Vec<_>>()) }).await;
+    let report = report.unwrap();
+
+    let Some(Event::Probed {
+        length,
+        part_size,
+        parts,
+        ranges,
+        ..
+    }) = events.first()
+    else {
+        panic!("the first event is not the probe's: {events:?}");
+    };
+    assert_eq!(
+        (*length, *part_size, *parts, *ranges),
+        (Some(LENGTH), PART, 41, true)
+    );
+    assert_eq!(events.last(), Some(&Event::Finished(report)));
+    let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Probed { .. })), 1);
+    assert_eq!(count(|event| matches!(event, Event::Finished(_))), 1);
+    assert_eq!(
+        count(|event| matches!(event, Event::Resumed { .. } | Event::Restarted { .. })),
+        0
+    );
+
+    let progress = events.iter().filter_map(|event| match event {
+        Event::Progress(progress) => Some(progress),
+        _ => None,
+    });
+    let progress: Vec<_> = progress.collect();
+    assert!(
+        progress.is_sorted_by_key(|progress| progress.completed_bytes),
+        "{progress:?}"
+    );
+    assert!(
+        progress
+            .iter()
+            .all(|progress| progress.total_bytes == Some(LENGTH))
+    );
+    assert!(progress.iter().all(|progress| progress.connections <= 4));
+    assert_eq!(
+        progress.last().expect("some progress").completed_bytes,
+        LENGTH
+    );
+    assert_eq!(
+        progress
+            .iter()
+            .map(|progress| progress.new_bytes)
+            .sum::<u64>(),
+        LENGTH
+    );
+
+    let committed = events.iter().filter_map(|event| match event {
+        Event::Committed { parts } => Some(*parts),
+        _ => None,
+    });
+    assert!(committed.is_sorted());
+}

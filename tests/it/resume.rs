@@ -1,0 +1,242 @@
+//! Going on from what an earlier run left.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
+use futures::StreamExt;
+use partwise::origin::{Object, Origin};
+use partwise::{DownloadBuilder, ErrorKind, Event, PartSize, Report};
+
+use crate::support::fixture::Fixture;
+use crate::support::requests::{Stretch, assert_covers_exactly, volume};
+use crate::support::{connections, progressed, soon};
+
+const PART: u64 = 64 << 10;
+const LENGTH: u64 = 40 * PART + 5;
+/// Where the origin stops, in bytes over all connections.
+const HALF: u64 = 20 * PART;
+const CONNECTIONS: u32 = 4;
+/// Bytes of unfinished parts that a stop may leave, one on each connection.
+const UNDER_WAY: u64 = CONNECTIONS as u64 * PART;
+
+fn download(fixture: &Fixture, url: String) -> DownloadBuilder {
+    fixture
+        .download(url)
+        .connections(connections(CONNECTIONS))
+        .part_size(PartSize::Bytes(PART))
+}
+
+/// An origin that will stop half-way.
+async fn origin(object: &Object) -> Origin {
+    Origin::builder(object.clone())
+        .hold_after(HALF)
+        .start()
+        .await
+        .unwrap()
+}
+
+/// Downloads as much as the origin lets pass and stops cleanly; returns what is missing then.
+async fn stopped_half_way(fixture: &Fixture, origin: &Origin) -> Vec<Stretch> {
+    let handle = download(fixture, origin.url("x?signature=first"))
+        .build()
+        .unwrap()
+        .start();
+    let mut events = handle.events();
+    progressed(&mut events, HALF - UNDER_WAY).await;
+    soon(handle.stop()).await.unwrap();
+    let error = soon(handle.finish()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(
+        error.checkpoint(),
+        Some(fixture.path("x.part.ckpt").as_path())
+    );
+    fixture.file("x").is_absent();
+    origin.release();
+
+    let missing = fixture.missing("x");
+    let completed = LENGTH - volume(&missing);
+    assert!(completed <= HALF, "{completed} bytes completed");
+    assert!(
+        completed + 2 * UNDER_WAY >= HALF,
+        "only {completed} bytes completed"
+    );
+    missing
+}
+
+/// Downloads the rest; returns the report and the events.
+async fn go_on(download: DownloadBuilder) -> (Report, Vec<Event>) {
+    let handle = download.build().unwrap().start();
+    let events = handle.events();
+    let (report, events) = soon(async { tokio::join!(handle.finish(), events.collect()) }).await;
+    (report.unwrap(), events)
+}
+
+fn resumed(events: &[Event]) -> Option<(u64, u32)> {
+    events.iter().find_map(|event| match event {
+        Event::Resumed { bytes, parts } => Some((*bytes, *parts)),
+        _ => None,
+    })
+}
+
+fn restarted(events: &[Event]) -> bool {
+    events
+        .iter()
+        .any(|event| matches!(event, Event::Restarted { .. }))
+}
+
+/// Goes on after a clean stop and holds that nothing but the missing bytes is asked for.
+async fn assert_resumes_from(second_name: &str) {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let missing = stopped_half_way(&fixture, &origin).await;
+    let asked_before = origin.requests().len();
+
+    let (report, events) = go_on(download(&fixture, origin.url(second_name))).await;
+
+    assert_covers_exactly(&origin.requests()[asked_before..], &missing);
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+    let there = LENGTH - volume(&missing);
+    assert_eq!(report.resumed_bytes, there);
+    assert_eq!(report.fetched_bytes - report.wasted_bytes, volume(&missing));
+    assert_eq!(
+        resumed(&events),
+        Some((there, u32::try_from(there / PART).unwrap()))
+    );
+    assert!(!restarted(&events));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_missing_parts_are_requested() {
+    assert_resumes_from("x?signature=first").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_url_of_the_same_object_resumes() {
+    assert_resumes_from("elsewhere/y?signature=second").await;
+}
+
+/// Replaces the object between two runs and holds that the second one starts over.
+async fn assert_starts_over(new: Object) {
+    let old = Object::new(1, LENGTH);
+    let origin = origin(&old).await;
+    let fixture = Fixture::new();
+    stopped_half_way(&fixture, &origin).await;
+    origin.replace(new.clone());
+    let asked_before = origin.requests().len();
+
+    let (report, events) = go_on(download(&fixture, origin.url("x"))).await;
+
+    let log = &origin.requests()[asked_before..];
+    assert_covers_exactly(log, &[(0, new.length())]);
+    assert!(
+        log.iter()
+            .all(|request| request.if_match.is_none() || request.if_match == origin.etag())
+    );
+    fixture.file("x").is(&new);
+    fixture.assert_holds_only(["x"]);
+    assert_eq!(report.resumed_bytes, 0);
+    assert!(restarted(&events), "{events:?}");
+    assert_eq!(resumed(&events), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_entity_tag_starts_over() {
+    assert_starts_over(Object::new(2, LENGTH)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_object_starts_over() {
+    assert_starts_over(Object::new(1, LENGTH + PART)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_object_starts_over() {
+    assert_starts_over(Object::new(1, PART + 1)).await;
+}
+
+/// Without a tag and a date only the length is left to tell two objects apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_length_alone_starts_over() {
+    let old = Object::new(1, LENGTH);
+    let origin = Origin::builder(old)
+        .etag(partwise::origin::Etag::None)
+        .last_modified(None)
+        .hold_after(HALF)
+        .start()
+        .await
+        .unwrap();
+    let fixture = Fixture::new();
+    stopped_half_way(&fixture, &origin).await;
+    let new = Object::new(2, LENGTH - 1);
+    origin.replace(new.clone());
+    let (_, events) = go_on(download(&fixture, origin.url("x"))).await;
+    fixture.file("x").is(&new);
+    assert!(restarted(&events), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fresh_asks_for_everything() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    stopped_half_way(&fixture, &origin).await;
+    let asked_before = origin.requests().len();
+    let (report, _) = go_on(download(&fixture, origin.url("x")).fresh(true)).await;
+    assert_covers_exactly(&origin.requests()[asked_before..], &[(0, LENGTH)]);
+    fixture.file("x").is(&object);
+    assert_eq!(report.resumed_bytes, 0);
+}
+
+/// After a kill the completed parts are read back: a part that is not what it was is fetched again, the others are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_part_is_fetched_again_after_an_unclean_end() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let (url, part) = (origin.url("x"), PART.to_string());
+    let get = [
+        "get",
+        "-c",
+        "4",
+        "-p",
+        &part,
+        "--progress",
+        "json",
+        "--json",
+        &url,
+    ];
+    let running = fixture.partwise(get).spawn();
+    running.wait_for_commit((HALF - UNDER_WAY) / PART);
+    running.kill();
+    fixture.file("x").is_absent();
+    origin.release();
+
+    let missing = fixture.missing("x");
+    let damaged = (0..LENGTH / PART)
+        .map(|index| (index * PART, (index + 1) * PART))
+        .find(|(start, end)| {
+            missing
+                .iter()
+                .all(|(first, last)| end <= first || last <= start)
+        })
+        .expect("a completed part");
+    let file = OpenOptions::new()
+        .write(true)
+        .open(fixture.path("x.part"))
+        .unwrap();
+    let wrong = !Object::byte(object.seed(), damaged.0 + 77);
+    file.write_all_at(&[wrong], damaged.0 + 77).unwrap();
+    let asked_before = origin.requests().len();
+
+    let report = fixture.partwise(get).exit_code(0).json();
+
+    let mut expected = missing;
+    expected.push(damaged);
+    assert_covers_exactly(&origin.requests()[asked_before..], &expected);
+    assert_eq!(report["damaged_parts"], 1);
+    assert_eq!(report["resumed_bytes"], LENGTH - volume(&expected));
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+}

@@ -1,0 +1,189 @@
+//! An answer as data: a head, then steps.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use partwise::origin::Object;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+/// A step of an answer, after its head.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// These bytes of the object.
+    Object(Object, Range<u64>),
+    /// These bytes, each after a pause.
+    Slowly(Vec<u8>, Duration),
+    /// Nothing more comes, and the connection stays open until the origin is dropped.
+    Stall,
+    /// The connection ends with RST.
+    Reset,
+    /// The connection ends with FIN.
+    Close,
+}
+
+/// What becomes of the connection.
+pub(super) enum End {
+    NextRequest,
+    Close,
+    Reset,
+}
+
+/// An answer. Whatever it does not say is as an honest server would: `Content-Length` fits the body.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    before: Vec<u8>,
+    status: Option<u16>,
+    headers: Vec<(String, String)>,
+    steps: Vec<Step>,
+}
+
+impl Reply {
+    /// This status and no body.
+    pub(crate) fn status(status: u16) -> Self {
+        Self {
+            before: Vec::new(),
+            status: Some(status),
+            headers: vec![("Content-Length".into(), "0".into())],
+            steps: Vec::new(),
+        }
+    }
+
+    /// These bytes in place of a head.
+    pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self {
+            before: bytes.into(),
+            status: None,
+            headers: Vec::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// The head stays, its status changes.
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// These bytes come before the head: a 103, say.
+    pub(crate) fn preceded_by(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.before = bytes.into();
+        self
+    }
+
+    /// Sets a header in place of those of the same name.
+    pub(crate) fn header(self, name: &str, value: impl Into<String>) -> Self {
+        self.without(name).add_header(name, value)
+    }
+
+    /// Adds a header beside those of the same name.
+    pub(crate) fn add_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves a header out.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.headers
+            .retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// Bytes of the object, in place of the body there was.
+    pub(crate) fn body(self, object: &Object, range: Range<u64>) -> Self {
+        let length = range.end - range.start;
+        self.with_body(Step::Object(object.clone(), range), length)
+    }
+
+    /// A text, in place of the body there was.
+    pub(crate) fn text(self, text: impl Into<Vec<u8>>) -> Self {
+        let text = text.into();
+        let length = text.len() as u64;
+        self.with_body(Step::Bytes(text), length)
+    }
+
+    fn with_body(mut self, body: Step, length: u64) -> Self {
+        self.steps = vec![body];
+        self.header("Content-Length", length.to_string())
+    }
+
+    /// The head as it is, and no body: the answer to `HEAD`.
+    pub(crate) fn head_only(mut self) -> Self {
+        self.steps.clear();
+        self
+    }
+
+    /// Only the first bytes of the body; the head goes on promising them all.
+    pub(crate) fn cut_after(mut self, bytes: u64) -> Self {
+        let mut left = bytes;
+        for step in &mut self.steps {
+            match step {
+                Step::Object(_, range) => {
+                    range.end = range.end.min(range.start + left);
+                    left -= range.end - range.start;
+                }
+                Step::Bytes(text) | Step::Slowly(text, _) => {
+                    text.truncate(usize::try_from(left).unwrap());
+                    left -= text.len() as u64;
+                }
+                Step::Stall | Step::Reset | Step::Close => {}
+            }
+        }
+        self
+    }
+
+    /// A further step.
+    pub(crate) fn then(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Sends it.
+    pub(super) async fn play(self, stream: &mut TcpStream) -> std::io::Result<End> {
+        stream.write_all(&self.head()).await?;
+        for step in self.steps {
+            match step {
+                Step::Bytes(bytes) => stream.write_all(&bytes).await?,
+                Step::Object(object, range) => send(stream, &object, range).await?,
+                Step::Slowly(bytes, pause) => {
+                    for byte in bytes {
+                        tokio::time::sleep(pause).await;
+                        stream.write_u8(byte).await?;
+                    }
+                }
+                Step::Stall => std::future::pending().await,
+                Step::Reset => return Ok(End::Reset),
+                Step::Close => return Ok(End::Close),
+            }
+        }
+        Ok(End::NextRequest)
+    }
+
+    fn head(&self) -> Vec<u8> {
+        let mut head = self.before.clone();
+        if let Some(status) = self.status {
+            head.extend_from_slice(format!("HTTP/1.1 {status} Scripted\r\n").as_bytes());
+            for (name, value) in &self.headers {
+                head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            head.extend_from_slice(b"\r\n");
+        }
+        head
+    }
+}
+
+async fn send(stream: &mut TcpStream, object: &Object, range: Range<u64>) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut position = range.start;
+    while position < range.end {
+        let count = buffer
+            .len()
+            .min(usize::try_from(range.end - position).unwrap_or(usize::MAX));
+        object.read_at(position, &mut buffer[..count]);
+        stream.write_all(&buffer[..count]).await?;
+        position += count as u64;
+    }
+    Ok(())
+}
