@@ -8,13 +8,10 @@ mod engine;
 mod error;
 mod event;
 mod handle;
-<<<<<<< HEAD
 mod http;
 mod inspect;
 mod integrity;
 mod object;
-=======
->>>>>>> origin
 #[cfg(feature = "cli")]
 pub mod origin;
 mod report;

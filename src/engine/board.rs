@@ -24,7 +24,6 @@ const NEWEST: f64 = 0.3;
 pub(crate) struct Transfer {
     pub(crate) id: LeaseId,
     pub(crate) range: ByteRange,
-    pub(crate) hedges: bool,
     /// The next position that the worker will write.
     position: AtomicU64,
     /// The first position that is not the worker's any more. Only ever shrinks.
@@ -227,6 +226,18 @@ impl Board {
         self.lock().scheduler.done().count()
     }
 
+    /// Bytes of parts that are coming in.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        let inner = self.lock();
+        let plan = inner.scheduler.plan();
+        let pending = |watched: &Watched| {
+            let position = watched.transfer.position();
+            let part = plan.part_at(position)?;
+            Some(position - part.range.start())
+        };
+        inner.transfers.values().filter_map(pending).sum()
+    }
+
     /// Bytes of the completed parts.
     pub(crate) fn completed_bytes(&self) -> u64 {
         let inner = self.lock();
@@ -292,7 +303,6 @@ impl Inner {
         let transfer = Arc::new(Transfer {
             id: grant.id,
             range,
-            hedges: matches!(grant.origin, GrantOrigin::Hedge(_)),
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
             abort,

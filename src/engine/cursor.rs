@@ -1,21 +1,19 @@
 //! The writing end of one lease: where it stands, the CRC of the part that is coming in, and the windows of the file.
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::board::{Board, Transfer};
 use super::tally::Tally;
 use crate::integrity::Crc64;
 use crate::object::{ByteRange, Part, Plan};
-use crate::storage::{PartFile, Sink, SinkKind, StorageError, Window};
+use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
 
 /// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident memory stays small
 /// with many connections; large enough that mapping costs nothing per byte.
 const WINDOW: u64 = 2 << 20;
 
 /// Takes the bytes of one lease in order and puts them where they belong.
-///
-/// Dropped before its part is complete, it counts that part's bytes as wasted.
 pub(crate) struct Cursor<'a, F> {
     board: &'a Board,
     tally: &'a Tally,
@@ -35,6 +33,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
         transfer: &'a Transfer,
         plan: &'a Plan,
         sink: &Sink<F>,
+        durability: Durability,
     ) -> Option<Self> {
         let position = transfer.range.start();
         Some(Self {
@@ -45,7 +44,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             position,
             part: plan.part_at(position)?,
             crc: Crc64::new(),
-            windows: Windows::new(sink.clone()),
+            windows: Windows::new(sink.clone(), durability),
         })
     }
 
@@ -84,8 +83,8 @@ impl<'a, F: PartFile> Cursor<'a, F> {
 
     fn complete_part(&mut self) {
         let crc = std::mem::replace(&mut self.crc, Crc64::new()).finish();
-        if !self.board.complete(self.transfer, self.part.index, crc) {
-            self.tally.wasted(self.part.range.len());
+        if self.board.complete(self.transfer, self.part.index, crc) {
+            self.tally.useful(self.part.range.len());
         }
         if let Some(next) = self.plan.part_at(self.position) {
             self.part = next;
@@ -93,27 +92,20 @@ impl<'a, F: PartFile> Cursor<'a, F> {
     }
 }
 
-impl<F> Drop for Cursor<'_, F> {
-    fn drop(&mut self) {
-        let unfinished = self.position.saturating_sub(self.part.range.start());
-        if unfinished < self.part.range.len() {
-            self.tally.wasted(unfinished);
-        }
-    }
-}
-
 /// The window that is being written and the one after it, which is made ready meanwhile on another thread: filling
-/// page tables can wait for the disk.
+/// page tables can wait for the disk. That thread also gives the window before back.
 struct Windows<F> {
     sink: Sink<F>,
+    durability: Durability,
     current: Option<Window<F>>,
     ahead: Option<JoinHandle<Result<Window<F>, StorageError>>>,
 }
 
 impl<F: PartFile> Windows<F> {
-    fn new(sink: Sink<F>) -> Self {
+    fn new(sink: Sink<F>, durability: Durability) -> Self {
         Self {
             sink,
+            durability,
             current: None,
             ahead: None,
         }
@@ -129,13 +121,12 @@ impl<F: PartFile> Windows<F> {
         let holds =
             |window: &Window<F>| (window.range().start()..window.range().end()).contains(&position);
         if !self.current.as_ref().is_some_and(holds) {
-            self.current = None;
+            let written = self.current.take();
             let range = window_range(position, transfer.range.end());
             let window = self.open(range, tally).await?;
-            if self.sink.kind() == SinkKind::Mmap && range.end() < transfer.limit() {
-                let next = window_range(range.end(), transfer.range.end());
-                self.ahead = Some(self.spawn(next));
-            }
+            let next = (range.end() < transfer.limit())
+                .then(|| window_range(range.end(), transfer.range.end()));
+            self.turn(written, next);
             self.current = Some(window);
         }
         Ok(self
@@ -148,9 +139,10 @@ impl<F: PartFile> Windows<F> {
         if self.sink.kind() == SinkKind::Pwrite {
             return self.sink.window(range);
         }
+        let sink = self.sink.clone();
         let ready = match self.ahead.take() {
             Some(ahead) => ahead,
-            None => self.spawn(range),
+            None => spawn_blocking(move || sink.window(range)),
         };
         let begun = Instant::now();
         let window = ready.await;
@@ -159,9 +151,29 @@ impl<F: PartFile> Windows<F> {
         window.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
-    fn spawn(&self, range: ByteRange) -> JoinHandle<Result<Window<F>, StorageError>> {
+    /// Gives the window that was written back to the kernel and makes the next one ready, on another thread. Write-back
+    /// begins here, window by window, so that the last sync is short.
+    fn turn(&mut self, written: Option<Window<F>>, next: Option<ByteRange>) {
         let sink = self.sink.clone();
-        tokio::task::spawn_blocking(move || sink.window(range))
+        let early = self.durability == Durability::Synced;
+        let retire = move |sink: &Sink<F>| {
+            if let Some(range) = written.map(|window| window.range())
+                && early
+            {
+                // A hint; the sync that counts is the committer's.
+                let _ = sink.start_writeback(range);
+            }
+        };
+        match (self.sink.kind(), next) {
+            (SinkKind::Mmap, Some(next)) => {
+                self.ahead = Some(spawn_blocking(move || {
+                    retire(&sink);
+                    sink.window(next)
+                }));
+            }
+            (SinkKind::Pwrite, _) if !early => {}
+            _ => drop(spawn_blocking(move || retire(&sink))),
+        }
     }
 }
 

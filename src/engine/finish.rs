@@ -72,10 +72,15 @@ pub(crate) async fn publish<F: PartFile>(
         metadata,
     } = whole;
     let length = plan.length();
+    // A stream without parts has no part size either.
+    let (part_size, part_count) = match parts {
+        Some(_) => (plan.part_size(), plan.parts()),
+        None => (0, 0),
+    };
     let integrity = verify(session, &sink, &plan, parts.as_ref(), &metadata).await?;
     let report = Report {
-        part_size: plan.part_size(),
-        parts: plan.parts(),
+        part_size,
+        parts: part_count,
         validator: kind_of(&metadata.validator),
         etag: metadata.etag.as_ref().map(ToString::to_string),
         writer: match sink.kind() {

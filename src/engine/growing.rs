@@ -57,6 +57,7 @@ pub(crate) async fn download(
     };
     match poured {
         Poured::Whole { length } => {
+            session.tally.useful(length);
             let whole = Whole {
                 sink,
                 plan: Plan::auto(length),
@@ -66,10 +67,7 @@ pub(crate) async fn download(
             let report = finish::publish(session, whole, volume, names).await?;
             Ok(Run::Finished(report))
         }
-        Poured::Broken { error, wasted } => {
-            session.tally.wasted(wasted);
-            Ok(Run::StreamLost(Failed { error, attempts: 1 }))
-        }
+        Poured::Broken(error) => Ok(Run::StreamLost(Failed { error, attempts: 1 })),
     }
 }
 
@@ -105,7 +103,7 @@ async fn halted(
 /// How a stream ended.
 enum Poured {
     Whole { length: u64 },
-    Broken { error: HttpError, wasted: u64 },
+    Broken(HttpError),
 }
 
 async fn pour(
@@ -122,12 +120,7 @@ async fn pour(
         let bytes = match body.chunk().await {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Ok(Poured::Whole { length: position }),
-            Err(error) => {
-                return Ok(Poured::Broken {
-                    error,
-                    wasted: position,
-                });
-            }
+            Err(error) => return Ok(Poured::Broken(error)),
         };
         let length = bytes.len() as u64;
         session.tally.fetched(length);

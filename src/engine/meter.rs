@@ -48,8 +48,8 @@ impl Meter {
         Self {
             tally: Arc::clone(tally),
             total_bytes: plan.length(),
-            // Attempts of this run that came before count towards the tally already.
-            resumed_bytes: resumed_bytes.saturating_sub(useful(tally)),
+            // What this run brought before counts in the tally already.
+            resumed_bytes: resumed_bytes.saturating_sub(tally.useful_bytes()),
             window: mark,
             shown: mark,
             told_bytes: resumed_bytes,
@@ -87,7 +87,7 @@ impl Meter {
         })
     }
 
-    pub(crate) fn progress(&mut self, now: Instant) -> Progress {
+    pub(crate) fn progress(&mut self, now: Instant, board: &Board) -> Progress {
         let (before, mark) = (self.shown, self.mark(now));
         let span = (now - before.at).as_secs_f64();
         if span > 0.0 {
@@ -100,7 +100,8 @@ impl Meter {
             self.shown = mark;
         }
         let rate = self.rate.unwrap_or(0.0);
-        let completed = (self.resumed_bytes + useful(&self.tally)).min(self.total_bytes);
+        let there = self.resumed_bytes + self.tally.useful_bytes();
+        let completed = (there + board.pending_bytes()).min(self.total_bytes);
         // What an aborted attempt takes back is not shown as a step back.
         let completed_bytes = completed.max(self.told_bytes);
         let new_bytes = completed_bytes - self.told_bytes;
@@ -123,8 +124,4 @@ impl Meter {
             eta_seconds: (rate > 0.0).then_some(eta),
         }
     }
-}
-
-fn useful(tally: &Tally) -> u64 {
-    tally.fetched_bytes().saturating_sub(tally.wasted_bytes())
 }

@@ -55,8 +55,10 @@ pub(crate) async fn download(session: &mut Session<'_>, object: Discovered) -> R
         poured = pour(session, body) => poured,
     };
     match poured {
-        Ok(bytes) => Ok(Run::Finished(session.report(bytes))),
-        Err(Poured::ReaderGone { bytes }) => Ok(Run::Finished(session.report(bytes))),
+        Ok(bytes) | Err(Poured::ReaderGone { bytes }) => {
+            session.tally.useful(bytes);
+            Ok(Run::Finished(session.report(bytes)))
+        }
         Err(Poured::Output(error)) => Err(CommitError::Output(error).into()),
         // What went out can't be taken back, so there is no second try.
         Err(Poured::Broken(error)) => Err(session.request_failed(&Failed { error, attempts: 1 })),

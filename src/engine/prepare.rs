@@ -143,6 +143,7 @@ pub(crate) fn crew<F: PartFile>(
         selection: wanted.selection,
         remote,
         sink,
+        durability: job.durability,
         board,
         limiter: job.limit_rate.map(Limiter::new),
         hub: Arc::clone(&session.link.hub),

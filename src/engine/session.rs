@@ -141,7 +141,7 @@ impl<'a> Session<'a> {
             bytes,
             resumed_bytes: self.resumed_bytes,
             fetched_bytes,
-            wasted_bytes: self.tally.wasted_bytes(),
+            wasted_bytes: fetched_bytes.saturating_sub(self.tally.useful_bytes()),
             part_size: 0,
             parts: 0,
             connections: self.tally.most_active(),

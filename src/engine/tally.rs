@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     fetched_bytes: AtomicU64,
-    wasted_bytes: AtomicU64,
+    useful_bytes: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
@@ -26,8 +26,9 @@ impl Tally {
         self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn wasted(&self, bytes: u64) {
-        self.wasted_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts bytes of a part that was completed for the first time.
+    pub(crate) fn useful(&self, bytes: u64) {
+        self.useful_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn retried(&self) {
@@ -62,8 +63,8 @@ impl Tally {
         self.fetched_bytes.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn wasted_bytes(&self) -> u64 {
-        self.wasted_bytes.load(Ordering::Relaxed)
+    pub(crate) fn useful_bytes(&self) -> u64 {
+        self.useful_bytes.load(Ordering::Relaxed)
     }
 
     pub(crate) fn attempts(&self) -> u64 {

@@ -150,7 +150,7 @@ async fn supervise<R: Remote, F: PartFile>(
                 if let Some(window) = meter.window(now) {
                     crew.tune(|tuner| tuner.observe(window));
                 }
-                link.hub.tell(Event::Progress(meter.progress(now)));
+                link.hub.tell(Event::Progress(meter.progress(now, &crew.board)));
             }
         }
     };
@@ -158,7 +158,7 @@ async fn supervise<R: Remote, F: PartFile>(
     crew.workers.store(0, Ordering::Release);
     crew.board.release_all();
     link.hub
-        .tell(Event::Progress(meter.progress(Instant::now())));
+        .tell(Event::Progress(meter.progress(Instant::now(), &crew.board)));
     end
 }
 

@@ -17,7 +17,7 @@ use super::tuner::Tuner;
 use crate::event::Event;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Plan, Selection};
-use crate::storage::{PartFile, Sink, StorageError};
+use crate::storage::{Durability, PartFile, Sink, StorageError};
 
 /// What the workers of one run share.
 pub(crate) struct Crew<R, F> {
@@ -25,6 +25,7 @@ pub(crate) struct Crew<R, F> {
     pub(crate) selection: Selection,
     pub(crate) remote: R,
     pub(crate) sink: Sink<F>,
+    pub(crate) durability: Durability,
     pub(crate) board: Arc<Board>,
     pub(crate) limiter: Option<Limiter>,
     pub(crate) hub: Arc<Hub>,
@@ -136,9 +137,14 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
     async fn bring(&self, transfer: &Transfer, carried: &mut Option<Carried<R::Body>>) -> LeaseEnd {
-        let Some(mut cursor) =
-            Cursor::new(&self.board, &self.tally, transfer, &self.plan, &self.sink)
-        else {
+        let Some(mut cursor) = Cursor::new(
+            &self.board,
+            &self.tally,
+            transfer,
+            &self.plan,
+            &self.sink,
+            self.durability,
+        ) else {
             return LeaseEnd::Done;
         };
         let mut failures = 0;
@@ -218,8 +224,6 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 .await?;
             if self.remote.is_whole() {
                 *carried = Some(stream);
-            } else {
-                self.tally.wasted(stream.rest.len() as u64);
             }
         }
         Ok(())

@@ -77,7 +77,10 @@ pub(crate) async fn probe(
             Heard::Length(length) => found(&answer, conditions, Some(length), None),
             Heard::NotModified => Ok(Probed::NotModified),
             Heard::Failed(error) => Err(answer.blame(error)),
-            Heard::TooLittle => probe_by_get(client, source, conditions).await,
+            Heard::TooLittle => {
+                let probed = probe_by_get(client, source, conditions).await?;
+                Ok(pinned_as_by_head(probed, answer.head()))
+            }
         },
         Err(error) if may_be_head_alone(error.kind()) => {
             probe_by_get(client, source, conditions).await
@@ -137,6 +140,28 @@ async fn get(client: &Client, source: &Source, fields: HeaderMap) -> Result<Answ
         stall: client.stall_timeout(),
     };
     follow(client, source, &ask).await
+}
+
+/// The reply to a range of an empty object (416) names no version; the one to HEAD may.
+fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
+    match probed {
+        Probed::Found {
+            metadata,
+            stream: None,
+        } if metadata.length == Some(0) && metadata.validator == Validator::None => {
+            let (etag, last_modified) = (head.etag(), head.last_modified());
+            Probed::Found {
+                metadata: Metadata {
+                    validator: Validator::from_fields(etag.clone(), last_modified),
+                    etag,
+                    last_modified,
+                    ..metadata
+                },
+                stream: None,
+            }
+        }
+        probed => probed,
+    }
 }
 
 /// What a reply to HEAD is good for.
