@@ -81,6 +81,11 @@ pub enum Output {
     File(PathBuf),
     /// The process's standard output, in order; nothing is kept for a resume.
     Stdout,
+    /// Nowhere: every byte is fetched, checked and checksummed, and none is kept.
+    Discard,
+    /// Memory of this process, given back at the end: what a file costs without a disk, for the benchmark.
+    #[doc(hidden)]
+    Memory,
 }
 
 /// A download that is ready to start. Made by [`Download::builder`].
@@ -219,6 +224,22 @@ impl DownloadBuilder {
     #[must_use]
     pub fn to_stdout(mut self) -> Self {
         self.output = Output::Stdout;
+        self
+    }
+
+    /// Keeps no byte: everything is fetched, checked and checksummed as ever, then dropped. Of the digests, those by
+    /// CRC-64 alone are compared; [`build`](Self::build) refuses others.
+    #[must_use]
+    pub fn discard(mut self) -> Self {
+        self.output = Output::Discard;
+        self
+    }
+
+    /// Writes to memory, which is given back at the end.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn to_memory(mut self) -> Self {
+        self.output = Output::Memory;
         self
     }
 

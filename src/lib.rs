@@ -2,6 +2,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "cli")]
+pub mod bench;
 mod checkpoint;
 mod download;
 mod engine;
@@ -11,6 +13,9 @@ mod handle;
 mod http;
 mod inspect;
 mod integrity;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod object;
 #[cfg(feature = "cli")]
 pub mod origin;
@@ -24,4 +29,6 @@ pub use error::{Error, ErrorKind};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
+#[doc(hidden)]
+pub use report::Samples;
 pub use report::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

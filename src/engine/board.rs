@@ -9,8 +9,10 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::samples::Recorder;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Observed, Pace, Scheduler};
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
+use crate::report::Samples;
 
 /// A transfer is too young to tell its rate before it lasted this long.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
@@ -72,6 +74,7 @@ struct Inner {
     rate: f64,
     /// No lease begins at or past this part.
     reach: u32,
+    samples: Recorder,
 }
 
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Board {
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
+                samples: Recorder::default(),
             }),
             changed: Notify::new(),
         }
@@ -160,7 +164,10 @@ impl Board {
     pub(crate) fn release(&self, transfer: &Transfer) {
         let mut inner = self.lock();
         inner.scheduler.release(transfer.id);
-        inner.transfers.remove(&transfer.id);
+        if let Some(watched) = inner.transfers.remove(&transfer.id) {
+            let bytes = transfer.position() - transfer.range.start();
+            inner.samples.brought(bytes, watched.since.elapsed());
+        }
         self.changed.notify_waiters();
     }
 
@@ -186,6 +193,7 @@ impl Board {
     /// Takes note of how long a reply let wait for its first byte.
     pub(crate) fn replied(&self, first_byte: Duration) {
         let mut inner = self.lock();
+        inner.samples.waited(first_byte);
         inner.first_byte = if inner.first_byte.is_zero() {
             first_byte
         } else {
@@ -216,6 +224,11 @@ impl Board {
             .map(|part| inner.crcs[part.0 as usize])
             .collect();
         Snapshot { completed, crcs }
+    }
+
+    /// What single requests were like so far.
+    pub(crate) fn samples(&self) -> Samples {
+        self.lock().samples.samples()
     }
 
     pub(crate) fn is_finished(&self) -> bool {

@@ -103,6 +103,7 @@ pub(crate) async fn publish<F: PartFile>(
     // The last sync is part of the time that the caller waited.
     Ok(Report {
         elapsed: session.begun.elapsed(),
+        tail: session.tail(),
         ..report
     })
 }
@@ -151,6 +152,20 @@ pub(crate) fn compare_all(
         .collect()
 }
 
+/// Holds the digests whose algorithm `found` has against it.
+pub(crate) fn compare_found(
+    session: &Session<'_>,
+    metadata: &Metadata,
+    found: &[Digest],
+) -> Result<Vec<Integrity>, Error> {
+    let has = |algorithm| found.iter().any(|digest| digest.algorithm() == algorithm);
+    expected(session, metadata)
+        .iter()
+        .filter(|expected| has(expected.digest.algorithm()))
+        .map(|expected| compare(session, expected, found))
+        .collect()
+}
+
 /// Digests that the caller gave, and those that the server sent of the whole object, where that is what was fetched.
 fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
     let given = session.job.checksums.iter().map(|digest| Expected {
@@ -171,7 +186,7 @@ fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
 }
 
 /// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.
-fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
+pub(crate) fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
     let lengths = parts.completed.iter().map(|part| plan.range(part).len());
     Digest::from_crc64(combine_parts(parts.crcs.iter().copied().zip(lengths)))
 }

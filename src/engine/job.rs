@@ -3,13 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::scratch::Scratch;
 use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
     Writer,
 };
 use crate::error::{Error, ErrorKind};
 use crate::http::{Client, ClientConfig, Conditions, Source};
-use crate::integrity::Digest;
+use crate::integrity::{Algorithm, Digest};
 use crate::object::{EntityTag, SelectionSpec};
 use crate::storage::{Durability, Names, WriterChoice};
 
@@ -41,6 +42,7 @@ pub(crate) struct Job {
 pub(crate) enum Destination {
     File { folder: PathBuf, names: Names },
     Stdout,
+    Scratch(Scratch),
 }
 
 impl Job {
@@ -70,13 +72,18 @@ impl Job {
                 "expected at least 1, found 0",
             ));
         }
+        let checksums = checksums(&options.checksums)?;
+        let scratch = matches!(destination, Destination::Scratch(_));
+        if scratch {
+            comparable(&checksums)?;
+        }
         Ok(Self {
             client,
             source,
             conditions: conditions(&options)?,
             destination,
             selection: selection(options.ranges.as_deref())?,
-            checksums: checksums(&options.checksums)?,
+            checksums,
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
@@ -84,7 +91,7 @@ impl Job {
             retries: options.retries,
             fresh: options.fresh,
             overwrite: options.overwrite,
-            durability: if options.sync {
+            durability: if options.sync && !scratch {
                 Durability::Synced
             } else {
                 Durability::Unsynced
@@ -137,6 +144,8 @@ fn client_config(network: &NetworkOptions) -> Result<ClientConfig, Error> {
 fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {
     let file = match &options.output {
         Output::Stdout => return Ok(Destination::Stdout),
+        Output::Discard => return Ok(Destination::Scratch(Scratch::Nothing)),
+        Output::Memory => return Ok(Destination::Scratch(Scratch::Memory)),
         Output::File(file) => options.dir.join(file),
         Output::FromUrl => {
             let name = source.file_name().ok_or_else(|| {
@@ -186,6 +195,23 @@ fn checksums(texts: &[String]) -> Result<Vec<Digest>, Error> {
         .iter()
         .map(|text| Digest::parse(text).map_err(|error| usage("the checksum", error)))
         .collect()
+}
+
+/// Where no byte is kept, none can be read back: only what the parts' own CRCs add up to is known at the end.
+fn comparable(checksums: &[Digest]) -> Result<(), Error> {
+    match checksums
+        .iter()
+        .find(|digest| digest.algorithm() != Algorithm::Crc64)
+    {
+        None => Ok(()),
+        Some(digest) => Err(usage(
+            "the checksum",
+            format_args!(
+                "expected crc64 where no byte is kept, found {}",
+                digest.algorithm().name()
+            ),
+        )),
+    }
 }
 
 fn conditions(options: &DownloadBuilder) -> Result<Conditions, Error> {

@@ -14,6 +14,7 @@ use super::link::Link;
 use super::ordered;
 use super::prepare::prepare;
 use super::refresh::refresh_url;
+use super::scratch;
 use super::session::{Place, Session};
 use super::transfer::{Failure, Outcome, transfer};
 use super::worker::TransferError;
@@ -174,6 +175,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     };
     match (session.place.clone(), object.metadata.length) {
         (Place::Stdout, _) => ordered::download(session, object).await,
+        (Place::Scratch(scratch), _) => scratch::download(session, scratch, object).await,
         (Place::Folder { volume, names }, Some(length)) => {
             in_parts(session, volume, names, length, object).await
         }
