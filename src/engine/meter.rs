@@ -24,6 +24,8 @@ pub(crate) struct Meter {
     total_bytes: u64,
     /// On disk before this run.
     resumed_bytes: u64,
+    /// When counting began, pauses left out.
+    begun: Instant,
     window: Mark,
     shown: Mark,
     told_bytes: u64,
@@ -51,6 +53,7 @@ impl Meter {
             total_bytes: plan.length(),
             // What this run brought before counts in the tally already.
             resumed_bytes: resumed_bytes.saturating_sub(tally.useful_bytes()),
+            begun: mark.at,
             window: mark,
             shown: mark,
             told_bytes: resumed_bytes,
@@ -62,6 +65,7 @@ impl Meter {
     pub(crate) fn resume(&mut self) {
         self.window = self.mark(Instant::now());
         self.shown = self.window;
+        self.begun = self.window.at;
         self.rate = None;
     }
 
@@ -93,7 +97,9 @@ impl Meter {
         let span = (now - before.at).as_secs_f64();
         if span > 0.0 {
             let newest = (mark.fetched - before.fetched) as f64 / span;
-            let weight = 1.0 - (-span / MEMORY.as_secs_f64()).exp();
+            // In the beginning, the mean of all there is.
+            let weight = (span / (now - self.begun).as_secs_f64())
+                .max(1.0 - (-span / MEMORY.as_secs_f64()).exp());
             self.rate = Some(
                 self.rate
                     .map_or(newest, |rate| rate + (newest - rate) * weight),

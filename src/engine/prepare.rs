@@ -133,6 +133,8 @@ pub(crate) fn crew<F: PartFile>(
     let tuner = match job.connections {
         _ if whole => Tuner::fixed(1),
         Connections::Fixed(connections) => Tuner::fixed(connections.get()),
+        // Whatever the line could do, the limit is what is measured.
+        Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
         Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
     let board = Arc::new(Board::new(plan, trusted));

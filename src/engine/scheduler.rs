@@ -379,10 +379,10 @@ impl Scheduler {
     }
 }
 
-/// How many bytes to ask for at once when `free` are left: an even share of half of them, so that requests get shorter
-/// towards the end and the connections run dry together, within bounds that keep a request worth its round trip.
+/// How many bytes to ask for at once when `free` are left: an even share of them, so that requests get shorter towards
+/// the end and the connections run dry together, within bounds that keep a request worth its round trip.
 fn request_length(pace: &Pace, free: u64) -> u64 {
-    let share = free / (2 * u64::from(pace.connections.max(1)));
+    let share = free / u64::from(pace.connections.max(1));
     if pace.rate <= 0.0 {
         return share.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
     }

@@ -87,6 +87,11 @@ impl Tuner {
         Self::beginning(start, ceiling)
     }
 
+    /// Holds to a few, at most `ceiling`.
+    pub(crate) fn steady(ceiling: u32) -> Self {
+        Self::fixed(START_NEAR.min(ceiling))
+    }
+
     fn beginning(start: u32, ceiling: u32) -> Self {
         let ceiling = ceiling.max(1);
         let target = start.clamp(1, ceiling);
