@@ -5,6 +5,7 @@ mod control;
 mod crash;
 mod download;
 mod faults;
+mod house;
 mod real_servers;
 mod resume;
 mod support;
