@@ -6,6 +6,7 @@ mod crash;
 mod download;
 mod faults;
 mod house;
+mod minimum_rust;
 mod real_servers;
 mod resume;
 mod support;
