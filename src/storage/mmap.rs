@@ -39,6 +39,9 @@ impl FileMap {
         let length =
             usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let map = MmapOptions::new().len(length).map_raw(file)?;
+        // Where the file system has large folios, a window is then one fault and one page-table entry. A kernel that
+        // does not know the advice goes page by page.
+        let _ = map.advise(Advice::HugePage);
         Ok(Self { map })
     }
 
