@@ -183,6 +183,19 @@ impl Board {
         self.changed.notify_waiters();
     }
 
+    /// Ends the slowest transfer; its parts are there for others.
+    pub(crate) fn abort_slowest(&self) {
+        let inner = self.lock();
+        let slowest = inner
+            .transfers
+            .values()
+            .filter_map(|watched| Some((watched.rate?, watched)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, watched)) = slowest {
+            watched.transfer.abort.abort();
+        }
+    }
+
     /// Takes note of how long a reply let wait for its first byte.
     pub(crate) fn replied(&self, first_byte: Duration) {
         let mut inner = self.lock();
@@ -191,6 +204,11 @@ impl Board {
         } else {
             inner.first_byte.mul_f64(1.0 - NEWEST) + first_byte.mul_f64(NEWEST)
         };
+    }
+
+    /// The usual wait for a reply's first byte.
+    pub(crate) fn first_byte(&self) -> Duration {
+        self.lock().first_byte
     }
 
     /// Measures the rate of every transfer since the last tick. Idle workers look again: what is not worth taking over

@@ -11,8 +11,9 @@ use super::tuner::Window;
 use crate::event::Progress;
 use crate::object::Plan;
 
-/// The shortest window that the tuner is shown.
-const SHORTEST_WINDOW: Duration = Duration::from_millis(400);
+/// The shortest and the longest window that the tuner is shown; in between, this many times the wait for a reply.
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const WINDOW_ROUND_TRIPS: u32 = 4;
 /// The rate that is shown is a mean whose older values fade with this time constant.
 const MEMORY: Duration = Duration::from_secs(3);
 
@@ -73,9 +74,9 @@ impl Meter {
     }
 
     /// The window that ends now, if it is long enough.
-    pub(crate) fn window(&mut self, now: Instant) -> Option<Window> {
+    pub(crate) fn window(&mut self, now: Instant, first_byte: Duration) -> Option<Window> {
         let span = now - self.window.at;
-        if span < SHORTEST_WINDOW {
+        if span < (first_byte * WINDOW_ROUND_TRIPS).clamp(WINDOWS.0, WINDOWS.1) {
             return None;
         }
         let (before, mark) = (self.window, self.mark(now));

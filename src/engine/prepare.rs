@@ -133,7 +133,7 @@ pub(crate) fn crew<F: PartFile>(
     let tuner = match job.connections {
         _ if whole => Tuner::fixed(1),
         Connections::Fixed(connections) => Tuner::fixed(connections.get()),
-        Connections::Auto => Tuner::auto(job.max_connections),
+        Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
     let board = Arc::new(Board::new(plan, trusted));
     board.replied(metadata.first_byte);

@@ -147,8 +147,12 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
-                if let Some(window) = meter.window(now) {
+                if let Some(window) = meter.window(now, crew.board.first_byte()) {
                     crew.tune(|tuner| tuner.observe(window));
+                }
+                if crew.workers.load(Ordering::Acquire) > crew.target() {
+                    // Left to themselves, the quickest would be the first to come free and to leave.
+                    crew.board.abort_slowest();
                 }
                 link.hub.tell(Event::Progress(meter.progress(now, &crew.board)));
             }
