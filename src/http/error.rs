@@ -73,7 +73,7 @@ impl HttpError {
         }
     }
 
-    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::parse_retry_after)).
+    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::retry::parse_retry_after)).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }

@@ -26,8 +26,8 @@ pub(crate) enum Published {
 ///
 /// # Errors
 ///
-/// [`Exists`](super::StorageErrorKind::Exists) where the name is taken and may not be replaced;
-/// [`Tampered`](super::StorageErrorKind::Tampered) where the part file is not the one that was written. The final
+/// [`Exists`](super::error::StorageErrorKind::Exists) where the name is taken and may not be replaced;
+/// [`Tampered`](super::error::StorageErrorKind::Tampered) where the part file is not the one that was written. The final
 /// name is untouched, but by an error of the folder's sync right after the rename.
 pub(crate) fn publish<V: Volume>(
     volume: &V,

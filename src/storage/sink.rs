@@ -41,7 +41,7 @@ impl<F> Clone for Sink<F> {
 }
 
 impl<F: PartFile> Sink<F> {
-    /// A sink over a file of `length` bytes that [`reserve`](super::reserve) allowed to be written as `kind`. Where the
+    /// A sink over a file of `length` bytes that [`reserve`](super::reserve()) allowed to be written as `kind`. Where the
     /// address space has no room for a map and `choice` leaves it open, positional writes serve.
     ///
     /// # Errors

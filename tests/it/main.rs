@@ -5,6 +5,8 @@ mod control;
 mod crash;
 mod download;
 mod faults;
+mod house;
+mod minimum_rust;
 mod real_servers;
 mod resume;
 mod support;
