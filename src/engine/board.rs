@@ -179,8 +179,11 @@ impl Board {
 
     /// Lets leases begin before part `reach` alone.
     pub(crate) fn set_reach(&self, reach: u32) {
-        self.lock().reach = reach;
-        self.changed.notify_waiters();
+        let before = std::mem::replace(&mut self.lock().reach, reach);
+        // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
+        if before != reach {
+            self.changed.notify_waiters();
+        }
     }
 
     /// Ends the slowest transfer; its parts are there for others.

@@ -82,7 +82,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
     }
 
     fn complete_part(&mut self) {
-        let crc = std::mem::replace(&mut self.crc, Crc64::new()).finish();
+        let crc = std::mem::take(&mut self.crc).finish();
         if self.board.complete(self.transfer, self.part.index, crc) {
             self.tally.useful(self.part.range.len());
         }

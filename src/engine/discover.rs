@@ -6,7 +6,7 @@ use crate::http::{self, Body, HttpError, Metadata, Probed, Verdict};
 
 /// The outcome of a probe.
 pub(crate) enum Discovery {
-    Object(Discovered),
+    Object(Box<Discovered>),
     /// The caller's condition says that nothing newer is there.
     NotModified,
 }
@@ -40,7 +40,7 @@ pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Failed>
         attempts += 1;
         let error = match probed {
             Ok(Probed::Found { metadata, stream }) => {
-                return Ok(Discovery::Object(Discovered { metadata, stream }));
+                return Ok(Discovery::Object(Box::new(Discovered { metadata, stream })));
             }
             Ok(Probed::NotModified) => return Ok(Discovery::NotModified),
             Err(error) => error,

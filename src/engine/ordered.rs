@@ -121,7 +121,7 @@ async fn in_parts(
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
             session.hashers = drain.hashers;
             let failed = Failed { error, attempts };
-            match judge(session, failed, None, session.parts_out > 0)? {
+            match judge(session, &failed, None, session.parts_out > 0)? {
                 // What went out of the old version can't be taken back.
                 Run::Changed(error) if session.parts_out > 0 => Err(error),
                 run => Ok(run),

@@ -88,10 +88,6 @@ impl HttpRemote {
         }
     }
 
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
-    }
-
     async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
         let first = self
             .first

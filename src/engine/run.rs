@@ -168,9 +168,9 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
-        Ok(Discovery::Object(object)) => object,
+        Ok(Discovery::Object(object)) => *object,
         Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
-        Err(failed) => return judge(session, failed, None, false),
+        Err(failed) => return judge(session, &failed, None, false),
     };
     match (session.place.clone(), object.metadata.length) {
         (Place::Stdout, _) => ordered::download(session, object).await,
@@ -219,7 +219,7 @@ async fn in_parts(
     }
     judge(
         session,
-        Failed { error, attempts },
+        &Failed { error, attempts },
         checkpoint,
         completed > before,
     )
@@ -228,11 +228,11 @@ async fn in_parts(
 /// What follows from a request that failed for good.
 pub(crate) fn judge(
     session: &Session<'_>,
-    failed: Failed,
+    failed: &Failed,
     checkpoint: Option<PathBuf>,
     progressed: bool,
 ) -> Result<Run, Error> {
-    let error = session.request_failed(&failed).with_checkpoint(checkpoint);
+    let error = session.request_failed(failed).with_checkpoint(checkpoint);
     match failed.error.kind() {
         HttpErrorKind::Changed(_) => Ok(Run::Changed(error)),
         HttpErrorKind::Refused(_) => Ok(Run::Refused { error, progressed }),

@@ -11,7 +11,6 @@ pub(crate) struct Tally {
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
-    stalls: AtomicU64,
     disk_wait_nanos: AtomicU64,
     active: AtomicU32,
     most_active: AtomicU32,
@@ -37,10 +36,6 @@ impl Tally {
 
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stalled(&self) {
-        self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
@@ -77,10 +72,6 @@ impl Tally {
 
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stalls(&self) -> u64 {
-        self.stalls.load(Ordering::Relaxed)
     }
 
     pub(crate) fn disk_wait(&self) -> Duration {

@@ -1,6 +1,6 @@
 //! Where the bytes of replies go: windows of the part file, mapped or written positionally.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::WriterChoice;
@@ -95,10 +95,6 @@ impl<F: PartFile> Sink<F> {
 
     pub(crate) fn file(&self) -> &F {
         &self.shared.file
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.shared.path
     }
 
     /// Makes these bytes ready to be written. Blocks: for a map, until every page of it is present.
