@@ -226,11 +226,12 @@ async fn break_ground<V: Volume>(
         let (volume, names) = (Arc::clone(volume), names.clone());
         let (length, writer, durability) =
             (plan.length(), session.job.writer, session.job.durability);
-        let empty_first = earlier.is_none() && origin == Origin::Found;
+        let empty_first = earlier.is_none();
         blocking(move || {
             if empty_first {
-                // Bytes of something else must not look like bytes of this object.
-                storage::empty(&*volume, &names, &file)?;
+                // Bytes of something else must not look like bytes of this object, nor a checkpoint whose file is lost
+                // like one of the file that is new.
+                storage::empty(&*volume, &names, &file, durability)?;
             }
             storage::reserve(&*volume, names.part(), &file, length, writer, durability)
                 .map(|reserved| (file, reserved))

@@ -99,13 +99,15 @@ pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(),
     Ok(())
 }
 
-/// Empties a locked part file that something else was written to, and removes its checkpoint first.
+/// Empties a locked part file that something else was written to, and removes the checkpoint first, durably: one that came
+/// back would speak of bytes that are gone.
 pub(crate) fn empty<V: Volume>(
     volume: &V,
     names: &Names,
     file: &V::File,
+    durability: Durability,
 ) -> Result<(), StorageError> {
-    remove_checkpoint(volume, names, Durability::Unsynced)?;
+    remove_checkpoint(volume, names, durability)?;
     file.set_len(0)
         .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
 }
