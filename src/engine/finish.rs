@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::blocking;
 use super::board::Snapshot;
-use super::prepare::{Prepared, kind_of};
+use super::prepare::{Prepared, kind_of, read_back};
 use super::remote::Remote;
+use super::restore;
 use super::session::Session;
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
@@ -241,6 +242,8 @@ pub(crate) enum Earlier {
     Finished {
         length: u64,
     },
+    /// The file of such a run, of which bytes were lost: it was not synced when the machine went down.
+    Damaged,
 }
 
 /// Does what is left of an earlier run's last steps.
@@ -250,23 +253,56 @@ pub(crate) async fn sweep<V: Volume>(
     names: Names,
 ) -> Result<Earlier, Error> {
     let durability = session.job.durability;
-    blocking(move || {
-        let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
-        if !storage::sweep(&*volume, &names, durability)? {
-            return Ok(Earlier::Nothing);
-        }
-        let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
-        let length = volume.length(names.output()).ok().flatten();
-        Ok(match (checkpoint, length) {
-            (Some(checkpoint), Some(length))
-                if !left_over
-                    && checkpoint.completed.is_full()
-                    && checkpoint.file_length() == length =>
-            {
-                Earlier::Finished { length }
+    let swept = {
+        let (volume, names) = (Arc::clone(&volume), names.clone());
+        blocking(move || {
+            let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
+            if !storage::sweep(&*volume, &names, durability)? {
+                return Ok(None);
             }
-            _ => Earlier::Taken,
+            let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
+            let length = volume.length(names.output()).ok().flatten();
+            let of_this_file = checkpoint.filter(|checkpoint| {
+                !left_over
+                    && checkpoint.completed.is_full()
+                    && Some(checkpoint.file_length()) == length
+            });
+            Ok::<_, StorageError>(Some(of_this_file))
         })
+        .await?
+    };
+    match swept {
+        None => Ok(Earlier::Nothing),
+        Some(None) => Ok(Earlier::Taken),
+        Some(Some(checkpoint)) => judge_published(session, volume, names, checkpoint).await,
+    }
+}
+
+/// A file that was synced before it got its name is whole. One that was not may have lost bytes with the power.
+async fn judge_published<V: Volume>(
+    session: &Session<'_, V>,
+    volume: Arc<V>,
+    names: Names,
+    checkpoint: Checkpoint,
+) -> Result<Earlier, Error> {
+    let length = checkpoint.file_length();
+    if !restore::must_verify(session.job.verify, &checkpoint, session.boot) {
+        return Ok(Earlier::Finished { length });
+    }
+    let path = volume.path(names.output());
+    let opened = blocking(move || volume.open(names.output())).await;
+    let (Ok(plan), Ok(file)) = (checkpoint.plan(), opened) else {
+        return Ok(Earlier::Taken);
+    };
+    let sink = Sink::growing(file, path);
+    let parts = Snapshot {
+        completed: checkpoint.completed,
+        crcs: checkpoint.crcs,
+    };
+    let good = read_back(session, &sink, plan, parts).await?;
+    Ok(if good.completed.is_full() {
+        Earlier::Finished { length }
+    } else {
+        Earlier::Damaged
     })
-    .await
 }

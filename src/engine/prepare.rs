@@ -1,6 +1,6 @@
 //! From metadata to a transfer that can begin: plan, partial file, what an earlier run left.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -397,25 +397,7 @@ async fn trust<V: Volume>(
         return Ok(snapshot);
     }
     let before = snapshot.completed.count();
-    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
-    let halted = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let halt = Arc::clone(&halted);
-    let reading = blocking(move || {
-        let halt = || halt.load(std::sync::atomic::Ordering::Relaxed);
-        restore::verify(&sink, &plan, snapshot, &hub, &halt)
-    });
-    let verified = tokio::select! {
-        biased;
-        wish = session.link.control.ending() => {
-            halted.store(true, std::sync::atomic::Ordering::Relaxed);
-            let checkpoint = match wish {
-                Wish::Cancel => None,
-                _ => session.checkpoint_path(),
-            };
-            return Err(session.ended_by(wish, checkpoint));
-        }
-        verified = reading => verified?,
-    };
+    let verified = read_back(session, sink, plan, snapshot).await?;
     session.damaged_parts = before - verified.completed.count();
     if session.damaged_parts > 0 {
         session.link.hub.warn(format!(
@@ -424,6 +406,34 @@ async fn trust<V: Volume>(
         ));
     }
     Ok(verified)
+}
+
+/// Reads every part of the snapshot back and leaves out those that don't match, unless the caller wants an end.
+pub(crate) async fn read_back<V: Volume>(
+    session: &Session<'_, V>,
+    sink: &Sink<V::File>,
+    plan: Plan,
+    snapshot: Snapshot,
+) -> Result<Snapshot, Error> {
+    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
+    let halted = Arc::new(AtomicBool::new(false));
+    let halt = Arc::clone(&halted);
+    let reading = blocking(move || {
+        let halt = || halt.load(Ordering::Relaxed);
+        restore::verify(&sink, &plan, snapshot, &hub, &halt)
+    });
+    tokio::select! {
+        biased;
+        wish = session.link.control.ending() => {
+            halted.store(true, Ordering::Relaxed);
+            let checkpoint = match wish {
+                Wish::Cancel => None,
+                _ => session.checkpoint_path(),
+            };
+            Err(session.ended_by(wish, checkpoint))
+        }
+        verified = reading => Ok(verified?),
+    }
 }
 
 /// Removes a partial file that was never of use, as far as that is possible.

@@ -142,9 +142,13 @@ pub(crate) async fn look_first<V: Volume>(
         finish::Earlier::Finished { length } if !session.job.fresh => {
             Ok(Some(session.finished_before(length)))
         }
-        finish::Earlier::Taken | finish::Earlier::Finished { .. } if session.job.overwrite => {
-            Ok(None)
-        }
+        _ if session.job.overwrite => Ok(None),
+        finish::Earlier::Damaged => Err(Error::new(
+            ErrorKind::File,
+            format!("{} is not whole", session.output().display()),
+            "the machine went down before its bytes were on disk",
+        )
+        .with_hint("--overwrite downloads it again")),
         finish::Earlier::Taken | finish::Earlier::Finished { .. } => Err(Error::new(
             ErrorKind::File,
             format!("can't write {}", session.output().display()),
