@@ -119,8 +119,11 @@ async fn verify<V: Volume>(
 ) -> Result<Vec<Integrity>, Error> {
     let mut hashers = hashers(session, metadata);
     let mut found = Vec::new();
-    if let Some(parts) = parts {
-        hashers.retain(|hasher| hasher.algorithm() != Algorithm::Crc64);
+    let is_crc64 = |hasher: &Hasher| hasher.algorithm() == Algorithm::Crc64;
+    if let Some(parts) = parts
+        && hashers.iter().any(is_crc64)
+    {
+        hashers.retain(|hasher| !is_crc64(hasher));
         found.push(crc64_of(plan, parts));
     }
     if !hashers.is_empty() {
