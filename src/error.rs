@@ -77,9 +77,16 @@ impl Error {
             HttpErrorKind::Changed(_) | HttpErrorKind::PreconditionFailed => ErrorKind::Changed,
             _ => ErrorKind::Network,
         };
-        match attempts {
+        let failed = match attempts {
             0 | 1 => Self::new(kind, what, error),
             _ => Self::new(kind, what, format_args!("{error} ({attempts} attempts)")),
+        };
+        match error.kind() {
+            HttpErrorKind::Tls => failed.with_hint(
+                "--cacert FILE trusts the certificates in FILE as well; -k trusts any server, \
+                 and anybody who stands between",
+            ),
+            _ => failed,
         }
     }
 

@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 
 use super::connect::ResolveError;
 use super::escape::escape;
+use super::trust;
 
 /// A failed request: its kind, for the verdict, and a text without a secret, for people.
 ///
@@ -62,15 +63,6 @@ pub(crate) enum HttpErrorKind {
 impl HttpError {
     pub(crate) fn kind(&self) -> &HttpErrorKind {
         &self.kind
-    }
-
-    /// The status of the reply, where that is what failed.
-    pub(crate) fn status(&self) -> Option<u16> {
-        match &self.kind {
-            HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status.as_u16()),
-            HttpErrorKind::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED.as_u16()),
-            _ => None,
-        }
     }
 
     /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::retry::parse_retry_after)).
@@ -196,6 +188,10 @@ impl HttpError {
         if let Some(temporary) = causes.unresolved {
             return Self::new(HttpErrorKind::Resolve { temporary }, &causes.text);
         }
+        if let Some(why) = &causes.certificate {
+            let text = format!("the server's certificate can't be trusted: {why}");
+            return Self::new(HttpErrorKind::Tls, text);
+        }
         let kind = if causes.proxy_authorization {
             HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
         } else if error.is_timeout() {
@@ -254,6 +250,8 @@ struct Causes {
     parse: bool,
     alert: bool,
     proxy_authorization: bool,
+    /// What is wrong with the server's certificate.
+    certificate: Option<String>,
 }
 
 impl Causes {
@@ -266,6 +264,7 @@ impl Causes {
             parse: false,
             alert: false,
             proxy_authorization: false,
+            certificate: None,
         };
         let mut said: Vec<String> = Vec::new();
         // The outermost error says only that something failed, and may hold the URL: its sources are what is told.
@@ -301,6 +300,9 @@ impl Causes {
         }
         if let Some(io) = cause.downcast_ref::<io::Error>() {
             self.io.push(io.kind());
+        }
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
+            self.certificate = Some(trust::explain(why));
         }
         if let Some(http) = cause.downcast_ref::<hyper::Error>() {
             self.incomplete |= http.is_incomplete_message();
@@ -347,7 +349,6 @@ mod tests {
             HttpErrorKind::Protocol(_)
         ));
         let error = HttpError::status_of(StatusCode::BAD_GATEWAY, None);
-        assert_eq!(error.status(), Some(502));
         assert_eq!(error.to_string(), "the server answered 502 Bad Gateway");
     }
 

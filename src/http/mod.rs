@@ -16,6 +16,8 @@ mod retry;
 mod source;
 #[cfg(test)]
 mod testing;
+mod tls;
+mod trust;
 
 pub(crate) use body::Body;
 pub(crate) use client::{Client, ClientConfig};
