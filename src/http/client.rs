@@ -11,13 +11,16 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy, Response, retry};
+use reqwest::{ClientBuilder, Identity, Method, Proxy, Response, retry};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
 use super::connect::{Dial, Rotation, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
 use super::source::Location;
+use super::trust::Trust;
 
 /// More than any server sends on purpose; hyper's own limit is 100.
 const MOST_HEADERS: usize = 1000;
@@ -187,14 +190,17 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
         .map(certificates)
         .transpose()?
         .unwrap_or_default();
-    let identity = identity(config)?;
-    let build = |only_these: bool| {
+    if !roots.is_empty() && !config.insecure {
+        return trusting(config, &roots);
+    }
+    let identity = identity_pem(config)?
+        .map(|pem| pem.identity())
+        .transpose()?;
+    let build = |without_store: bool| {
         let mut builder = common(config)?;
-        builder = if only_these {
-            builder.tls_certs_only(roots.clone())
-        } else {
-            builder.tls_certs_merge(roots.clone())
-        };
+        if without_store {
+            builder = builder.tls_certs_only([]);
+        }
         if let Some(identity) = identity.clone() {
             builder = builder.identity(identity);
         }
@@ -202,8 +208,43 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
             .build()
             .map_err(|error| configuration("cannot set up the client", &error))
     };
-    // A system without a store of certificates can still fetch over http, or with a certificate given.
+    // A system without a store of certificates can still fetch over http.
     build(false).or_else(|first| build(true).map_err(|_| first))
+}
+
+/// A client that trusts these certificates as well as the system's.
+fn trusting(
+    config: &ClientConfig,
+    roots: &[CertificateDer<'static>],
+) -> Result<reqwest::Client, HttpError> {
+    let wrong = |error: &rustls::Error| {
+        HttpError::configuration(format!("cannot set up the trusted certificates: {error}"))
+    };
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Trust::new(roots, Arc::clone(&provider)).map_err(|error| wrong(&error))?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| wrong(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut tls = match identity_pem(config)? {
+        None => builder.with_no_client_auth(),
+        Some(pem) => {
+            let (chain, key) = pem.chain_and_key()?;
+            builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| wrong(&error))?
+        }
+    };
+    tls.alpn_protocols = if config.http2 {
+        vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+    } else {
+        vec![b"http/1.1".to_vec()]
+    };
+    common(config)?
+        .tls_backend_preconfigured(tls)
+        .build()
+        .map_err(|error| configuration("cannot set up the client", &error))
 }
 
 fn common(config: &ClientConfig) -> Result<ClientBuilder, HttpError> {
@@ -256,20 +297,49 @@ fn proxy(url: &str) -> Result<Proxy, HttpError> {
     Proxy::all(url).map_err(|_| wrong())
 }
 
-fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
-    let found = Certificate::from_pem_bundle(&read(file)?).map_err(|error| {
-        configuration(&format!("no certificates in {}", file.display()), &error)
-    })?;
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, HttpError> {
+    let none = |why: String| {
+        HttpError::configuration(format!("no certificates in {}: {why}", file.display()))
+    };
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&read(file)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| none(error.to_string()))?;
     if found.is_empty() {
-        return Err(HttpError::configuration(format!(
-            "no certificates in {}: expected PEM",
-            file.display()
-        )));
+        return Err(none("expected PEM".to_owned()));
     }
     Ok(found)
 }
 
-fn identity(config: &ClientConfig) -> Result<Option<Identity>, HttpError> {
+/// The client's certificate and its private key, as PEM.
+struct IdentityPem<'a> {
+    pem: Vec<u8>,
+    file: &'a Path,
+}
+
+impl IdentityPem<'_> {
+    fn unusable(&self) -> HttpError {
+        HttpError::configuration(format!(
+            "no client certificate with its private key in {}: expected both in PEM",
+            self.file.display()
+        ))
+    }
+
+    fn identity(&self) -> Result<Identity, HttpError> {
+        Identity::from_pem(&self.pem).map_err(|_| self.unusable())
+    }
+
+    fn chain_and_key(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), HttpError> {
+        let chain = CertificateDer::pem_slice_iter(&self.pem)
+            .collect::<Result<_, _>>()
+            .map_err(|_| self.unusable())?;
+        let key = PrivateKeyDer::from_pem_slice(&self.pem).map_err(|_| self.unusable())?;
+        Ok((chain, key))
+    }
+}
+
+fn identity_pem(config: &ClientConfig) -> Result<Option<IdentityPem<'_>>, HttpError> {
     let Some(file) = &config.client_certificate else {
         return match config.client_key {
             Some(_) => Err(HttpError::configuration(
@@ -283,12 +353,7 @@ fn identity(config: &ClientConfig) -> Result<Option<Identity>, HttpError> {
         pem.push(b'\n');
         pem.extend(read(key)?);
     }
-    Identity::from_pem(&pem).map(Some).map_err(|_| {
-        HttpError::configuration(format!(
-            "no client certificate with its private key in {}: expected both in PEM",
-            file.display()
-        ))
-    })
+    Ok(Some(IdentityPem { pem, file }))
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, HttpError> {

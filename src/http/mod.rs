@@ -16,6 +16,7 @@ mod retry;
 mod source;
 #[cfg(test)]
 mod testing;
+mod trust;
 
 pub(crate) use body::Body;
 pub(crate) use client::{Client, ClientConfig};
