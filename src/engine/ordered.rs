@@ -14,7 +14,7 @@ use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
 use super::limiter::Limiter;
-use super::prepare::{self, Wanted, kind_of};
+use super::prepare::{self, Object, kind_of};
 use super::run::{Run, judge};
 use super::session::Session;
 use super::spool::Spool;
@@ -70,19 +70,12 @@ async fn in_parts(
     length: u64,
     object: Discovered,
 ) -> Result<Run, Error> {
-    let wanted = Wanted::new(session, length, &object.metadata)?;
-    let length = wanted.selection.length();
+    let object = Object::found(session, length, object)?;
+    let length = object.wanted.selection.length();
     let plan = prepare::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
-    let (crew, metadata) = prepare::crew(
-        session,
-        plan,
-        wanted,
-        sink,
-        out_already(plan, session),
-        object,
-    );
+    let (crew, metadata) = prepare::crew(session, plan, sink, out_already(plan, session), object);
     prepare::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,
