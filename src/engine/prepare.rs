@@ -10,6 +10,7 @@ use super::committer::Committer;
 use super::control::Wish;
 use super::discover::Discovered;
 use super::limiter::Limiter;
+use super::mirrors::{Supplies, Supply};
 use super::remote::{HttpRemote, Remote};
 use super::restore;
 use super::session::Session;
@@ -81,6 +82,7 @@ impl Object<HttpRemote> {
         session: &Session<'_>,
         length: u64,
         found: Discovered,
+        mirrors: Vec<Supply>,
     ) -> Result<Self, Error> {
         let Discovered { metadata, stream } = found;
         let wanted = Wanted::new(session, length, &metadata)?;
@@ -88,11 +90,13 @@ impl Object<HttpRemote> {
             length,
             validator: wanted.validator.clone(),
         };
-        let (client, source) = (session.job.client.clone(), session.job.source.clone());
+        let client = session.job.client.clone();
+        let first = Supply::new(session.job.source.clone(), pinned);
+        let supplies = Supplies::new(first, mirrors, Arc::clone(&session.link.hub));
         let remote = if stream.is_some() || metadata.ranges == RangeSupport::No {
-            HttpRemote::whole(client, source, pinned, stream)
+            HttpRemote::whole(client, supplies, stream)
         } else {
-            HttpRemote::new(client, source, pinned)
+            HttpRemote::new(client, supplies)
         };
         Ok(Self {
             wanted,

@@ -55,6 +55,7 @@ impl Body {
     }
 
     /// The positions of the bytes that will come, in the object; `None` where its length is unknown.
+    #[cfg(test)]
     pub(crate) fn range(&self) -> Option<ByteRange> {
         self.range
     }

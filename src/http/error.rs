@@ -64,15 +64,6 @@ impl HttpError {
         &self.kind
     }
 
-    /// The status of the reply, where that is what failed.
-    pub(crate) fn status(&self) -> Option<u16> {
-        match &self.kind {
-            HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status.as_u16()),
-            HttpErrorKind::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED.as_u16()),
-            _ => None,
-        }
-    }
-
     /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::retry::parse_retry_after)).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
@@ -347,7 +338,10 @@ mod tests {
             HttpErrorKind::Protocol(_)
         ));
         let error = HttpError::status_of(StatusCode::BAD_GATEWAY, None);
-        assert_eq!(error.status(), Some(502));
+        assert_eq!(
+            *error.kind(),
+            HttpErrorKind::Status(StatusCode::BAD_GATEWAY)
+        );
         assert_eq!(error.to_string(), "the server answered 502 Bad Gateway");
     }
 

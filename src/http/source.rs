@@ -161,11 +161,6 @@ impl Source {
         Ok(())
     }
 
-    /// The next request resolves the redirects anew.
-    pub(crate) fn forget_target(&self) {
-        self.state().target = None;
-    }
-
     pub(super) fn start(&self, entry: Entry) -> Start {
         let home = self.inner.home.clone();
         if let (Entry::Metadata, Some(head)) = (entry, &self.inner.head) {
