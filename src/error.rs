@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use reqwest::StatusCode;
+
 use crate::checkpoint::CheckpointError;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::storage::StorageError;
@@ -83,9 +85,14 @@ impl Error {
         };
         match error.kind() {
             HttpErrorKind::Tls => failed.with_hint(
-                "--cacert FILE trusts the certificates in FILE as well; -k trusts any server, \
-                 and anybody who stands between",
+                "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody",
             ),
+            HttpErrorKind::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                failed.with_hint("check the URL; what came so far is kept")
+            }
+            HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+                failed.with_hint("--proxy takes user and password: http://USER:PASS@HOST:PORT")
+            }
             _ => failed,
         }
     }

@@ -1,6 +1,6 @@
 //! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the transfers under way.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -67,7 +67,8 @@ struct Inner {
     scheduler: Scheduler,
     /// By part; meaningful where the part is completed.
     crcs: Vec<u64>,
-    transfers: HashMap<LeaseId, Watched>,
+    // Ordered, so that a run depends on nothing but what it is given.
+    transfers: BTreeMap<LeaseId, Watched>,
     first_byte: Duration,
     rate: f64,
     /// No lease begins at or past this part.
@@ -94,7 +95,7 @@ impl Board {
             inner: Mutex::new(Inner {
                 scheduler: Scheduler::new(plan, snapshot.completed),
                 crcs,
-                transfers: HashMap::new(),
+                transfers: BTreeMap::new(),
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
@@ -167,12 +168,7 @@ impl Board {
     /// Ends every lease, after the workers were sent home.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
-        for id in inner
-            .transfers
-            .drain()
-            .map(|(id, _)| id)
-            .collect::<Vec<_>>()
-        {
+        for id in std::mem::take(&mut inner.transfers).into_keys() {
             inner.scheduler.release(id);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::blocking;
 use super::board::Snapshot;
 use super::prepare::{Prepared, kind_of};
+use super::remote::Remote;
 use super::session::Session;
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
@@ -12,9 +13,7 @@ use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
 use crate::object::Plan;
 use crate::report::{Integrity, Report, WriterKind};
-use crate::storage::{
-    self, Folder, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume,
-};
+use crate::storage::{self, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume};
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 20;
@@ -35,7 +34,10 @@ pub(crate) struct Whole<F> {
 }
 
 /// Verifies and publishes the file of a transfer that is complete.
-pub(crate) async fn finish(session: &Session<'_>, prepared: Prepared) -> Result<Report, Error> {
+pub(crate) async fn finish<V: Volume, R: Remote>(
+    session: &Session<'_, V>,
+    prepared: Prepared<V, R>,
+) -> Result<Report, Error> {
     let checkpoint = session.checkpoint_path();
     let Prepared {
         crew,
@@ -58,10 +60,10 @@ pub(crate) async fn finish(session: &Session<'_>, prepared: Prepared) -> Result<
 }
 
 /// Verifies a whole file and gives it its name.
-pub(crate) async fn publish<F: PartFile>(
-    session: &Session<'_>,
-    whole: Whole<F>,
-    volume: Arc<impl Volume<File = F>>,
+pub(crate) async fn publish<V: Volume>(
+    session: &Session<'_, V>,
+    whole: Whole<V::File>,
+    volume: Arc<V>,
     names: Names,
 ) -> Result<Report, Error> {
     let (collision, durability) = (session.collision(), session.job.durability);
@@ -107,9 +109,9 @@ pub(crate) async fn publish<F: PartFile>(
     })
 }
 
-async fn verify<F: PartFile>(
-    session: &Session<'_>,
-    sink: &Sink<F>,
+async fn verify<V: Volume>(
+    session: &Session<'_, V>,
+    sink: &Sink<V::File>,
     plan: &Plan,
     parts: Option<&Snapshot>,
     metadata: &Metadata,
@@ -128,7 +130,7 @@ async fn verify<F: PartFile>(
 }
 
 /// A hasher for each algorithm that there is a digest of.
-pub(crate) fn hashers(session: &Session<'_>, metadata: &Metadata) -> Vec<Hasher> {
+pub(crate) fn hashers<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Hasher> {
     let expected = expected(session, metadata);
     let wanted = |algorithm: &Algorithm| {
         expected
@@ -140,8 +142,8 @@ pub(crate) fn hashers(session: &Session<'_>, metadata: &Metadata) -> Vec<Hasher>
 }
 
 /// Holds every digest that there is against what was found.
-pub(crate) fn compare_all(
-    session: &Session<'_>,
+pub(crate) fn compare_all<V: Volume>(
+    session: &Session<'_, V>,
     metadata: &Metadata,
     found: &[Digest],
 ) -> Result<Vec<Integrity>, Error> {
@@ -152,7 +154,7 @@ pub(crate) fn compare_all(
 }
 
 /// Digests that the caller gave, and those that the server sent of the whole object, where that is what was fetched.
-fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
+fn expected<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Expected> {
     let given = session.job.checksums.iter().map(|digest| Expected {
         source: "--checksum".to_owned(),
         digest: digest.clone(),
@@ -195,8 +197,8 @@ fn read_digests<F: PartFile>(
     Ok(hashers.into_iter().map(Hasher::finish).collect())
 }
 
-fn compare(
-    session: &Session<'_>,
+fn compare<V: Volume>(
+    session: &Session<'_, V>,
     expected: &Expected,
     found: &[Digest],
 ) -> Result<Integrity, Error> {
@@ -225,7 +227,7 @@ fn compare(
 }
 
 /// Removes the partial file and its checkpoint, for good.
-pub(crate) async fn remove_partial(volume: Arc<Folder>, names: Names) -> Result<(), Error> {
+pub(crate) async fn remove_partial<V: Volume>(volume: Arc<V>, names: Names) -> Result<(), Error> {
     Ok(blocking(move || storage::remove_partial(&*volume, &names)).await?)
 }
 
@@ -242,9 +244,9 @@ pub(crate) enum Earlier {
 }
 
 /// Does what is left of an earlier run's last steps.
-pub(crate) async fn sweep(
-    session: &Session<'_>,
-    volume: Arc<Folder>,
+pub(crate) async fn sweep<V: Volume>(
+    session: &Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
 ) -> Result<Earlier, Error> {
     let durability = session.job.durability;
@@ -254,10 +256,7 @@ pub(crate) async fn sweep(
             return Ok(Earlier::Nothing);
         }
         let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
-        let length = std::fs::metadata(volume.path(names.output()))
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .map(|found| found.len());
+        let length = volume.length(names.output()).ok().flatten();
         Ok(match (checkpoint, length) {
             (Some(checkpoint), Some(length))
                 if !left_over

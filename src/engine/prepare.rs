@@ -10,7 +10,8 @@ use super::committer::Committer;
 use super::control::Wish;
 use super::discover::Discovered;
 use super::limiter::Limiter;
-use super::remote::HttpRemote;
+use super::mirrors::{Supplies, Supply};
+use super::remote::{HttpRemote, Remote};
 use super::restore;
 use super::session::Session;
 use super::tuner::Tuner;
@@ -22,21 +23,21 @@ use crate::event::Event;
 use crate::http::{Metadata, Pinned, RangeSupport};
 use crate::object::{PartBitmap, Plan, Selection, Validator};
 use crate::report::ValidatorKind;
-use crate::storage::{self, DiskFile, Folder, Names, Origin, PartFile, Sink, Volume};
+use crate::storage::{self, Names, Origin, PartFile, Sink, Volume};
 
 /// Everything that a transfer into a file needs.
-pub(crate) struct Prepared {
-    pub(crate) crew: Arc<Crew<HttpRemote, DiskFile>>,
-    pub(crate) committer: Committer<Folder>,
-    pub(crate) volume: Arc<Folder>,
+pub(crate) struct Prepared<V: Volume, R> {
+    pub(crate) crew: Arc<Crew<R, V::File>>,
+    pub(crate) committer: Committer<V>,
+    pub(crate) volume: Arc<V>,
     pub(crate) names: Names,
     pub(crate) metadata: Metadata,
 }
 
 /// A partial file of this object, ready to be written.
-struct Ground {
+struct Ground<F> {
     plan: Plan,
-    sink: Sink<DiskFile>,
+    sink: Sink<F>,
     trusted: Snapshot,
     identity: Checkpoint,
 }
@@ -44,16 +45,23 @@ struct Ground {
 /// What is to be downloaded.
 pub(crate) struct Wanted {
     /// Of the object.
-    length: u64,
+    pub(crate) length: u64,
     pub(crate) selection: Selection,
-    validator: Validator,
+    pub(crate) validator: Validator,
     last_modified: Option<SystemTime>,
+}
+
+/// An object of known length, and where its bytes come from.
+pub(crate) struct Object<R> {
+    pub(crate) wanted: Wanted,
+    pub(crate) metadata: Metadata,
+    pub(crate) remote: R,
 }
 
 impl Wanted {
     /// The selected bytes of an object of `length` bytes.
-    pub(crate) fn new(
-        session: &Session<'_>,
+    pub(crate) fn new<V: Volume>(
+        session: &Session<'_, V>,
         length: u64,
         metadata: &Metadata,
     ) -> Result<Self, Error> {
@@ -68,16 +76,44 @@ impl Wanted {
     }
 }
 
+impl Object<HttpRemote> {
+    /// What a probe found, on its servers.
+    pub(crate) fn found(
+        session: &Session<'_>,
+        length: u64,
+        found: Discovered,
+        mirrors: Vec<Supply>,
+    ) -> Result<Self, Error> {
+        let Discovered { metadata, stream } = found;
+        let wanted = Wanted::new(session, length, &metadata)?;
+        let pinned = Pinned {
+            length,
+            validator: wanted.validator.clone(),
+        };
+        let client = session.job.client.clone();
+        let first = Supply::new(session.job.source.clone(), pinned);
+        let supplies = Supplies::new(first, mirrors, Arc::clone(&session.link.hub));
+        let remote = if stream.is_some() || metadata.ranges == RangeSupport::No {
+            HttpRemote::whole(client, supplies, stream)
+        } else {
+            HttpRemote::new(client, supplies)
+        };
+        Ok(Self {
+            wanted,
+            metadata,
+            remote,
+        })
+    }
+}
+
 /// Prepares the download of an object of known length into a file.
-pub(crate) async fn prepare(
-    session: &mut Session<'_>,
-    volume: Arc<Folder>,
+pub(crate) async fn prepare<V: Volume, R: Remote>(
+    session: &mut Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
-    length: u64,
-    object: Discovered,
-) -> Result<Prepared, Error> {
-    let wanted = Wanted::new(session, length, &object.metadata)?;
-    let ground = break_ground(session, &volume, &names, &wanted, &object.metadata).await?;
+    object: Object<R>,
+) -> Result<Prepared<V, R>, Error> {
+    let ground = break_ground(session, &volume, &names, &object.wanted, &object.metadata).await?;
     let Ground {
         plan,
         sink,
@@ -98,7 +134,7 @@ pub(crate) async fn prepare(
         identity,
         Arc::clone(&session.link.hub),
     );
-    let (crew, metadata) = crew(session, plan, wanted, sink, trusted, object);
+    let (crew, metadata) = crew(session, plan, sink, trusted, object);
     Ok(Prepared {
         crew,
         committer,
@@ -109,29 +145,21 @@ pub(crate) async fn prepare(
 }
 
 /// The crew of a transfer that begins with the parts that are there.
-pub(crate) fn crew<F: PartFile>(
-    session: &Session<'_>,
+pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
+    session: &Session<'_, V>,
     plan: Plan,
-    wanted: Wanted,
     sink: Sink<F>,
     trusted: Snapshot,
-    object: Discovered,
-) -> (Arc<Crew<HttpRemote, F>>, Metadata) {
-    let Discovered { metadata, stream } = object;
+    object: Object<R>,
+) -> (Arc<Crew<R, F>>, Metadata) {
+    let Object {
+        wanted,
+        metadata,
+        remote,
+    } = object;
     let job = session.job;
-    let pinned = Pinned {
-        length: wanted.length,
-        validator: wanted.validator,
-    };
-    let whole = stream.is_some() || metadata.ranges == RangeSupport::No;
-    let (client, source) = (job.client.clone(), job.source.clone());
-    let remote = if whole {
-        HttpRemote::whole(client, source, pinned, stream)
-    } else {
-        HttpRemote::new(client, source, pinned)
-    };
     let tuner = match job.connections {
-        _ if whole => Tuner::fixed(1),
+        _ if remote.is_whole() => Tuner::fixed(1),
         Connections::Fixed(connections) => Tuner::fixed(connections.get()),
         // Whatever the line could do, the limit is what is measured.
         Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
@@ -158,7 +186,7 @@ pub(crate) fn crew<F: PartFile>(
 }
 
 /// Tells what is known now.
-pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan) {
+pub(crate) fn announce<V: Volume>(session: &Session<'_, V>, metadata: &Metadata, plan: &Plan) {
     let hub = &session.link.hub;
     hub.tell(Event::Probed {
         length: Some(plan.length()),
@@ -181,13 +209,13 @@ pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan) 
 }
 
 /// Locks the partial file, takes over what an earlier run left of this very object, and reserves the rest.
-async fn break_ground(
-    session: &mut Session<'_>,
-    volume: &Arc<Folder>,
+async fn break_ground<V: Volume>(
+    session: &mut Session<'_, V>,
+    volume: &Arc<V>,
     names: &Names,
     wanted: &Wanted,
     metadata: &Metadata,
-) -> Result<Ground, Error> {
+) -> Result<Ground<V::File>, Error> {
     let (file, origin) = {
         let (volume, names) = (Arc::clone(volume), names.clone());
         blocking(move || storage::open_locked(&*volume, names.part())).await?
@@ -217,7 +245,7 @@ async fn break_ground(
         Ok(ready) => ready,
         Err(error) => {
             if earlier.is_none() {
-                discard(volume, names);
+                discard(&**volume, names);
             }
             return Err(error.into());
         }
@@ -229,14 +257,13 @@ async fn break_ground(
         plan.length(),
         session.job.writer,
     )?;
-    let boot = checkpoint::boot_id();
-    let identity = identity(session, wanted, &plan, earlier.as_ref(), boot);
+    let identity = identity(session, wanted, &plan, earlier.as_ref());
     let trusted = match earlier {
         None => Snapshot {
             completed: PartBitmap::new(plan.parts()),
             crcs: Vec::new(),
         },
-        Some(earlier) => trust(session, &sink, plan, earlier, boot).await?,
+        Some(earlier) => trust(session, &sink, plan, earlier).await?,
     };
     session.resumed_bytes = trusted
         .completed
@@ -252,12 +279,12 @@ async fn break_ground(
 }
 
 /// An earlier run's checkpoint, if it is one of this very object; else says why it starts over.
-async fn recover(
-    session: &mut Session<'_>,
-    volume: &Arc<Folder>,
+async fn recover<V: Volume>(
+    session: &mut Session<'_, V>,
+    volume: &Arc<V>,
     names: &Names,
     wanted: &Wanted,
-    file: &DiskFile,
+    file: &V::File,
 ) -> Result<Option<Checkpoint>, Error> {
     if session.fresh {
         return Ok(None);
@@ -304,8 +331,8 @@ async fn recover(
 }
 
 /// How `length` bytes are cut: as an earlier run did, as the caller says, or as it suits them.
-pub(crate) fn plan_for(
-    session: &Session<'_>,
+pub(crate) fn plan_for<V: Volume>(
+    session: &Session<'_, V>,
     length: u64,
     earlier: Option<&Checkpoint>,
 ) -> Result<Plan, Error> {
@@ -327,12 +354,11 @@ pub(crate) fn plan_for(
         .map_err(|error| Error::new(ErrorKind::Usage, "the part size can't be used", error))
 }
 
-fn identity(
-    session: &Session<'_>,
+fn identity<V: Volume>(
+    session: &Session<'_, V>,
     wanted: &Wanted,
     plan: &Plan,
     earlier: Option<&Checkpoint>,
-    boot: Option<[u8; 16]>,
 ) -> Checkpoint {
     let source = &session.job.source;
     let url_key: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
@@ -353,20 +379,19 @@ fn identity(
         url_hash: hash_url(&url_key, &source.key_text()),
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
-        boot_id: boot,
+        boot_id: session.boot,
         clean: false,
     }
 }
 
 /// Reads back what can't be taken on trust.
-async fn trust(
-    session: &mut Session<'_>,
-    sink: &Sink<DiskFile>,
+async fn trust<V: Volume>(
+    session: &mut Session<'_, V>,
+    sink: &Sink<V::File>,
     plan: Plan,
     earlier: Checkpoint,
-    boot: Option<[u8; 16]>,
 ) -> Result<Snapshot, Error> {
-    let must_verify = restore::must_verify(session.job.verify, &earlier, boot);
+    let must_verify = restore::must_verify(session.job.verify, &earlier, session.boot);
     let snapshot = Snapshot {
         completed: earlier.completed,
         crcs: earlier.crcs,
@@ -383,6 +408,7 @@ async fn trust(
         restore::verify(&sink, &plan, snapshot, &hub, &halt)
     });
     let verified = tokio::select! {
+        biased;
         wish = session.link.control.ending() => {
             halted.store(true, std::sync::atomic::Ordering::Relaxed);
             let checkpoint = match wish {
@@ -404,7 +430,7 @@ async fn trust(
 }
 
 /// Removes a partial file that was never of use, as far as that is possible.
-fn discard(volume: &Folder, names: &Names) {
+fn discard<V: Volume>(volume: &V, names: &Names) {
     // The error that led here is the one to tell.
     let _ = volume.remove(names.part());
     let _ = volume.remove(names.checkpoint());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::http::{self, Body, Client, HttpError, Pinned, Reply, Source};
+use super::mirrors::{Supplies, Supply, Turn};
+use crate::http::{self, Body, Client, HttpError, Reply};
 use crate::object::ByteRange;
 
 /// Something that gives the object's bytes: the servers in production, a script in simulations.
@@ -52,8 +53,7 @@ impl From<HttpError> for FetchError {
 #[derive(Debug)]
 pub(crate) struct HttpRemote {
     client: Client,
-    source: Source,
-    pinned: Pinned,
+    supplies: Supplies,
     /// The server has no ranges: every body is the whole object.
     whole: AtomicBool,
     /// Some reply was a part, so a whole object in place of another is a fault.
@@ -63,11 +63,10 @@ pub(crate) struct HttpRemote {
 }
 
 impl HttpRemote {
-    pub(crate) fn new(client: Client, source: Source, pinned: Pinned) -> Self {
+    pub(crate) fn new(client: Client, supplies: Supplies) -> Self {
         Self {
             client,
-            source,
-            pinned,
+            supplies,
             whole: AtomicBool::new(false),
             ranges_proven: AtomicBool::new(false),
             first: Mutex::new(None),
@@ -75,16 +74,11 @@ impl HttpRemote {
     }
 
     /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
-    pub(crate) fn whole(
-        client: Client,
-        source: Source,
-        pinned: Pinned,
-        first: Option<Body>,
-    ) -> Self {
+    pub(crate) fn whole(client: Client, supplies: Supplies, first: Option<Body>) -> Self {
         Self {
             whole: AtomicBool::new(true),
             first: Mutex::new(first),
-            ..Self::new(client, source, pinned)
+            ..Self::new(client, supplies)
         }
     }
 
@@ -96,9 +90,27 @@ impl HttpRemote {
             .take();
         let body = match first {
             Some(body) => body,
-            None => http::fetch_whole(&self.client, &self.source, &self.pinned).await?,
+            None => {
+                let Supply { source, pinned, .. } = self.supplies.first();
+                http::fetch_whole(&self.client, source, pinned).await?
+            }
         };
         Stream::skip_to(body, start).await
+    }
+
+    /// Asks the supplies in turn until one answers, or the last one fails.
+    async fn ask(&self, range: ByteRange) -> Result<(Reply, Turn), HttpError> {
+        loop {
+            let (supply, turn) = self.supplies.next();
+            match http::fetch(&self.client, &supply.source, &supply.pinned, range).await {
+                Ok(reply) => {
+                    self.supplies.succeeded(supply);
+                    return Ok((reply, turn));
+                }
+                Err(error) if self.supplies.failed(supply, &error) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 
@@ -113,10 +125,14 @@ impl Remote for HttpRemote {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        match http::fetch(&self.client, &self.source, &self.pinned, range).await? {
+        let (reply, turn) = self.ask(range).await?;
+        match reply {
             Reply::Part(body) => {
                 self.ranges_proven.store(true, Ordering::Relaxed);
-                Ok(Stream::new(body))
+                Ok(Stream {
+                    _turn: Some(turn),
+                    ..Stream::new(body)
+                })
             }
             Reply::Whole(body) if self.ranges_proven.load(Ordering::Relaxed) => {
                 drop(body);
@@ -143,11 +159,17 @@ impl Remote for HttpRemote {
 pub(crate) struct Stream {
     body: Body,
     begun: Option<Bytes>,
+    /// Given back when the body is.
+    _turn: Option<Turn>,
 }
 
 impl Stream {
     fn new(body: Body) -> Self {
-        Self { body, begun: None }
+        Self {
+            body,
+            begun: None,
+            _turn: None,
+        }
     }
 
     async fn skip_to(mut body: Body, start: u64) -> Result<Self, FetchError> {
@@ -164,7 +186,7 @@ impl Stream {
                 let skip = usize::try_from(start - position).unwrap_or(chunk.len());
                 return Ok(Self {
                     begun: Some(chunk.split_off(skip)),
-                    body,
+                    ..Self::new(body)
                 });
             }
             position += length;

@@ -14,6 +14,7 @@ use super::job::{Destination, Job};
 use super::link::Link;
 use super::processor;
 use super::tally::Tally;
+use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::integrity::Hasher;
@@ -21,10 +22,12 @@ use crate::report::{Bottleneck, Report, ValidatorKind, WriterKind};
 use crate::storage::{Collision, Folder, Names, Volume};
 
 /// See the module.
-pub(crate) struct Session<'a> {
+pub(crate) struct Session<'a, V: Volume = Folder> {
     pub(crate) job: &'a Job,
     pub(crate) link: &'a Link,
-    pub(crate) place: Place,
+    pub(crate) place: Place<V>,
+    /// The boot of the machine that this run belongs to; `None` where the system does not tell.
+    pub(crate) boot: Option<[u8; 16]>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) begun: Instant,
     pub(crate) processor_begun: Duration,
@@ -43,10 +46,22 @@ pub(crate) struct Session<'a> {
 }
 
 /// Where the bytes go, open.
-#[derive(Clone)]
-pub(crate) enum Place {
-    Folder { volume: Arc<Folder>, names: Names },
+pub(crate) enum Place<V> {
+    Folder { volume: Arc<V>, names: Names },
     Stdout,
+}
+
+// A derived one would ask for `V: Clone`.
+impl<V> Clone for Place<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Folder { volume, names } => Self::Folder {
+                volume: Arc::clone(volume),
+                names: names.clone(),
+            },
+            Self::Stdout => Self::Stdout,
+        }
+    }
 }
 
 impl<'a> Session<'a> {
@@ -63,10 +78,23 @@ impl<'a> Session<'a> {
                 }
             }
         };
-        Ok(Self {
+        Ok(Self::at(job, link, place, checkpoint::boot_id()))
+    }
+}
+
+impl<'a, V: Volume> Session<'a, V> {
+    /// Begins at a place that is open already, in the boot `boot`.
+    pub(crate) fn at(
+        job: &'a Job,
+        link: &'a Link,
+        place: Place<V>,
+        boot: Option<[u8; 16]>,
+    ) -> Self {
+        Self {
             job,
             link,
             place,
+            boot,
             tally: Arc::default(),
             begun: Instant::now(),
             processor_begun: processor::time(),
@@ -76,7 +104,7 @@ impl<'a> Session<'a> {
             damaged_parts: 0,
             parts_out: 0,
             hashers: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn collision(&self) -> Collision {

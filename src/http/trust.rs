@@ -44,36 +44,40 @@ pub(super) fn verifier(
     }))
 }
 
-/// The ordinary verification, but for one of its refusals: a certificate that may sign others is accepted as a
-/// server's own where the caller gave exactly this certificate. `openssl req -x509` makes such certificates, and
-/// curl accepts them so.
+/// The ordinary verification, but that a server may show one of the caller's own certificates itself.
+///
+/// A self-signed certificate as `openssl req -x509` makes it is marked as an authority's, and the ordinary verification
+/// refuses such a one as a server's, trusted or not. Where the server shows to the byte what the caller named, there is
+/// no chain to build: its period, host and purpose are left to check, and that it has the key, which the handshake's
+/// signature proves as ever. curl does the same.
 #[derive(Debug)]
 struct Verifier {
     ordinary: Arc<dyn ServerCertVerifier>,
     given: Vec<Given>,
 }
 
-/// A certificate of the caller's that may sign others, as far as it matters where a server shows it as its own.
+/// A certificate of the caller's.
 #[derive(Debug)]
 struct Given {
     der: CertificateDer<'static>,
     facts: Facts,
 }
 
-/// What a certificate that may sign others says of itself.
+/// What a certificate says of itself.
 #[derive(Debug)]
 struct Facts {
     not_before: UnixTime,
     not_after: UnixTime,
     /// It may be a server's, or does not say what it may be (RFC 5280, section 4.2.1.12).
     serves: bool,
-    is_self_issued: bool,
+    /// It belongs to an authority that vouches for itself.
+    is_root: bool,
 }
 
 impl Given {
-    /// `None` where the ordinary verification is all there is to do.
+    /// `None` for a certificate that can't be read: the ordinary verification says what is wrong with it.
     fn parse(der: CertificateDer<'static>) -> Option<Self> {
-        let facts = Facts::of_authority(&der)?;
+        let facts = Facts::of(&der)?;
         Some(Self { der, facts })
     }
 
@@ -103,14 +107,13 @@ impl Given {
 }
 
 impl Facts {
-    /// `None` for a certificate that may not sign others or can't be read.
-    fn of_authority(der: &CertificateDer<'_>) -> Option<Self> {
+    fn of(der: &CertificateDer<'_>) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?;
         let said = certificate.tbs_certificate();
-        let (_, constraints) = said.get_extension::<BasicConstraints>().ok()??;
-        if !constraints.ca {
-            return None;
-        }
+        let is_authority = said
+            .get_extension::<BasicConstraints>()
+            .ok()?
+            .is_some_and(|(_, constraints)| constraints.ca);
         let serves = match said.get_extension::<ExtendedKeyUsage>().ok()? {
             Some((_, usage)) => usage.0.contains(&ID_KP_SERVER_AUTH),
             None => true,
@@ -119,7 +122,7 @@ impl Facts {
             not_before: UnixTime::since_unix_epoch(said.validity().not_before.to_unix_duration()),
             not_after: UnixTime::since_unix_epoch(said.validity().not_after.to_unix_duration()),
             serves,
-            is_self_issued: said.issuer() == said.subject(),
+            is_root: is_authority && said.issuer() == said.subject(),
         })
     }
 }
@@ -142,8 +145,7 @@ impl ServerCertVerifier for Verifier {
                 // The ordinary verification stumbles over the use of such a certificate before it looks who signed
                 // it; for a person the latter is what matters.
                 Error::InvalidCertificate(CertificateError::Other(_))
-                    if Facts::of_authority(end_entity)
-                        .is_some_and(|facts| facts.is_self_issued) =>
+                    if Facts::of(end_entity).is_some_and(|facts| facts.is_root) =>
                 {
                     CertificateError::UnknownIssuer.into()
                 }

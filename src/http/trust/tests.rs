@@ -231,6 +231,7 @@ async fn an_authority_speaks_for_what_it_signed() {
     };
     let (authority, shown) = signed(leaf());
     assert_trusted(&shown, &authority).await;
+    assert_trusted(&shown, &shown.pem).await;
     let (another, _) = signed(leaf());
     refusal(&shown, &another).await;
     // It signed another authority, which is no server.
