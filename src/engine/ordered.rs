@@ -41,7 +41,9 @@ pub(crate) async fn download(
     if let Some(length) = object.metadata.length {
         return in_parts(session, length, object, mirrors).await;
     }
-    let Discovered { metadata, stream } = object;
+    let Discovered {
+        metadata, stream, ..
+    } = object;
     let Some(body) = stream else {
         session.ask_by_get = true;
         return Ok(Run::Again);

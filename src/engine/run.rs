@@ -193,14 +193,17 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
-        Ok(Discovery::Object(object)) => *object,
+        Ok(Discovery::Object(mut object)) => {
+            session.stands_in_for = object.stands_in_for.take();
+            *object
+        }
         Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
         Err(failed) => return judge(session, &failed, None, false),
     };
     let mirrors = tokio::select! {
         biased;
         wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
-        mirrors = mirrors::accept(session, &object.metadata) => mirrors,
+        mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
         (Place::Stdout, _) => ordered::download(session, object, mirrors).await,

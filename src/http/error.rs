@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 
 use super::connect::ResolveError;
 use super::escape::escape;
+use super::retry::{self, Verdict};
 use super::trust;
 
 /// A failed request: its kind, for the verdict, and a text without a secret, for people.
@@ -95,12 +96,23 @@ impl HttpError {
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
     }
 
+    /// The same failure where another source may do better: trying again can help, whatever failed.
+    pub(crate) fn passing(self) -> Self {
+        match retry::verdict(&self) {
+            Verdict::Fatal => Self {
+                kind: HttpErrorKind::Transport,
+                ..self
+            },
+            Verdict::Retry { .. } | Verdict::Throttled { .. } => self,
+        }
+    }
+
     pub(super) fn redirect(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Redirect(why.clone()), why)
     }
 
-    pub(super) fn changed(why: impl AsRef<str>) -> Self {
+    pub(crate) fn changed(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         let text = format!("the object changed on the server: {why}");
         Self::new(HttpErrorKind::Changed(why), text)

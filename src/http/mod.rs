@@ -15,7 +15,7 @@ mod redirect;
 mod retry;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod tls;
 mod trust;
 
