@@ -147,6 +147,7 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
+                crew.board.replace_crawler(now);
                 if let Some(window) = meter.window(now, crew.board.first_byte()) {
                     crew.tune(|tuner| tuner.observe(window));
                 }
