@@ -84,6 +84,10 @@ impl Error {
             _ => Self::new(kind, what, format_args!("{error} ({attempts} attempts)")),
         };
         match error.kind() {
+            HttpErrorKind::PreconditionFailed => failed.with_hint(
+                "the server has another version than --if-match or --if-unmodified-since asks for; \
+                 leave the condition out to get that one",
+            ),
             HttpErrorKind::Tls => failed.with_hint(
                 "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody",
             ),

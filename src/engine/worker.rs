@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 
 use super::board::{Board, Transfer};
-use super::cursor::Cursor;
+use super::cursor::{Busy, Cursor};
 use super::hub::Hub;
 use super::limiter::Limiter;
 use super::remote::{FetchError, Remote, RemoteBody};
@@ -106,7 +106,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     /// Works until nothing is left, this worker is one too many, or the run can't go on.
     ///
     /// Dropping the future gives up what it was fetching; the board then still counts its lease as held.
-    pub(crate) async fn work(self: Arc<Self>) -> WorkerEnd {
+    pub(crate) async fn work(self: Arc<Self>, busy: Busy) -> WorkerEnd {
         let mut carried = None;
         loop {
             if self.leave_if_surplus() {
@@ -123,7 +123,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 changed.await;
                 continue;
             };
-            let work = self.bring(&transfer, &mut carried);
+            let work = self.bring(&transfer, &mut carried, &busy);
             let end = Abortable::new(work, registration).await;
             self.board.release(&transfer);
             match end {
@@ -136,7 +136,12 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
-    async fn bring(&self, transfer: &Transfer, carried: &mut Option<Carried<R::Body>>) -> LeaseEnd {
+    async fn bring(
+        &self,
+        transfer: &Transfer,
+        carried: &mut Option<Carried<R::Body>>,
+        busy: &Busy,
+    ) -> LeaseEnd {
         let Some(mut cursor) = Cursor::new(
             &self.board,
             &self.tally,
@@ -144,6 +149,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             &self.plan,
             &self.sink,
             self.durability,
+            busy,
         ) else {
             return LeaseEnd::Done;
         };
