@@ -223,9 +223,10 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 Some(carried) if carried.position == source.start() => carried,
                 _ => self.request(source).await?,
             };
-            self.pour(transfer, cursor, &mut stream, source.end())
+            let end = self
+                .pour(transfer, cursor, &mut stream, source.end())
                 .await?;
-            if self.remote.is_whole() {
+            if end == PourEnd::GoesOn && self.remote.is_whole() {
                 *carried = Some(stream);
             }
         }
@@ -251,11 +252,11 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         cursor: &mut Cursor<'_, F>,
         stream: &mut Carried<R::Body>,
         end: u64,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<PourEnd, AttemptError> {
         while stream.position < end && cursor.position() < transfer.limit() {
             if stream.rest.is_empty() {
                 let Some(bytes) = stream.body.chunk().await? else {
-                    return Ok(());
+                    return Ok(PourEnd::Ended);
                 };
                 self.tally.fetched(bytes.len() as u64);
                 if let Some(limiter) = &self.limiter {
@@ -272,9 +273,19 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         if at_promised_end && !self.remote.is_whole() {
             // Sees the end of the body, which makes the connection fit for the next request.
             stream.body.chunk().await?;
+            return Ok(PourEnd::Ended);
         }
-        Ok(())
+        Ok(PourEnd::GoesOn)
     }
+}
+
+/// Where a stream stands after bytes were taken out of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PourEnd {
+    /// There is nothing more in it.
+    Ended,
+    /// As far as is known, more bytes follow.
+    GoesOn,
 }
 
 /// What is to be done about a failed attempt.
