@@ -14,6 +14,12 @@ use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
 
 /// A transfer is too young to tell its rate before it lasted this long.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
+/// A transfer at less than this share of the others' mean rate crawls,
+const CRAWL: f64 = 0.125;
+/// if it did so for this long, and has as long to go.
+const CRAWLS_AFTER: Duration = Duration::from_secs(3);
+/// A server that makes connections crawl is not asked for new ones without end.
+const MOST_REPLACED: u32 = 64;
 /// The weight of the newest measurement in a running mean.
 const NEWEST: f64 = 0.3;
 
@@ -73,6 +79,8 @@ struct Inner {
     rate: f64,
     /// No lease begins at or past this part.
     reach: u32,
+    /// Crawling connections that were replaced.
+    replaced: u32,
 }
 
 #[derive(Debug)]
@@ -99,6 +107,7 @@ impl Board {
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
+                replaced: 0,
             }),
             changed: Notify::new(),
         }
@@ -192,6 +201,29 @@ impl Board {
             .min_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, watched)) = slowest {
             watched.transfer.abort.abort();
+        }
+    }
+
+    /// Ends a transfer that crawls while the others don't: its worker goes on over a new connection, which may be a
+    /// better one. One at a time.
+    pub(crate) fn replace_crawler(&self, now: Instant) {
+        let mut inner = self.lock();
+        let rates: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
+        if rates.len() < 3 || inner.replaced == MOST_REPLACED {
+            return;
+        }
+        let sum: f64 = rates.iter().sum();
+        let others = (rates.len() - 1) as f64;
+        let crawler = inner.transfers.values().find(|watched| {
+            watched.rate.is_some_and(|rate| {
+                rate < (sum - rate) / others * CRAWL
+                    && now - watched.since > CRAWLS_AFTER
+                    && watched.seconds_left(rate) > CRAWLS_AFTER.as_secs_f64()
+            })
+        });
+        if let Some(watched) = crawler {
+            watched.transfer.abort.abort();
+            inner.replaced += 1;
         }
     }
 
@@ -340,6 +372,14 @@ impl Inner {
 }
 
 impl Watched {
+    fn seconds_left(&self, rate: f64) -> f64 {
+        let left = self
+            .transfer
+            .limit()
+            .saturating_sub(self.transfer.position());
+        left as f64 / rate.max(1.0)
+    }
+
     fn measure(&mut self, now: Instant) {
         let span = (now - self.measured).as_secs_f64();
         if now - self.since < TOO_YOUNG || span <= 0.0 {
@@ -380,6 +420,28 @@ mod tests {
         assert_eq!(snapshot.crcs, [10, 22]);
         let plan = Plan::new(400, 100).unwrap();
         assert_eq!(Board::new(plan, snapshot).snapshot().crcs, [10, 22]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_crawls_is_replaced_and_no_other() {
+        let board = board(400);
+        let mut transfers = Vec::new();
+        for _ in 0..4 {
+            let (abort, registration) = AbortHandle::new_pair();
+            transfers.push((board.lease(4, abort.clone()).unwrap(), abort, registration));
+        }
+        let (crawler, quick) = transfers.split_first().unwrap();
+        for second in 1..=10 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            crawler.0.advance(crawler.0.range.start() + second);
+            for (transfer, ..) in quick {
+                transfer.advance(transfer.range.start() + 50 * second);
+            }
+            board.tick(Instant::now());
+            board.replace_crawler(Instant::now());
+            assert_eq!(crawler.1.is_aborted(), second > 3, "after {second} s");
+        }
+        assert!(quick.iter().all(|(_, abort, _)| !abort.is_aborted()));
     }
 
     #[test]

@@ -28,7 +28,9 @@ pub(crate) async fn download(
     names: Names,
     object: Discovered,
 ) -> Result<Run, Error> {
-    let Discovered { metadata, stream } = object;
+    let Discovered {
+        metadata, stream, ..
+    } = object;
     let Some(body) = stream else {
         // HEAD told no length; GET may, and its reply is the stream where it does not.
         session.ask_by_get = true;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::mirrors;
 use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
     Writer,
@@ -17,6 +18,7 @@ use crate::storage::{Durability, Names, WriterChoice};
 pub(crate) struct Job {
     pub(crate) client: Client,
     pub(crate) source: Source,
+    pub(crate) mirrors: Vec<Source>,
     pub(crate) conditions: Conditions,
     pub(crate) destination: Destination,
     pub(crate) selection: SelectionSpec,
@@ -72,6 +74,7 @@ impl Job {
         }
         Ok(Self {
             client,
+            mirrors: mirrors::parse(&source, &options.mirrors)?,
             source,
             conditions: conditions(&options)?,
             destination,

@@ -12,7 +12,7 @@ use crate::event::Progress;
 use crate::object::Plan;
 
 /// The shortest and the longest window that the tuner is shown; in between, this many times the wait for a reply.
-const WINDOWS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
 const WINDOW_ROUND_TRIPS: u32 = 4;
 /// The rate that is shown is a mean whose older values fade with this time constant.
 const MEMORY: Duration = Duration::from_secs(3);

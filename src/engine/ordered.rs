@@ -14,6 +14,7 @@ use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
 use super::limiter::Limiter;
+use super::mirrors::Supply;
 use super::prepare::{self, Object, kind_of};
 use super::run::{Run, judge};
 use super::session::Session;
@@ -32,11 +33,17 @@ use crate::storage::Sink;
 const WINDOW: u64 = 64 << 20;
 
 /// Downloads to standard output.
-pub(crate) async fn download(session: &mut Session<'_>, object: Discovered) -> Result<Run, Error> {
+pub(crate) async fn download(
+    session: &mut Session<'_>,
+    object: Discovered,
+    mirrors: Vec<Supply>,
+) -> Result<Run, Error> {
     if let Some(length) = object.metadata.length {
-        return in_parts(session, length, object).await;
+        return in_parts(session, length, object, mirrors).await;
     }
-    let Discovered { metadata, stream } = object;
+    let Discovered {
+        metadata, stream, ..
+    } = object;
     let Some(body) = stream else {
         session.ask_by_get = true;
         return Ok(Run::Again);
@@ -69,8 +76,9 @@ async fn in_parts(
     session: &mut Session<'_>,
     length: u64,
     object: Discovered,
+    mirrors: Vec<Supply>,
 ) -> Result<Run, Error> {
-    let object = Object::found(session, length, object)?;
+    let object = Object::found(session, length, object, mirrors)?;
     let length = object.wanted.selection.length();
     let plan = prepare::plan_for(session, length, None)?;
     let spool = Spool::new(plan);

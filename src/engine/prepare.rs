@@ -10,6 +10,7 @@ use super::committer::Committer;
 use super::control::Wish;
 use super::discover::Discovered;
 use super::limiter::Limiter;
+use super::mirrors::{Supplies, Supply};
 use super::remote::{HttpRemote, Remote};
 use super::restore;
 use super::session::Session;
@@ -81,18 +82,27 @@ impl Object<HttpRemote> {
         session: &Session<'_>,
         length: u64,
         found: Discovered,
+        mirrors: Vec<Supply>,
     ) -> Result<Self, Error> {
-        let Discovered { metadata, stream } = found;
+        let is_whole = found.is_whole();
+        let Discovered {
+            metadata,
+            stream,
+            source,
+            ..
+        } = found;
         let wanted = Wanted::new(session, length, &metadata)?;
         let pinned = Pinned {
             length,
             validator: wanted.validator.clone(),
         };
-        let (client, source) = (session.job.client.clone(), session.job.source.clone());
-        let remote = if stream.is_some() || metadata.ranges == RangeSupport::No {
-            HttpRemote::whole(client, source, pinned, stream)
+        let client = session.job.client.clone();
+        let first = Supply::new(source, pinned);
+        let supplies = Supplies::new(first, mirrors, Arc::clone(&session.link.hub));
+        let remote = if is_whole {
+            HttpRemote::whole(client, supplies, stream)
         } else {
-            HttpRemote::new(client, source, pinned)
+            HttpRemote::new(client, supplies)
         };
         Ok(Self {
             wanted,
@@ -302,7 +312,9 @@ async fn recover<V: Volume>(
         }
         Err(error) => return Err(error.into()),
     };
-    let same_url = found.is_of_url(&session.job.source.key_text());
+    // A mirror that stands in is another URL.
+    let same_url =
+        session.stands_in_for.is_none() && found.is_of_url(&session.job.source.key_text());
     let usable = restore::check(
         &found,
         wanted.length,
@@ -321,8 +333,22 @@ async fn recover<V: Volume>(
     match usable {
         Ok(()) => Ok(Some(found)),
         Err(reason) => {
-            session.restarted(reason.to_string());
-            Ok(None)
+            match &session.stands_in_for {
+                // What came from the source itself is worth more than a beginning at a mirror.
+                Some(failed) => {
+                    session.link.hub.warn(format!(
+                        "the mirror can't go on from the partial file: {reason}"
+                    ));
+                    Err(session
+                    .request_failed(failed)
+                    .with_hint("try again later; --fresh throws away what came and begins with the mirror")
+                    .with_checkpoint(session.checkpoint_path()))
+                }
+                None => {
+                    session.restarted(reason.to_string());
+                    Ok(None)
+                }
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use super::finish;
 use super::growing;
 use super::job::Job;
 use super::link::Link;
+use super::mirrors;
 use super::ordered;
 use super::prepare::{Object, prepare};
 use super::refresh::refresh_url;
@@ -196,14 +197,22 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
-        Ok(Discovery::Object(object)) => *object,
+        Ok(Discovery::Object(mut object)) => {
+            session.stands_in_for = object.stands_in_for.take();
+            *object
+        }
         Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
         Err(failed) => return judge(session, &failed, None, false),
     };
+    let mirrors = tokio::select! {
+        biased;
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        mirrors = mirrors::accept(session, &object) => mirrors,
+    };
     match (session.place.clone(), object.metadata.length) {
-        (Place::Stdout, _) => ordered::download(session, object).await,
+        (Place::Stdout, _) => ordered::download(session, object, mirrors).await,
         (Place::Folder { volume, names }, Some(length)) => {
-            let object = Object::found(session, length, object)?;
+            let object = Object::found(session, length, object, mirrors)?;
             in_parts(session, volume, names, object).await
         }
         (Place::Folder { volume, names }, None) => {

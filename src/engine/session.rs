@@ -35,6 +35,8 @@ pub(crate) struct Session<'a, V: Volume = Folder> {
     pub(crate) ask_by_get: bool,
     /// An earlier run's partial file is not to be gone on from.
     pub(crate) fresh: bool,
+    /// How the source failed that was asked for, where a mirror stands in for it.
+    pub(crate) stands_in_for: Option<Failed>,
     /// Bytes that were on disk and trusted at the start.
     pub(crate) resumed_bytes: u64,
     /// Completed parts that did not match their CRC.
@@ -100,6 +102,7 @@ impl<'a, V: Volume> Session<'a, V> {
             processor_begun: processor::time(),
             ask_by_get: false,
             fresh: job.fresh,
+            stands_in_for: None,
             resumed_bytes: 0,
             damaged_parts: 0,
             parts_out: 0,

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// Connections that `auto` begins with where a reply comes at once: a few fill such a line.
-const START_NEAR: u32 = 4;
+const START_NEAR: u32 = 2;
 /// Connections that `auto` begins with elsewhere. Each has to find its share of the line's rate, round trip by round
 /// trip, and many find it sooner than few; lines of 40 ms and more were full soonest with as many as these, clean, capped
 /// and lossy ones alike.
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_refusal_sets_the_ceiling_only_while_others_work() {
-        let mut tuner = Tuner::auto(32, Duration::ZERO);
+        let mut tuner = Tuner::auto(32, FAR);
         assert!(!tuner.refused(0));
         assert!(tuner.refused(2));
         assert_eq!(settle(tuner.clone(), |n| f64::from(n) * 1e6), 2);

@@ -43,7 +43,7 @@ async fn a_pause_is_quiet_and_committed_and_can_be_ended() {
     let missing = fixture.missing("x");
     let completed = LENGTH - volume(&missing);
     assert!(
-        completed <= HALF && completed >= ENOUGH / 2,
+        (ENOUGH / 2..=HALF).contains(&completed),
         "{completed} bytes committed"
     );
     let asked_before = origin.requests().len();

@@ -7,6 +7,7 @@ mod download;
 mod faults;
 mod house;
 mod minimum_rust;
+mod mirrors;
 mod real_servers;
 mod resume;
 mod support;
