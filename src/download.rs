@@ -81,7 +81,8 @@ pub enum Output {
     File(PathBuf),
     /// The process's standard output, in order; nothing is kept for a resume.
     Stdout,
-    /// Nowhere: every byte is fetched, checked and checksummed, and none is kept.
+    /// Nowhere: every byte is fetched, checked and checksummed, and none is kept; for the benchmark.
+    #[doc(hidden)]
     Discard,
     /// Memory of this process, given back at the end: what a file costs without a disk, for the benchmark.
     #[doc(hidden)]
@@ -121,7 +122,9 @@ impl Download {
 }
 
 /// The description of a download; every option error surfaces in [`build`](Self::build).
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` form leaves out whatever may hold a secret: URLs, headers, credentials, commands.
+#[derive(Clone, PartialEq, Eq)]
 pub struct DownloadBuilder {
     pub(crate) url: String,
     pub(crate) output: Output,
@@ -150,7 +153,7 @@ pub struct DownloadBuilder {
 }
 
 /// The options that concern the way to the server.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct NetworkOptions {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) user: Option<(String, Option<String>)>,
@@ -166,6 +169,43 @@ pub(crate) struct NetworkOptions {
     pub(crate) http_version: HttpVersion,
     pub(crate) connect_timeout: Duration,
     pub(crate) stall_timeout: Duration,
+}
+
+impl fmt::Debug for DownloadBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let network = &self.network;
+        f.debug_struct("DownloadBuilder")
+            .field("output", &self.output)
+            .field("dir", &self.dir)
+            .field("ranges", &self.ranges)
+            .field("checksums", &self.checksums)
+            .field("connections", &self.connections)
+            .field("max_connections", &self.max_connections)
+            .field("part_size", &self.part_size)
+            .field("limit_rate", &self.limit_rate)
+            .field("retries", &self.retries)
+            .field("fresh", &self.fresh)
+            .field("overwrite", &self.overwrite)
+            .field("sync", &self.sync)
+            .field("writer", &self.writer)
+            .field("verify", &self.verify)
+            .field("on_change", &self.on_change)
+            .field("if_match", &self.if_match)
+            .field("if_none_match", &self.if_none_match)
+            .field("if_modified_since", &self.if_modified_since)
+            .field("if_unmodified_since", &self.if_unmodified_since)
+            .field("netrc", &network.netrc)
+            .field("user_agent", &network.user_agent)
+            .field("no_proxy", &network.no_proxy)
+            .field("ca_certificate", &network.ca_certificate)
+            .field("client_certificate", &network.client_certificate)
+            .field("client_key", &network.client_key)
+            .field("insecure", &network.insecure)
+            .field("http_version", &network.http_version)
+            .field("connect_timeout", &network.connect_timeout)
+            .field("stall_timeout", &network.stall_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DownloadBuilder {
@@ -227,8 +267,8 @@ impl DownloadBuilder {
         self
     }
 
-    /// Keeps no byte: everything is fetched, checked and checksummed as ever, then dropped. Of the digests, those by
-    /// CRC-64 alone are compared; [`build`](Self::build) refuses others.
+    /// Keeps no byte: everything is fetched, checked and checksummed as ever, then dropped.
+    #[doc(hidden)]
     #[must_use]
     pub fn discard(mut self) -> Self {
         self.output = Output::Discard;

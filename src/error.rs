@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use reqwest::StatusCode;
+
 use crate::checkpoint::CheckpointError;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::storage::StorageError;
@@ -77,9 +79,25 @@ impl Error {
             HttpErrorKind::Changed(_) | HttpErrorKind::PreconditionFailed => ErrorKind::Changed,
             _ => ErrorKind::Network,
         };
-        match attempts {
+        let failed = match attempts {
             0 | 1 => Self::new(kind, what, error),
             _ => Self::new(kind, what, format_args!("{error} ({attempts} attempts)")),
+        };
+        match error.kind() {
+            HttpErrorKind::PreconditionFailed => failed.with_hint(
+                "the server has another version than --if-match or --if-unmodified-since asks for; \
+                 leave the condition out to get that one",
+            ),
+            HttpErrorKind::Tls => failed.with_hint(
+                "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody",
+            ),
+            HttpErrorKind::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => {
+                failed.with_hint("check the URL; what came so far is kept")
+            }
+            HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
+                failed.with_hint("--proxy takes user and password: http://USER:PASS@HOST:PORT")
+            }
+            _ => failed,
         }
     }
 

@@ -155,9 +155,17 @@ impl Results {
         let points = || lines.iter().flatten();
         let mut plot = Plot::new(
             "throughput over time",
-            Axis::linear("seconds", greatest(points().map(|point| point.0)), 10.0, |value| {
-                format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
-            }),
+            Axis::linear(
+                "seconds",
+                greatest(points().map(|point| point.0)),
+                10.0,
+                |value| {
+                    format!("{value:.3}")
+                        .trim_end_matches('0')
+                        .trim_end_matches('.')
+                        .to_owned()
+                },
+            ),
             rate_axis(greatest(points().map(|point| point.1))),
         );
         let mut keys = Vec::new();
@@ -177,9 +185,8 @@ impl Results {
         let Some(chosen) = self.advised() else {
             return String::new();
         };
-        let alike = |cell: &&Measured| {
-            cell.sink == chosen.sink && cell.part_size == chosen.part_size
-        };
+        let alike =
+            |cell: &&Measured| cell.sink == chosen.sink && cell.part_size == chosen.part_size;
         let spreads: Vec<_> = self
             .cells
             .iter()
@@ -317,7 +324,9 @@ mod tests {
     #[test]
     fn the_page_needs_nothing_from_elsewhere() {
         let page = results().html("bench of http://h/<script>");
-        for reference in ["<script", "src=", "href=", "url(", "@import", "<link", "<iframe"] {
+        for reference in [
+            "<script", "src=", "href=", "url(", "@import", "<link", "<iframe",
+        ] {
             assert!(!page.contains(reference), "{reference}");
         }
         assert!(page.contains("bench of http://h/&lt;script&gt;"));

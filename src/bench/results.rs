@@ -128,7 +128,8 @@ impl Measured {
         };
         let rates = runs.iter().flat_map(|run| &run.samples.connection_rates);
         let waits = runs.iter().flat_map(|run| &run.samples.first_bytes);
-        let micros = |wait: &std::time::Duration| u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        let micros =
+            |wait: &std::time::Duration| u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
         Some(Self {
             connections: cell.connections.get(),
             part_size: runs.first()?.part_size,

@@ -107,7 +107,12 @@ mod tests {
         for (values, mean, deviation, median) in [
             (&[4.0][..], 4.0, None, 4.0),
             (&[3.0, 1.0], 2.0, Some(2_f64.sqrt()), 2.0),
-            (&[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0], 5.0, Some((32.0_f64 / 7.0).sqrt()), 4.5),
+            (
+                &[2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0],
+                5.0,
+                Some((32.0_f64 / 7.0).sqrt()),
+                4.5,
+            ),
             (&[5.0, 5.0, 5.0], 5.0, Some(0.0), 5.0),
         ] {
             let summary = Summary::of(values).unwrap();
@@ -117,7 +122,10 @@ mod tests {
             assert!(summary.min <= median && median <= summary.max);
         }
         assert_eq!(Summary::of(&[]), None);
-        assert_eq!(Summary::of(&[1.0, 3.0]).unwrap().noise(), 2_f64.sqrt() / 2.0);
+        assert_eq!(
+            Summary::of(&[1.0, 3.0]).unwrap().noise(),
+            2_f64.sqrt() / 2.0
+        );
         assert_eq!(Summary::of(&[0.0, 0.0]).unwrap().noise(), 0.0);
     }
 
@@ -133,7 +141,10 @@ mod tests {
             (found.p95, 475.0),
             (found.p99, 495.0),
         ] {
-            assert!((value - expected).abs() <= expected / 500.0, "{value} {expected}");
+            assert!(
+                (value - expected).abs() <= expected / 500.0,
+                "{value} {expected}"
+            );
         }
         assert_eq!(Percentiles::of([], 1.0), None);
         let huge = Percentiles::of([u64::MAX], 1.0).unwrap();

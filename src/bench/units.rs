@@ -92,7 +92,10 @@ mod tests {
         assert_eq!(bytes(u64::MAX), "16.0 EiB");
         assert_eq!(rate(1_500_000_000.0), "1.40 GiB/s");
         let (mean, deviation) = (1_073_741_824.0, 32_212_254.7);
-        assert_eq!(rate_with_deviation(mean, Some(deviation)), "1.00 ± 0.03 GiB/s");
+        assert_eq!(
+            rate_with_deviation(mean, Some(deviation)),
+            "1.00 ± 0.03 GiB/s"
+        );
         assert_eq!(rate_with_deviation(mean, None), "1.00 GiB/s");
         assert_eq!(seconds(0.000_012), "12 µs");
         assert_eq!(seconds(0.012_34), "12.3 ms");

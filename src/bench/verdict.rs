@@ -93,9 +93,7 @@ fn choose(cells: &[Measured], sink: Sink) -> Option<&Measured> {
     let enough = (mean(best) - error).min(mean(best) * AS_GOOD);
     candidates()
         .filter(|cell| mean(cell) >= enough)
-        .min_by(|a, b| {
-            (a.connections.cmp(&b.connections)).then(mean(b).total_cmp(&mean(a)))
-        })
+        .min_by(|a, b| (a.connections.cmp(&b.connections)).then(mean(b).total_cmp(&mean(a))))
 }
 
 fn mean(cell: &Measured) -> f64 {
@@ -112,7 +110,11 @@ fn recommendation(cells: &[Measured], chosen: &Measured) -> String {
     let most = cells.iter().filter(same).map(|cell| cell.connections).max();
     let beyond = match most {
         Some(most) if most > chosen.connections => "; more connections add nothing",
-        _ if cells.iter().filter(same).any(|cell| cell.connections < chosen.connections) => {
+        _ if cells
+            .iter()
+            .filter(same)
+            .any(|cell| cell.connections < chosen.connections) =>
+        {
             "; more connections than were tried may be faster still"
         }
         _ => "",
@@ -142,8 +144,12 @@ fn judge(cells: &[Measured], chosen: &Measured) -> (Verdict, String) {
 
 fn busy(chosen: &Measured) -> Option<(Verdict, String)> {
     let percent = chosen.cpu_busy * 100.0;
-    (chosen.cpu_busy >= BUSY)
-        .then(|| (Verdict::Cpu, format!("the processors were {percent:.0} % busy")))
+    (chosen.cpu_busy >= BUSY).then(|| {
+        (
+            Verdict::Cpu,
+            format!("the processors were {percent:.0} % busy"),
+        )
+    })
 }
 
 fn slowed_by_disk(cells: &[Measured], chosen: &Measured) -> Option<(Verdict, String)> {
@@ -184,7 +190,12 @@ fn held_to_a_rate(cells: &[Measured], sink: Sink) -> Option<(Verdict, String)> {
             .map(mean)
             .max_by(f64::total_cmp)
     };
-    let numbers = || cells.iter().filter(|cell| cell.sink == sink).map(|cell| cell.connections);
+    let numbers = || {
+        cells
+            .iter()
+            .filter(|cell| cell.sink == sink)
+            .map(|cell| cell.connections)
+    };
     let (fewest, most) = (numbers().min()?, numbers().max()?);
     let share = |connections: u32| Some(best_of(connections)? / f64::from(connections));
     let (alone, crowded) = (share(fewest)?, share(most)?);
@@ -196,7 +207,10 @@ fn held_to_a_rate(cells: &[Measured], sink: Sink) -> Option<(Verdict, String)> {
 }
 
 fn mostly(cell: &Measured, bottleneck: Bottleneck) -> bool {
-    let such = cell.bottlenecks.iter().filter(|found| **found == bottleneck);
+    let such = cell
+        .bottlenecks
+        .iter()
+        .filter(|found| **found == bottleneck);
     such.count() * 2 > cell.bottlenecks.len()
 }
 
@@ -281,7 +295,11 @@ pub(super) mod tests {
         let beside_equal = [cell(1, Sink::File, &[100.0]), cell(1, Sink::Null, &[110.0])];
         for (cells, verdict, why) in [
             (&flat(Sink::File)[..], Verdict::Network, "neither"),
-            (&linear, Verdict::Server, "each connection brings 9.75 MiB/s"),
+            (
+                &linear,
+                Verdict::Server,
+                "each connection brings 9.75 MiB/s",
+            ),
             (&busy, Verdict::Cpu, "90 % busy"),
             (&refused, Verdict::Server, "it refused some of 8"),
             (&waiting, Verdict::Disk, "waited for the file"),

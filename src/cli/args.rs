@@ -288,7 +288,13 @@ pub(crate) struct BenchArgs {
 #[command(next_help_heading = "What to measure")]
 pub(crate) struct SweepArgs {
     /// Numbers of connections
-    #[arg(short, long, value_name = "N,...", value_delimiter = ',', default_value = "1,2,4,8,16")]
+    #[arg(
+        short,
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16"
+    )]
     pub(crate) connections: Vec<NonZeroU32>,
     /// Part sizes: `auto`, bytes, or with K, M, G, KiB, MiB, GiB
     #[arg(short, long, value_name = "SIZE,...", value_delimiter = ',', default_value = "1M,4M", value_parser = value::part_size)]

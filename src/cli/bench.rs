@@ -41,7 +41,10 @@ fn course(args: &BenchArgs) -> Result<Course, Failure> {
     let SweepArgs { sinks, traffic, .. } = &args.sweep;
     let (usual_sinks, usual_traffic) = match args.url {
         Some(_) => (&[Sink::Null, Sink::File][..], TRAFFIC),
-        None => (&[Sink::Null, Sink::Memory, Sink::File][..], LOOPBACK_TRAFFIC),
+        None => (
+            &[Sink::Null, Sink::Memory, Sink::File][..],
+            LOOPBACK_TRAFFIC,
+        ),
     };
     let mut sinks: Vec<Sink> = sinks.iter().map(|choice| Sink::from(*choice)).collect();
     if sinks.is_empty() {
@@ -88,7 +91,8 @@ fn fits_in_memory(course: &Course) -> Result<(), Failure> {
     match Machine::available_memory() {
         Some(available) if course.has(Sink::Memory) && bytes > available / 2 => {
             let (half, bytes) = (text::bytes(available / 2), text::bytes(bytes));
-            let why = format!("expected a run of at most {half}, half of the free memory, found {bytes}");
+            let why =
+                format!("expected a run of at most {half}, half of the free memory, found {bytes}");
             let hint = "--traffic makes the runs smaller, --sinks leaves memory out";
             Err(Failure::usage("--sinks memory", why).with_hint(hint))
         }

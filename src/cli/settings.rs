@@ -305,7 +305,6 @@ mod tests {
             "label: \"two\"",
             "dir: \"d2\"",
             "File(\"two\")",
-            "[\"http://m/2\"]",
             "[\"md5=22\"]",
         ] {
             assert!(shown[1].contains(part), "{part} is not in {}", shown[1]);

@@ -1,6 +1,6 @@
 //! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the transfers under way.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,6 +16,12 @@ use crate::report::Samples;
 
 /// A transfer is too young to tell its rate before it lasted this long.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
+/// A transfer at less than this share of the others' mean rate crawls,
+const CRAWL: f64 = 0.125;
+/// if it did so for this long, and has as long to go.
+const CRAWLS_AFTER: Duration = Duration::from_secs(3);
+/// A server that makes connections crawl is not asked for new ones without end.
+const MOST_REPLACED: u32 = 64;
 /// The weight of the newest measurement in a running mean.
 const NEWEST: f64 = 0.3;
 
@@ -69,11 +75,14 @@ struct Inner {
     scheduler: Scheduler,
     /// By part; meaningful where the part is completed.
     crcs: Vec<u64>,
-    transfers: HashMap<LeaseId, Watched>,
+    // Ordered, so that a run depends on nothing but what it is given.
+    transfers: BTreeMap<LeaseId, Watched>,
     first_byte: Duration,
     rate: f64,
     /// No lease begins at or past this part.
     reach: u32,
+    /// Crawling connections that were replaced.
+    replaced: u32,
     samples: Recorder,
 }
 
@@ -97,10 +106,11 @@ impl Board {
             inner: Mutex::new(Inner {
                 scheduler: Scheduler::new(plan, snapshot.completed),
                 crcs,
-                transfers: HashMap::new(),
+                transfers: BTreeMap::new(),
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
+                replaced: 0,
                 samples: Recorder::default(),
             }),
             changed: Notify::new(),
@@ -174,20 +184,54 @@ impl Board {
     /// Ends every lease, after the workers were sent home.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
-        for id in inner
-            .transfers
-            .drain()
-            .map(|(id, _)| id)
-            .collect::<Vec<_>>()
-        {
+        for id in std::mem::take(&mut inner.transfers).into_keys() {
             inner.scheduler.release(id);
         }
     }
 
     /// Lets leases begin before part `reach` alone.
     pub(crate) fn set_reach(&self, reach: u32) {
-        self.lock().reach = reach;
-        self.changed.notify_waiters();
+        let before = std::mem::replace(&mut self.lock().reach, reach);
+        // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
+        if before != reach {
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Ends the slowest transfer; its parts are there for others.
+    pub(crate) fn abort_slowest(&self) {
+        let inner = self.lock();
+        let slowest = inner
+            .transfers
+            .values()
+            .filter_map(|watched| Some((watched.rate?, watched)))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, watched)) = slowest {
+            watched.transfer.abort.abort();
+        }
+    }
+
+    /// Ends a transfer that crawls while the others don't: its worker goes on over a new connection, which may be a
+    /// better one. One at a time.
+    pub(crate) fn replace_crawler(&self, now: Instant) {
+        let mut inner = self.lock();
+        let rates: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
+        if rates.len() < 3 || inner.replaced == MOST_REPLACED {
+            return;
+        }
+        let sum: f64 = rates.iter().sum();
+        let others = (rates.len() - 1) as f64;
+        let crawler = inner.transfers.values().find(|watched| {
+            watched.rate.is_some_and(|rate| {
+                rate < (sum - rate) / others * CRAWL
+                    && now - watched.since > CRAWLS_AFTER
+                    && watched.seconds_left(rate) > CRAWLS_AFTER.as_secs_f64()
+            })
+        });
+        if let Some(watched) = crawler {
+            watched.transfer.abort.abort();
+            inner.replaced += 1;
+        }
     }
 
     /// Takes note of how long a reply let wait for its first byte.
@@ -199,6 +243,11 @@ impl Board {
         } else {
             inner.first_byte.mul_f64(1.0 - NEWEST) + first_byte.mul_f64(NEWEST)
         };
+    }
+
+    /// The usual wait for a reply's first byte.
+    pub(crate) fn first_byte(&self) -> Duration {
+        self.lock().first_byte
     }
 
     /// Measures the rate of every transfer since the last tick. Idle workers look again: what is not worth taking over
@@ -336,6 +385,14 @@ impl Inner {
 }
 
 impl Watched {
+    fn seconds_left(&self, rate: f64) -> f64 {
+        let left = self
+            .transfer
+            .limit()
+            .saturating_sub(self.transfer.position());
+        left as f64 / rate.max(1.0)
+    }
+
     fn measure(&mut self, now: Instant) {
         let span = (now - self.measured).as_secs_f64();
         if now - self.since < TOO_YOUNG || span <= 0.0 {
@@ -376,6 +433,28 @@ mod tests {
         assert_eq!(snapshot.crcs, [10, 22]);
         let plan = Plan::new(400, 100).unwrap();
         assert_eq!(Board::new(plan, snapshot).snapshot().crcs, [10, 22]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_crawls_is_replaced_and_no_other() {
+        let board = board(400);
+        let mut transfers = Vec::new();
+        for _ in 0..4 {
+            let (abort, registration) = AbortHandle::new_pair();
+            transfers.push((board.lease(4, abort.clone()).unwrap(), abort, registration));
+        }
+        let (crawler, quick) = transfers.split_first().unwrap();
+        for second in 1..=10 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            crawler.0.advance(crawler.0.range.start() + second);
+            for (transfer, ..) in quick {
+                transfer.advance(transfer.range.start() + 50 * second);
+            }
+            board.tick(Instant::now());
+            board.replace_crawler(Instant::now());
+            assert_eq!(crawler.1.is_aborted(), second > 3, "after {second} s");
+        }
+        assert!(quick.iter().all(|(_, abort, _)| !abort.is_aborted()));
     }
 
     #[test]

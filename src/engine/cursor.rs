@@ -1,5 +1,8 @@
 //! The writing end of one lease: where it stands, the CRC of the part that is coming in, and the windows of the file.
 
+use std::convert::Infallible;
+
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
@@ -12,6 +15,10 @@ use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window}
 /// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident memory stays small
 /// with many connections; large enough that mapping costs nothing per byte.
 const WINDOW: u64 = 2 << 20;
+
+/// Held by whoever may still touch the file. When the last one is gone, so is every use of it: a worker that is
+/// sent home may leave a window that is just being made ready on another thread.
+pub(crate) type Busy = mpsc::Sender<Infallible>;
 
 /// Takes the bytes of one lease in order and puts them where they belong.
 pub(crate) struct Cursor<'a, F> {
@@ -34,6 +41,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
         plan: &'a Plan,
         sink: &Sink<F>,
         durability: Durability,
+        busy: &Busy,
     ) -> Option<Self> {
         let position = transfer.range.start();
         Some(Self {
@@ -44,7 +52,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             position,
             part: plan.part_at(position)?,
             crc: Crc64::new(),
-            windows: Windows::new(sink.clone(), durability),
+            windows: Windows::new(sink.clone(), durability, busy.clone()),
         })
     }
 
@@ -82,7 +90,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
     }
 
     fn complete_part(&mut self) {
-        let crc = std::mem::replace(&mut self.crc, Crc64::new()).finish();
+        let crc = std::mem::take(&mut self.crc).finish();
         if self.board.complete(self.transfer, self.part.index, crc) {
             self.tally.useful(self.part.range.len());
         }
@@ -97,15 +105,17 @@ impl<'a, F: PartFile> Cursor<'a, F> {
 struct Windows<F> {
     sink: Sink<F>,
     durability: Durability,
+    busy: Busy,
     current: Option<Window<F>>,
     ahead: Option<JoinHandle<Result<Window<F>, StorageError>>>,
 }
 
 impl<F: PartFile> Windows<F> {
-    fn new(sink: Sink<F>, durability: Durability) -> Self {
+    fn new(sink: Sink<F>, durability: Durability, busy: Busy) -> Self {
         Self {
             sink,
             durability,
+            busy,
             current: None,
             ahead: None,
         }
@@ -139,10 +149,9 @@ impl<F: PartFile> Windows<F> {
         if self.sink.kind() == SinkKind::Pwrite {
             return self.sink.window(range);
         }
-        let sink = self.sink.clone();
         let ready = match self.ahead.take() {
             Some(ahead) => ahead,
-            None => spawn_blocking(move || sink.window(range)),
+            None => self.spawn(move |sink| sink.window(range)),
         };
         let begun = Instant::now();
         let window = ready.await;
@@ -151,10 +160,22 @@ impl<F: PartFile> Windows<F> {
         window.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Sink<F>) -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        let (sink, busy) = (self.sink.clone(), self.busy.clone());
+        spawn_blocking(move || {
+            let done = work(&sink);
+            drop(sink);
+            drop(busy);
+            done
+        })
+    }
+
     /// Gives the window that was written back to the kernel and makes the next one ready, on another thread. Write-back
     /// begins here, window by window, so that the last sync is short.
     fn turn(&mut self, written: Option<Window<F>>, next: Option<ByteRange>) {
-        let sink = self.sink.clone();
         let early = self.durability == Durability::Synced;
         let retire = move |sink: &Sink<F>| {
             if let Some(range) = written.map(|window| window.range())
@@ -166,13 +187,13 @@ impl<F: PartFile> Windows<F> {
         };
         match (self.sink.kind(), next) {
             (SinkKind::Mmap, Some(next)) => {
-                self.ahead = Some(spawn_blocking(move || {
-                    retire(&sink);
+                self.ahead = Some(self.spawn(move |sink| {
+                    retire(sink);
                     sink.window(next)
                 }));
             }
             (SinkKind::Pwrite, _) if !early => {}
-            _ => drop(spawn_blocking(move || retire(&sink))),
+            _ => drop(self.spawn(retire)),
         }
     }
 }

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use super::blocking;
 use super::board::Snapshot;
-use super::prepare::{Prepared, kind_of};
+use super::prepare::{Prepared, kind_of, read_back};
+use super::remote::Remote;
+use super::restore;
 use super::session::Session;
-use crate::checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
 use crate::object::Plan;
 use crate::report::{Integrity, Report, WriterKind};
-use crate::storage::{
-    self, Folder, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume,
-};
+use crate::storage::{self, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume};
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 20;
@@ -35,7 +35,10 @@ pub(crate) struct Whole<F> {
 }
 
 /// Verifies and publishes the file of a transfer that is complete.
-pub(crate) async fn finish(session: &Session<'_>, prepared: Prepared) -> Result<Report, Error> {
+pub(crate) async fn finish<V: Volume, R: Remote>(
+    session: &Session<'_, V>,
+    prepared: Prepared<V, R>,
+) -> Result<Report, Error> {
     let checkpoint = session.checkpoint_path();
     let Prepared {
         crew,
@@ -58,10 +61,10 @@ pub(crate) async fn finish(session: &Session<'_>, prepared: Prepared) -> Result<
 }
 
 /// Verifies a whole file and gives it its name.
-pub(crate) async fn publish<F: PartFile>(
-    session: &Session<'_>,
-    whole: Whole<F>,
-    volume: Arc<impl Volume<File = F>>,
+pub(crate) async fn publish<V: Volume>(
+    session: &Session<'_, V>,
+    whole: Whole<V::File>,
+    volume: Arc<V>,
     names: Names,
 ) -> Result<Report, Error> {
     let (collision, durability) = (session.collision(), session.job.durability);
@@ -108,17 +111,20 @@ pub(crate) async fn publish<F: PartFile>(
     })
 }
 
-async fn verify<F: PartFile>(
-    session: &Session<'_>,
-    sink: &Sink<F>,
+async fn verify<V: Volume>(
+    session: &Session<'_, V>,
+    sink: &Sink<V::File>,
     plan: &Plan,
     parts: Option<&Snapshot>,
     metadata: &Metadata,
 ) -> Result<Vec<Integrity>, Error> {
     let mut hashers = hashers(session, metadata);
     let mut found = Vec::new();
-    if let Some(parts) = parts {
-        hashers.retain(|hasher| hasher.algorithm() != Algorithm::Crc64);
+    let is_crc64 = |hasher: &Hasher| hasher.algorithm() == Algorithm::Crc64;
+    if let Some(parts) = parts
+        && hashers.iter().any(is_crc64)
+    {
+        hashers.retain(|hasher| !is_crc64(hasher));
         found.push(crc64_of(plan, parts));
     }
     if !hashers.is_empty() {
@@ -129,7 +135,7 @@ async fn verify<F: PartFile>(
 }
 
 /// A hasher for each algorithm that there is a digest of.
-pub(crate) fn hashers(session: &Session<'_>, metadata: &Metadata) -> Vec<Hasher> {
+pub(crate) fn hashers<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Hasher> {
     let expected = expected(session, metadata);
     let wanted = |algorithm: &Algorithm| {
         expected
@@ -141,33 +147,19 @@ pub(crate) fn hashers(session: &Session<'_>, metadata: &Metadata) -> Vec<Hasher>
 }
 
 /// Holds every digest that there is against what was found.
-pub(crate) fn compare_all(
-    session: &Session<'_>,
+pub(crate) fn compare_all<V: Volume>(
+    session: &Session<'_, V>,
     metadata: &Metadata,
     found: &[Digest],
 ) -> Result<Vec<Integrity>, Error> {
     expected(session, metadata)
         .iter()
-        .map(|expected| compare(session, expected, found))
-        .collect()
-}
-
-/// Holds the digests whose algorithm `found` has against it.
-pub(crate) fn compare_found(
-    session: &Session<'_>,
-    metadata: &Metadata,
-    found: &[Digest],
-) -> Result<Vec<Integrity>, Error> {
-    let has = |algorithm| found.iter().any(|digest| digest.algorithm() == algorithm);
-    expected(session, metadata)
-        .iter()
-        .filter(|expected| has(expected.digest.algorithm()))
         .map(|expected| compare(session, expected, found))
         .collect()
 }
 
 /// Digests that the caller gave, and those that the server sent of the whole object, where that is what was fetched.
-fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
+fn expected<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Expected> {
     let given = session.job.checksums.iter().map(|digest| Expected {
         source: "--checksum".to_owned(),
         digest: digest.clone(),
@@ -186,7 +178,7 @@ fn expected(session: &Session<'_>, metadata: &Metadata) -> Vec<Expected> {
 }
 
 /// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.
-pub(crate) fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
+fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
     let lengths = parts.completed.iter().map(|part| plan.range(part).len());
     Digest::from_crc64(combine_parts(parts.crcs.iter().copied().zip(lengths)))
 }
@@ -210,8 +202,8 @@ fn read_digests<F: PartFile>(
     Ok(hashers.into_iter().map(Hasher::finish).collect())
 }
 
-fn compare(
-    session: &Session<'_>,
+fn compare<V: Volume>(
+    session: &Session<'_, V>,
     expected: &Expected,
     found: &[Digest],
 ) -> Result<Integrity, Error> {
@@ -240,7 +232,7 @@ fn compare(
 }
 
 /// Removes the partial file and its checkpoint, for good.
-pub(crate) async fn remove_partial(volume: Arc<Folder>, names: Names) -> Result<(), Error> {
+pub(crate) async fn remove_partial<V: Volume>(volume: Arc<V>, names: Names) -> Result<(), Error> {
     Ok(blocking(move || storage::remove_partial(&*volume, &names)).await?)
 }
 
@@ -254,35 +246,67 @@ pub(crate) enum Earlier {
     Finished {
         length: u64,
     },
+    /// The file of such a run, of which bytes were lost: it was not synced when the machine went down.
+    Damaged,
 }
 
 /// Does what is left of an earlier run's last steps.
-pub(crate) async fn sweep(
-    session: &Session<'_>,
-    volume: Arc<Folder>,
+pub(crate) async fn sweep<V: Volume>(
+    session: &Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
 ) -> Result<Earlier, Error> {
     let durability = session.job.durability;
-    blocking(move || {
-        let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
-        if !storage::sweep(&*volume, &names, durability)? {
-            return Ok(Earlier::Nothing);
-        }
-        let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
-        let length = std::fs::metadata(volume.path(names.output()))
-            .ok()
-            .filter(std::fs::Metadata::is_file)
-            .map(|found| found.len());
-        Ok(match (checkpoint, length) {
-            (Some(checkpoint), Some(length))
-                if !left_over
-                    && checkpoint.completed.is_full()
-                    && checkpoint.file_length() == length =>
-            {
-                Earlier::Finished { length }
+    let swept = {
+        let (volume, names) = (Arc::clone(&volume), names.clone());
+        blocking(move || {
+            let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
+            if !storage::sweep(&*volume, &names, durability)? {
+                return Ok(None);
             }
-            _ => Earlier::Taken,
+            let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
+            let length = volume.length(names.output()).ok().flatten();
+            let of_this_file = checkpoint.filter(|checkpoint| {
+                !left_over
+                    && checkpoint.completed.is_full()
+                    && Some(checkpoint.file_length()) == length
+            });
+            Ok::<_, StorageError>(Some(of_this_file))
         })
+        .await?
+    };
+    match swept {
+        None => Ok(Earlier::Nothing),
+        Some(None) => Ok(Earlier::Taken),
+        Some(Some(checkpoint)) => judge_published(session, volume, names, checkpoint).await,
+    }
+}
+
+/// A file that was synced before it got its name is whole. One that was not may have lost bytes with the power.
+async fn judge_published<V: Volume>(
+    session: &Session<'_, V>,
+    volume: Arc<V>,
+    names: Names,
+    checkpoint: Checkpoint,
+) -> Result<Earlier, Error> {
+    let length = checkpoint.file_length();
+    if !restore::must_verify(session.job.verify, &checkpoint, session.boot) {
+        return Ok(Earlier::Finished { length });
+    }
+    let path = volume.path(names.output());
+    let opened = blocking(move || volume.open(names.output())).await;
+    let (Ok(plan), Ok(file)) = (checkpoint.plan(), opened) else {
+        return Ok(Earlier::Taken);
+    };
+    let sink = Sink::growing(file, path);
+    let parts = Snapshot {
+        completed: checkpoint.completed,
+        crcs: checkpoint.crcs,
+    };
+    let good = read_back(session, &sink, plan, parts).await?;
+    Ok(if good.completed.is_full() {
+        Earlier::Finished { length }
+    } else {
+        Earlier::Damaged
     })
-    .await
 }

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::http::{Body, HttpError};
 use crate::object::{ByteRange, Plan};
-use crate::storage::{self, DiskFile, Folder, Names, Sink, StorageError, Volume};
+use crate::storage::{self, DiskFile, Durability, Folder, Names, Sink, StorageError, Volume};
 
 /// Downloads the object that the probe's own reply is.
 pub(crate) async fn download(
@@ -28,7 +28,9 @@ pub(crate) async fn download(
     names: Names,
     object: Discovered,
 ) -> Result<Run, Error> {
-    let Discovered { metadata, stream } = object;
+    let Discovered {
+        metadata, stream, ..
+    } = object;
     let Some(body) = stream else {
         // HEAD told no length; GET may, and its reply is the stream where it does not.
         session.ask_by_get = true;
@@ -47,7 +49,8 @@ pub(crate) async fn download(
         .warn("the server does not tell the length: one connection, and no resume");
     let sink = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
-        blocking(move || open_empty(&volume, &names)).await?
+        let durability = session.job.durability;
+        blocking(move || open_empty(&volume, &names, durability)).await?
     };
     session.tally.attempted();
     let poured = tokio::select! {
@@ -71,9 +74,13 @@ pub(crate) async fn download(
     }
 }
 
-fn open_empty(volume: &Folder, names: &Names) -> Result<Sink<DiskFile>, StorageError> {
+fn open_empty(
+    volume: &Folder,
+    names: &Names,
+    durability: Durability,
+) -> Result<Sink<DiskFile>, StorageError> {
     let (file, _) = storage::open_locked(volume, names.part())?;
-    storage::empty(volume, names, &file)?;
+    storage::empty(volume, names, &file, durability)?;
     Ok(Sink::growing(file, volume.path(names.part())))
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::mirrors;
 use super::scratch::Scratch;
 use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
@@ -10,7 +11,7 @@ use crate::download::{
 };
 use crate::error::{Error, ErrorKind};
 use crate::http::{Client, ClientConfig, Conditions, Source};
-use crate::integrity::{Algorithm, Digest};
+use crate::integrity::Digest;
 use crate::object::{EntityTag, SelectionSpec};
 use crate::storage::{Durability, Names, WriterChoice};
 
@@ -18,6 +19,7 @@ use crate::storage::{Durability, Names, WriterChoice};
 pub(crate) struct Job {
     pub(crate) client: Client,
     pub(crate) source: Source,
+    pub(crate) mirrors: Vec<Source>,
     pub(crate) conditions: Conditions,
     pub(crate) destination: Destination,
     pub(crate) selection: SelectionSpec,
@@ -72,18 +74,15 @@ impl Job {
                 "expected at least 1, found 0",
             ));
         }
-        let checksums = checksums(&options.checksums)?;
-        let scratch = matches!(destination, Destination::Scratch(_));
-        if scratch {
-            comparable(&checksums)?;
-        }
+        let is_scratch = matches!(destination, Destination::Scratch(_));
         Ok(Self {
             client,
+            mirrors: mirrors::parse(&source, &options.mirrors)?,
             source,
             conditions: conditions(&options)?,
             destination,
             selection: selection(options.ranges.as_deref())?,
-            checksums,
+            checksums: checksums(&options.checksums)?,
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
@@ -91,7 +90,7 @@ impl Job {
             retries: options.retries,
             fresh: options.fresh,
             overwrite: options.overwrite,
-            durability: if options.sync && !scratch {
+            durability: if options.sync && !is_scratch {
                 Durability::Synced
             } else {
                 Durability::Unsynced
@@ -195,23 +194,6 @@ fn checksums(texts: &[String]) -> Result<Vec<Digest>, Error> {
         .iter()
         .map(|text| Digest::parse(text).map_err(|error| usage("the checksum", error)))
         .collect()
-}
-
-/// Where no byte is kept, none can be read back: only what the parts' own CRCs add up to is known at the end.
-fn comparable(checksums: &[Digest]) -> Result<(), Error> {
-    match checksums
-        .iter()
-        .find(|digest| digest.algorithm() != Algorithm::Crc64)
-    {
-        None => Ok(()),
-        Some(digest) => Err(usage(
-            "the checksum",
-            format_args!(
-                "expected crc64 where no byte is kept, found {}",
-                digest.algorithm().name()
-            ),
-        )),
-    }
 }
 
 fn conditions(options: &DownloadBuilder) -> Result<Conditions, Error> {

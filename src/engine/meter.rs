@@ -11,8 +11,9 @@ use super::tuner::Window;
 use crate::event::Progress;
 use crate::object::Plan;
 
-/// The shortest window that the tuner is shown.
-const SHORTEST_WINDOW: Duration = Duration::from_millis(400);
+/// The shortest and the longest window that the tuner is shown; in between, this many times the wait for a reply.
+const WINDOWS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+const WINDOW_ROUND_TRIPS: u32 = 4;
 /// The rate that is shown is a mean whose older values fade with this time constant.
 const MEMORY: Duration = Duration::from_secs(3);
 
@@ -23,6 +24,8 @@ pub(crate) struct Meter {
     total_bytes: u64,
     /// On disk before this run.
     resumed_bytes: u64,
+    /// When counting began, pauses left out.
+    begun: Instant,
     window: Mark,
     shown: Mark,
     told_bytes: u64,
@@ -50,6 +53,7 @@ impl Meter {
             total_bytes: plan.length(),
             // What this run brought before counts in the tally already.
             resumed_bytes: resumed_bytes.saturating_sub(tally.useful_bytes()),
+            begun: mark.at,
             window: mark,
             shown: mark,
             told_bytes: resumed_bytes,
@@ -61,6 +65,7 @@ impl Meter {
     pub(crate) fn resume(&mut self) {
         self.window = self.mark(Instant::now());
         self.shown = self.window;
+        self.begun = self.window.at;
         self.rate = None;
     }
 
@@ -73,9 +78,9 @@ impl Meter {
     }
 
     /// The window that ends now, if it is long enough.
-    pub(crate) fn window(&mut self, now: Instant) -> Option<Window> {
+    pub(crate) fn window(&mut self, now: Instant, first_byte: Duration) -> Option<Window> {
         let span = now - self.window.at;
-        if span < SHORTEST_WINDOW {
+        if span < (first_byte * WINDOW_ROUND_TRIPS).clamp(WINDOWS.0, WINDOWS.1) {
             return None;
         }
         let (before, mark) = (self.window, self.mark(now));
@@ -92,7 +97,9 @@ impl Meter {
         let span = (now - before.at).as_secs_f64();
         if span > 0.0 {
             let newest = (mark.fetched - before.fetched) as f64 / span;
-            let weight = 1.0 - (-span / MEMORY.as_secs_f64()).exp();
+            // In the beginning, the mean of all there is.
+            let weight = (span / (now - self.begun).as_secs_f64())
+                .max(1.0 - (-span / MEMORY.as_secs_f64()).exp());
             self.rate = Some(
                 self.rate
                     .map_or(newest, |rate| rate + (newest - rate) * weight),

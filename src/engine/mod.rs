@@ -15,6 +15,7 @@ mod job;
 mod limiter;
 mod link;
 mod meter;
+mod mirrors;
 mod ordered;
 mod prepare;
 mod processor;

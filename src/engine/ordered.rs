@@ -14,7 +14,8 @@ use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
 use super::limiter::Limiter;
-use super::prepare::{self, Wanted, kind_of};
+use super::mirrors::Supply;
+use super::prepare::{self, Object, kind_of};
 use super::run::{Run, judge};
 use super::session::Session;
 use super::spool::Spool;
@@ -32,11 +33,17 @@ use crate::storage::Sink;
 const WINDOW: u64 = 64 << 20;
 
 /// Downloads to standard output.
-pub(crate) async fn download(session: &mut Session<'_>, object: Discovered) -> Result<Run, Error> {
+pub(crate) async fn download(
+    session: &mut Session<'_>,
+    object: Discovered,
+    mirrors: Vec<Supply>,
+) -> Result<Run, Error> {
     if let Some(length) = object.metadata.length {
-        return in_parts(session, length, object).await;
+        return in_parts(session, length, object, mirrors).await;
     }
-    let Discovered { metadata, stream } = object;
+    let Discovered {
+        metadata, stream, ..
+    } = object;
     let Some(body) = stream else {
         session.ask_by_get = true;
         return Ok(Run::Again);
@@ -69,20 +76,14 @@ async fn in_parts(
     session: &mut Session<'_>,
     length: u64,
     object: Discovered,
+    mirrors: Vec<Supply>,
 ) -> Result<Run, Error> {
-    let wanted = Wanted::new(session, length, &object.metadata)?;
-    let length = wanted.selection.length();
+    let object = Object::found(session, length, object, mirrors)?;
+    let length = object.wanted.selection.length();
     let plan = prepare::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
-    let (crew, metadata) = prepare::crew(
-        session,
-        plan,
-        wanted,
-        sink,
-        out_already(plan, session),
-        object,
-    );
+    let (crew, metadata) = prepare::crew(session, plan, sink, out_already(plan, session), object);
     prepare::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,
@@ -121,7 +122,7 @@ async fn in_parts(
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
             session.hashers = drain.hashers;
             let failed = Failed { error, attempts };
-            match judge(session, failed, None, session.parts_out > 0)? {
+            match judge(session, &failed, None, session.parts_out > 0)? {
                 // What went out of the old version can't be taken back.
                 Run::Changed(error) if session.parts_out > 0 => Err(error),
                 run => Ok(run),

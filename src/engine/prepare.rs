@@ -1,6 +1,6 @@
 //! From metadata to a transfer that can begin: plan, partial file, what an earlier run left.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -10,7 +10,8 @@ use super::committer::Committer;
 use super::control::Wish;
 use super::discover::Discovered;
 use super::limiter::Limiter;
-use super::remote::HttpRemote;
+use super::mirrors::{Supplies, Supply};
+use super::remote::{HttpRemote, Remote};
 use super::restore;
 use super::session::Session;
 use super::tuner::Tuner;
@@ -22,21 +23,21 @@ use crate::event::Event;
 use crate::http::{Metadata, Pinned, RangeSupport};
 use crate::object::{PartBitmap, Plan, Selection, Validator};
 use crate::report::ValidatorKind;
-use crate::storage::{self, DiskFile, Folder, Names, Origin, PartFile, Sink, Volume};
+use crate::storage::{self, Names, Origin, PartFile, Sink, Volume};
 
 /// Everything that a transfer into a file needs.
-pub(crate) struct Prepared {
-    pub(crate) crew: Arc<Crew<HttpRemote, DiskFile>>,
-    pub(crate) committer: Committer<Folder>,
-    pub(crate) volume: Arc<Folder>,
+pub(crate) struct Prepared<V: Volume, R> {
+    pub(crate) crew: Arc<Crew<R, V::File>>,
+    pub(crate) committer: Committer<V>,
+    pub(crate) volume: Arc<V>,
     pub(crate) names: Names,
     pub(crate) metadata: Metadata,
 }
 
 /// A partial file of this object, ready to be written.
-struct Ground {
+struct Ground<F> {
     plan: Plan,
-    sink: Sink<DiskFile>,
+    sink: Sink<F>,
     trusted: Snapshot,
     identity: Checkpoint,
 }
@@ -44,16 +45,23 @@ struct Ground {
 /// What is to be downloaded.
 pub(crate) struct Wanted {
     /// Of the object.
-    length: u64,
+    pub(crate) length: u64,
     pub(crate) selection: Selection,
-    validator: Validator,
+    pub(crate) validator: Validator,
     last_modified: Option<SystemTime>,
+}
+
+/// An object of known length, and where its bytes come from.
+pub(crate) struct Object<R> {
+    pub(crate) wanted: Wanted,
+    pub(crate) metadata: Metadata,
+    pub(crate) remote: R,
 }
 
 impl Wanted {
     /// The selected bytes of an object of `length` bytes.
-    pub(crate) fn new(
-        session: &Session<'_>,
+    pub(crate) fn new<V: Volume>(
+        session: &Session<'_, V>,
         length: u64,
         metadata: &Metadata,
     ) -> Result<Self, Error> {
@@ -68,16 +76,50 @@ impl Wanted {
     }
 }
 
+impl Object<HttpRemote> {
+    /// What a probe found, on its servers.
+    pub(crate) fn found(
+        session: &Session<'_>,
+        length: u64,
+        found: Discovered,
+        mirrors: Vec<Supply>,
+    ) -> Result<Self, Error> {
+        let is_whole = found.is_whole();
+        let Discovered {
+            metadata,
+            stream,
+            source,
+            ..
+        } = found;
+        let wanted = Wanted::new(session, length, &metadata)?;
+        let pinned = Pinned {
+            length,
+            validator: wanted.validator.clone(),
+        };
+        let client = session.job.client.clone();
+        let first = Supply::new(source, pinned);
+        let supplies = Supplies::new(first, mirrors, Arc::clone(&session.link.hub));
+        let remote = if is_whole {
+            HttpRemote::whole(client, supplies, stream)
+        } else {
+            HttpRemote::new(client, supplies)
+        };
+        Ok(Self {
+            wanted,
+            metadata,
+            remote,
+        })
+    }
+}
+
 /// Prepares the download of an object of known length into a file.
-pub(crate) async fn prepare(
-    session: &mut Session<'_>,
-    volume: Arc<Folder>,
+pub(crate) async fn prepare<V: Volume, R: Remote>(
+    session: &mut Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
-    length: u64,
-    object: Discovered,
-) -> Result<Prepared, Error> {
-    let wanted = Wanted::new(session, length, &object.metadata)?;
-    let ground = break_ground(session, &volume, &names, &wanted, &object.metadata).await?;
+    object: Object<R>,
+) -> Result<Prepared<V, R>, Error> {
+    let ground = break_ground(session, &volume, &names, &object.wanted, &object.metadata).await?;
     let Ground {
         plan,
         sink,
@@ -98,7 +140,7 @@ pub(crate) async fn prepare(
         identity,
         Arc::clone(&session.link.hub),
     );
-    let (crew, metadata) = crew(session, plan, wanted, sink, trusted, object);
+    let (crew, metadata) = crew(session, plan, sink, trusted, object);
     Ok(Prepared {
         crew,
         committer,
@@ -109,31 +151,25 @@ pub(crate) async fn prepare(
 }
 
 /// The crew of a transfer that begins with the parts that are there.
-pub(crate) fn crew<F: PartFile>(
-    session: &Session<'_>,
+pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
+    session: &Session<'_, V>,
     plan: Plan,
-    wanted: Wanted,
     sink: Sink<F>,
     trusted: Snapshot,
-    object: Discovered,
-) -> (Arc<Crew<HttpRemote, F>>, Metadata) {
-    let Discovered { metadata, stream } = object;
+    object: Object<R>,
+) -> (Arc<Crew<R, F>>, Metadata) {
+    let Object {
+        wanted,
+        metadata,
+        remote,
+    } = object;
     let job = session.job;
-    let pinned = Pinned {
-        length: wanted.length,
-        validator: wanted.validator,
-    };
-    let whole = stream.is_some() || metadata.ranges == RangeSupport::No;
-    let (client, source) = (job.client.clone(), job.source.clone());
-    let remote = if whole {
-        HttpRemote::whole(client, source, pinned, stream)
-    } else {
-        HttpRemote::new(client, source, pinned)
-    };
     let tuner = match job.connections {
-        _ if whole => Tuner::fixed(1),
+        _ if remote.is_whole() => Tuner::fixed(1),
         Connections::Fixed(connections) => Tuner::fixed(connections.get()),
-        Connections::Auto => Tuner::auto(job.max_connections),
+        // Whatever the line could do, the limit is what is measured.
+        Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
+        Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
     let board = Arc::new(Board::new(plan, trusted));
     board.replied(metadata.first_byte);
@@ -156,7 +192,7 @@ pub(crate) fn crew<F: PartFile>(
 }
 
 /// Tells what is known now.
-pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan) {
+pub(crate) fn announce<V: Volume>(session: &Session<'_, V>, metadata: &Metadata, plan: &Plan) {
     let hub = &session.link.hub;
     hub.tell(Event::Probed {
         length: Some(plan.length()),
@@ -179,13 +215,13 @@ pub(crate) fn announce(session: &Session<'_>, metadata: &Metadata, plan: &Plan) 
 }
 
 /// Locks the partial file, takes over what an earlier run left of this very object, and reserves the rest.
-async fn break_ground(
-    session: &mut Session<'_>,
-    volume: &Arc<Folder>,
+async fn break_ground<V: Volume>(
+    session: &mut Session<'_, V>,
+    volume: &Arc<V>,
     names: &Names,
     wanted: &Wanted,
     metadata: &Metadata,
-) -> Result<Ground, Error> {
+) -> Result<Ground<V::File>, Error> {
     let (file, origin) = {
         let (volume, names) = (Arc::clone(volume), names.clone());
         blocking(move || storage::open_locked(&*volume, names.part())).await?
@@ -200,11 +236,12 @@ async fn break_ground(
         let (volume, names) = (Arc::clone(volume), names.clone());
         let (length, writer, durability) =
             (plan.length(), session.job.writer, session.job.durability);
-        let empty_first = earlier.is_none() && origin == Origin::Found;
+        let empty_first = earlier.is_none();
         blocking(move || {
             if empty_first {
-                // Bytes of something else must not look like bytes of this object.
-                storage::empty(&*volume, &names, &file)?;
+                // Bytes of something else must not look like bytes of this object, nor a checkpoint whose file is lost
+                // like one of the file that is new.
+                storage::empty(&*volume, &names, &file, durability)?;
             }
             storage::reserve(&*volume, names.part(), &file, length, writer, durability)
                 .map(|reserved| (file, reserved))
@@ -215,7 +252,7 @@ async fn break_ground(
         Ok(ready) => ready,
         Err(error) => {
             if earlier.is_none() {
-                discard(volume, names);
+                discard(&**volume, names);
             }
             return Err(error.into());
         }
@@ -227,14 +264,13 @@ async fn break_ground(
         plan.length(),
         session.job.writer,
     )?;
-    let boot = checkpoint::boot_id();
-    let identity = identity(session, wanted, &plan, earlier.as_ref(), boot);
+    let identity = identity(session, wanted, &plan, earlier.as_ref());
     let trusted = match earlier {
         None => Snapshot {
             completed: PartBitmap::new(plan.parts()),
             crcs: Vec::new(),
         },
-        Some(earlier) => trust(session, &sink, plan, earlier, boot).await?,
+        Some(earlier) => trust(session, &sink, plan, earlier).await?,
     };
     session.resumed_bytes = trusted
         .completed
@@ -250,12 +286,12 @@ async fn break_ground(
 }
 
 /// An earlier run's checkpoint, if it is one of this very object; else says why it starts over.
-async fn recover(
-    session: &mut Session<'_>,
-    volume: &Arc<Folder>,
+async fn recover<V: Volume>(
+    session: &mut Session<'_, V>,
+    volume: &Arc<V>,
     names: &Names,
     wanted: &Wanted,
-    file: &DiskFile,
+    file: &V::File,
 ) -> Result<Option<Checkpoint>, Error> {
     if session.fresh {
         return Ok(None);
@@ -276,7 +312,9 @@ async fn recover(
         }
         Err(error) => return Err(error.into()),
     };
-    let same_url = found.is_of_url(&session.job.source.key_text());
+    // A mirror that stands in is another URL.
+    let same_url =
+        session.stands_in_for.is_none() && found.is_of_url(&session.job.source.key_text());
     let usable = restore::check(
         &found,
         wanted.length,
@@ -295,15 +333,29 @@ async fn recover(
     match usable {
         Ok(()) => Ok(Some(found)),
         Err(reason) => {
-            session.restarted(reason.to_string());
-            Ok(None)
+            match &session.stands_in_for {
+                // What came from the source itself is worth more than a beginning at a mirror.
+                Some(failed) => {
+                    session.link.hub.warn(format!(
+                        "the mirror can't go on from the partial file: {reason}"
+                    ));
+                    Err(session
+                    .request_failed(failed)
+                    .with_hint("try again later; --fresh throws away what came and begins with the mirror")
+                    .with_checkpoint(session.checkpoint_path()))
+                }
+                None => {
+                    session.restarted(reason.to_string());
+                    Ok(None)
+                }
+            }
         }
     }
 }
 
 /// How `length` bytes are cut: as an earlier run did, as the caller says, or as it suits them.
-pub(crate) fn plan_for(
-    session: &Session<'_>,
+pub(crate) fn plan_for<V: Volume>(
+    session: &Session<'_, V>,
     length: u64,
     earlier: Option<&Checkpoint>,
 ) -> Result<Plan, Error> {
@@ -325,12 +377,11 @@ pub(crate) fn plan_for(
         .map_err(|error| Error::new(ErrorKind::Usage, "the part size can't be used", error))
 }
 
-fn identity(
-    session: &Session<'_>,
+fn identity<V: Volume>(
+    session: &Session<'_, V>,
     wanted: &Wanted,
     plan: &Plan,
     earlier: Option<&Checkpoint>,
-    boot: Option<[u8; 16]>,
 ) -> Checkpoint {
     let source = &session.job.source;
     let url_key: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
@@ -351,20 +402,19 @@ fn identity(
         url_hash: hash_url(&url_key, &source.key_text()),
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
-        boot_id: boot,
+        boot_id: session.boot,
         clean: false,
     }
 }
 
 /// Reads back what can't be taken on trust.
-async fn trust(
-    session: &mut Session<'_>,
-    sink: &Sink<DiskFile>,
+async fn trust<V: Volume>(
+    session: &mut Session<'_, V>,
+    sink: &Sink<V::File>,
     plan: Plan,
     earlier: Checkpoint,
-    boot: Option<[u8; 16]>,
 ) -> Result<Snapshot, Error> {
-    let must_verify = restore::must_verify(session.job.verify, &earlier, boot);
+    let must_verify = restore::must_verify(session.job.verify, &earlier, session.boot);
     let snapshot = Snapshot {
         completed: earlier.completed,
         crcs: earlier.crcs,
@@ -373,24 +423,7 @@ async fn trust(
         return Ok(snapshot);
     }
     let before = snapshot.completed.count();
-    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
-    let halted = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let halt = Arc::clone(&halted);
-    let reading = blocking(move || {
-        let halt = || halt.load(std::sync::atomic::Ordering::Relaxed);
-        restore::verify(&sink, &plan, snapshot, &hub, &halt)
-    });
-    let verified = tokio::select! {
-        wish = session.link.control.ending() => {
-            halted.store(true, std::sync::atomic::Ordering::Relaxed);
-            let checkpoint = match wish {
-                Wish::Cancel => None,
-                _ => session.checkpoint_path(),
-            };
-            return Err(session.ended_by(wish, checkpoint));
-        }
-        verified = reading => verified?,
-    };
+    let verified = read_back(session, sink, plan, snapshot).await?;
     session.damaged_parts = before - verified.completed.count();
     if session.damaged_parts > 0 {
         session.link.hub.warn(format!(
@@ -401,8 +434,36 @@ async fn trust(
     Ok(verified)
 }
 
+/// Reads every part of the snapshot back and leaves out those that don't match, unless the caller wants an end.
+pub(crate) async fn read_back<V: Volume>(
+    session: &Session<'_, V>,
+    sink: &Sink<V::File>,
+    plan: Plan,
+    snapshot: Snapshot,
+) -> Result<Snapshot, Error> {
+    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
+    let halted = Arc::new(AtomicBool::new(false));
+    let halt = Arc::clone(&halted);
+    let reading = blocking(move || {
+        let halt = || halt.load(Ordering::Relaxed);
+        restore::verify(&sink, &plan, snapshot, &hub, &halt)
+    });
+    tokio::select! {
+        biased;
+        wish = session.link.control.ending() => {
+            halted.store(true, Ordering::Relaxed);
+            let checkpoint = match wish {
+                Wish::Cancel => None,
+                _ => session.checkpoint_path(),
+            };
+            Err(session.ended_by(wish, checkpoint))
+        }
+        verified = reading => Ok(verified?),
+    }
+}
+
 /// Removes a partial file that was never of use, as far as that is possible.
-fn discard(volume: &Folder, names: &Names) {
+fn discard<V: Volume>(volume: &V, names: &Names) {
     // The error that led here is the one to tell.
     let _ = volume.remove(names.part());
     let _ = volume.remove(names.checkpoint());

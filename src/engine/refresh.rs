@@ -4,12 +4,13 @@ use std::process::Stdio;
 
 use super::session::Session;
 use crate::error::{Error, ErrorKind};
+use crate::storage::Volume;
 
 /// The variable that holds the old URL.
 const OLD_URL: &str = "PARTWISE_URL";
 
 /// Runs the caller's command and goes on under the URL that it prints. Returns whether there is such a command.
-pub(crate) async fn refresh_url(session: &Session<'_>) -> Result<bool, Error> {
+pub(crate) async fn refresh_url<V: Volume>(session: &Session<'_, V>) -> Result<bool, Error> {
     let Some(command) = &session.job.refresh_command else {
         return Ok(false);
     };

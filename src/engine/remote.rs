@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::http::{self, Body, Client, HttpError, Pinned, Reply, Source};
+use super::mirrors::{After, Supplies, Supply, Turn};
+use crate::http::{self, Body, Client, HttpError, Reply};
 use crate::object::ByteRange;
 
 /// Something that gives the object's bytes: the servers in production, a script in simulations.
@@ -52,44 +53,30 @@ impl From<HttpError> for FetchError {
 #[derive(Debug)]
 pub(crate) struct HttpRemote {
     client: Client,
-    source: Source,
-    pinned: Pinned,
+    supplies: Arc<Supplies>,
     /// The server has no ranges: every body is the whole object.
     whole: AtomicBool,
-    /// Some reply was a part, so a whole object in place of another is a fault.
-    ranges_proven: AtomicBool,
     /// The probe's own reply, where it was the object.
     first: Mutex<Option<Body>>,
 }
 
 impl HttpRemote {
-    pub(crate) fn new(client: Client, source: Source, pinned: Pinned) -> Self {
+    pub(crate) fn new(client: Client, supplies: Arc<Supplies>) -> Self {
         Self {
             client,
-            source,
-            pinned,
+            supplies,
             whole: AtomicBool::new(false),
-            ranges_proven: AtomicBool::new(false),
             first: Mutex::new(None),
         }
     }
 
     /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
-    pub(crate) fn whole(
-        client: Client,
-        source: Source,
-        pinned: Pinned,
-        first: Option<Body>,
-    ) -> Self {
+    pub(crate) fn whole(client: Client, supplies: Arc<Supplies>, first: Option<Body>) -> Self {
         Self {
             whole: AtomicBool::new(true),
             first: Mutex::new(first),
-            ..Self::new(client, source, pinned)
+            ..Self::new(client, supplies)
         }
-    }
-
-    pub(crate) fn source(&self) -> &Source {
-        &self.source
     }
 
     async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
@@ -100,9 +87,40 @@ impl HttpRemote {
             .take();
         let body = match first {
             Some(body) => body,
-            None => http::fetch_whole(&self.client, &self.source, &self.pinned).await?,
+            None => {
+                let Supply { source, pinned, .. } = self.supplies.first();
+                http::fetch_whole(&self.client, source, pinned).await?
+            }
         };
         Stream::skip_to(body, start).await
+    }
+
+    /// Asks the supplies in turn, each at most once or so, until one answers.
+    async fn ask(&self, range: ByteRange) -> Result<(Reply, Turn), HttpError> {
+        let mut asked = 0;
+        loop {
+            let turn = self.supplies.next();
+            asked += 1;
+            let error = match self.ask_one(&turn, range).await {
+                Ok(reply) => return Ok((reply, turn)),
+                Err(error) => error,
+            };
+            match turn.failed(&error) {
+                After::Another if asked < self.supplies.len() => {}
+                After::Another => return Err(error.passing()),
+                After::Nowhere => return Err(error),
+            }
+        }
+    }
+
+    async fn ask_one(&self, turn: &Turn, range: ByteRange) -> Result<Reply, HttpError> {
+        let Supply { source, pinned, .. } = turn.supply();
+        match http::fetch(&self.client, source, pinned, range).await? {
+            Reply::Whole(_) if !turn.may_be_whole() => Err(HttpError::protocol(
+                "200 with the whole object in place of the range that was asked for",
+            )),
+            reply => Ok(reply),
+        }
     }
 }
 
@@ -117,17 +135,14 @@ impl Remote for HttpRemote {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        match http::fetch(&self.client, &self.source, &self.pinned, range).await? {
+        let (reply, turn) = self.ask(range).await?;
+        match reply {
             Reply::Part(body) => {
-                self.ranges_proven.store(true, Ordering::Relaxed);
-                Ok(Stream::new(body))
-            }
-            Reply::Whole(body) if self.ranges_proven.load(Ordering::Relaxed) => {
-                drop(body);
-                Err(HttpError::protocol(
-                    "200 with the whole object in place of the range that was asked for",
-                )
-                .into())
+                turn.has_ranges();
+                Ok(Stream {
+                    turn: Some(turn),
+                    ..Stream::new(body)
+                })
             }
             Reply::Whole(body) => {
                 let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
@@ -147,11 +162,19 @@ impl Remote for HttpRemote {
 pub(crate) struct Stream {
     body: Body,
     begun: Option<Bytes>,
+    /// Whose body it is, where there may be others to turn to; given back when the body is.
+    turn: Option<Turn>,
+    has_bytes: bool,
 }
 
 impl Stream {
     fn new(body: Body) -> Self {
-        Self { body, begun: None }
+        Self {
+            body,
+            begun: None,
+            turn: None,
+            has_bytes: false,
+        }
     }
 
     async fn skip_to(mut body: Body, start: u64) -> Result<Self, FetchError> {
@@ -168,7 +191,7 @@ impl Stream {
                 let skip = usize::try_from(start - position).unwrap_or(chunk.len());
                 return Ok(Self {
                     begun: Some(chunk.split_off(skip)),
-                    body,
+                    ..Self::new(body)
                 });
             }
             position += length;
@@ -183,9 +206,28 @@ impl RemoteBody for Stream {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        match self.begun.take() {
-            Some(bytes) => Ok(Some(bytes)),
-            None => self.body.chunk().await,
+        if let Some(bytes) = self.begun.take() {
+            return Ok(Some(bytes));
+        }
+        let outcome = self.body.chunk().await;
+        let Some(turn) = &self.turn else {
+            return outcome;
+        };
+        match outcome {
+            Ok(bytes) => {
+                if !self.has_bytes {
+                    self.has_bytes = true;
+                    turn.succeeded();
+                }
+                Ok(bytes)
+            }
+            Err(error) => match turn.failed(&error) {
+                After::Another => Err(error.passing()),
+                After::Nowhere => Err(error),
+            },
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

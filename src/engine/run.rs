@@ -6,14 +6,16 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 
 use super::control::{Phase, Wish};
-use super::discover::{Discovered, Discovery, Failed, discover};
+use super::discover::{Discovery, Failed, discover};
 use super::finish;
 use super::growing;
 use super::job::Job;
 use super::link::Link;
+use super::mirrors;
 use super::ordered;
-use super::prepare::prepare;
+use super::prepare::{Object, prepare};
 use super::refresh::refresh_url;
+use super::remote::Remote;
 use super::scratch;
 use super::session::{Place, Session};
 use super::transfer::{Failure, Outcome, transfer};
@@ -23,7 +25,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{self, HttpErrorKind, Verdict};
 use crate::report::Report;
-use crate::storage::{Folder, Names};
+use crate::storage::{Names, Volume};
 
 /// How often a changed object is begun anew before the run gives up: an object that changes all the time has no
 /// version to download.
@@ -79,38 +81,61 @@ async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
     {
         return Ok(report);
     }
-    let (mut restarts, mut refreshes, mut losses) = (0, 0, 0);
+    let mut patience = Patience::default();
     loop {
-        match one_go(&mut session).await? {
-            Run::Finished(report) => return Ok(report),
+        let run = one_go(&mut session).await?;
+        if let Some(report) = patience.after(&mut session, run).await? {
+            return Ok(report);
+        }
+    }
+}
+
+/// How often a download began anew, and why.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    restarts: u32,
+    refreshes: u32,
+    losses: u32,
+}
+
+impl Patience {
+    /// Makes ready for the next go at the object, where there is to be one; else the report or the error of the end.
+    pub(crate) async fn after<V: Volume>(
+        &mut self,
+        session: &mut Session<'_, V>,
+        run: Run,
+    ) -> Result<Option<Report>, Error> {
+        match run {
+            Run::Finished(report) => return Ok(Some(report)),
             Run::Again => {}
             Run::Changed(error) => {
-                if job.on_change == OnChange::Fail || restarts == MOST_RESTARTS {
+                if session.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
                     return Err(error);
                 }
-                restarts += 1;
+                self.restarts += 1;
                 session.fresh = true;
                 session.restarted(error.why());
             }
             Run::StreamLost(failed) => {
-                losses += 1;
-                pause_before_retry(&session, failed, losses).await?;
+                self.losses += 1;
+                pause_before_retry(session, failed, self.losses).await?;
             }
             Run::Refused { error, progressed } => {
-                refreshes = if progressed { 1 } else { refreshes + 1 };
-                if refreshes > MOST_REFRESHES || !refresh_url(&session).await? {
+                self.refreshes = if progressed { 1 } else { self.refreshes + 1 };
+                if self.refreshes > MOST_REFRESHES || !refresh_url(session).await? {
                     return Err(error);
                 }
             }
         }
+        Ok(None)
     }
 }
 
 /// Looks whether the way is free before anything is asked of a server. A report where an earlier run had come to its
 /// very last step.
-async fn look_first(
-    session: &Session<'_>,
-    volume: Arc<Folder>,
+pub(crate) async fn look_first<V: Volume>(
+    session: &Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
 ) -> Result<Option<Report>, Error> {
     let earlier = finish::sweep(session, volume, names).await?;
@@ -119,9 +144,13 @@ async fn look_first(
         finish::Earlier::Finished { length } if !session.job.fresh => {
             Ok(Some(session.finished_before(length)))
         }
-        finish::Earlier::Taken | finish::Earlier::Finished { .. } if session.job.overwrite => {
-            Ok(None)
-        }
+        _ if session.job.overwrite => Ok(None),
+        finish::Earlier::Damaged => Err(Error::new(
+            ErrorKind::File,
+            format!("{} is not whole", session.output().display()),
+            "the machine went down before its bytes were on disk",
+        )
+        .with_hint("--overwrite downloads it again")),
         finish::Earlier::Taken | finish::Earlier::Finished { .. } => Err(Error::new(
             ErrorKind::File,
             format!("can't write {}", session.output().display()),
@@ -131,8 +160,8 @@ async fn look_first(
     }
 }
 
-async fn pause_before_retry(
-    session: &Session<'_>,
+async fn pause_before_retry<V: Volume>(
+    session: &Session<'_, V>,
     failed: Failed,
     losses: u32,
 ) -> Result<(), Error> {
@@ -169,15 +198,32 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
-        Ok(Discovery::Object(object)) => object,
+        Ok(Discovery::Object(mut object)) => {
+            session.stands_in_for = object.stands_in_for.take();
+            *object
+        }
         Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
-        Err(failed) => return judge(session, failed, None, false),
+        Err(failed) => return judge(session, &failed, None, false),
+    };
+    let mirrors = tokio::select! {
+        biased;
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
-        (Place::Stdout, _) => ordered::download(session, object).await,
-        (Place::Scratch(scratch), _) => scratch::download(session, scratch, object).await,
+        (Place::Stdout, _) => ordered::download(session, object, mirrors).await,
+        (Place::Scratch(scratch), Some(length)) => {
+            scratch::download(
+                session,
+                scratch,
+                Object::found(session, length, object, mirrors)?,
+            )
+            .await
+        }
+        (Place::Scratch(_), None) => Err(scratch::no_length(session)),
         (Place::Folder { volume, names }, Some(length)) => {
-            in_parts(session, volume, names, length, object).await
+            let object = Object::found(session, length, object, mirrors)?;
+            in_parts(session, volume, names, object).await
         }
         (Place::Folder { volume, names }, None) => {
             growing::download(session, volume, names, object).await
@@ -185,14 +231,14 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     }
 }
 
-async fn in_parts(
-    session: &mut Session<'_>,
-    volume: Arc<Folder>,
+/// One go at an object of known length, into a file.
+pub(crate) async fn in_parts<V: Volume, R: Remote>(
+    session: &mut Session<'_, V>,
+    volume: Arc<V>,
     names: Names,
-    length: u64,
-    object: Discovered,
+    object: Object<R>,
 ) -> Result<Run, Error> {
-    let mut prepared = prepare(session, volume, names, length, object).await?;
+    let mut prepared = prepare(session, volume, names, object).await?;
     session.fresh = false;
     let before = prepared.crew.board.completed_parts();
     let outcome = transfer(&prepared.crew, &mut prepared.committer, session.link).await;
@@ -221,20 +267,20 @@ async fn in_parts(
     }
     judge(
         session,
-        Failed { error, attempts },
+        &Failed { error, attempts },
         checkpoint,
         completed > before,
     )
 }
 
 /// What follows from a request that failed for good.
-pub(crate) fn judge(
-    session: &Session<'_>,
-    failed: Failed,
+pub(crate) fn judge<V: Volume>(
+    session: &Session<'_, V>,
+    failed: &Failed,
     checkpoint: Option<PathBuf>,
     progressed: bool,
 ) -> Result<Run, Error> {
-    let error = session.request_failed(&failed).with_checkpoint(checkpoint);
+    let error = session.request_failed(failed).with_checkpoint(checkpoint);
     match failed.error.kind() {
         HttpErrorKind::Changed(_) => Ok(Run::Changed(error)),
         HttpErrorKind::Refused(_) => Ok(Run::Refused { error, progressed }),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::object::{PartBitmap, PartIndex, Plan};
 
-/// The shortest request that is worth its round trip where nothing is known yet, in bytes.
+/// The shortest request while nothing is known yet, in bytes.
 const SMALLEST_REQUEST: u64 = 1 << 20;
 /// Requests stay at or below this while rates are unknown, and may always reach it, in bytes.
 const USUAL_REQUEST: u64 = 16 << 20;
@@ -18,8 +18,10 @@ const USUAL_REQUEST: u64 = 16 << 20;
 const LONGEST_REQUEST: u64 = 256 << 20;
 /// A request may last this long at the measured rate before it is cut in two.
 const LONG_REQUEST: Duration = Duration::from_secs(4);
-/// A request lasts at least this many times the wait for its first byte.
+/// A request lasts at least this many times the wait for its first byte,
 const WORTH_A_ROUND_TRIP: f64 = 4.0;
+/// and at least this long.
+const WORTH_A_REQUEST: Duration = Duration::from_millis(10);
 /// A lease is hedged when a second fetch is expected to take less than this share of the time it has left.
 const HEDGE_GAIN: f64 = 0.5;
 /// A lease that ends sooner than this is not hedged.
@@ -377,22 +379,26 @@ impl Scheduler {
     }
 }
 
-/// How many bytes to ask for at once when `free` are left: an even share of half of them, so that requests get shorter
-/// towards the end and the connections run dry together, within bounds that keep a request worth its round trip.
+/// How many bytes to ask for at once when `free` are left: an even share of them, so that requests get shorter towards
+/// the end and the connections run dry together, within bounds that keep a request worth its round trip.
 fn request_length(pace: &Pace, free: u64) -> u64 {
-    let share = free / (2 * u64::from(pace.connections.max(1)));
+    let share = free / u64::from(pace.connections.max(1));
+    if pace.rate <= 0.0 {
+        return share.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
+    }
+    let worth =
+        (pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP).max(WORTH_A_REQUEST.as_secs_f64());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "saturates, and is clamped"
     )]
     let (shortest, longest) = (
-        (pace.rate * pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP) as u64,
+        (pace.rate * worth) as u64,
         (pace.rate * LONG_REQUEST.as_secs_f64()) as u64,
     );
     let longest = longest.clamp(USUAL_REQUEST, LONGEST_REQUEST);
-    let shortest = shortest.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
-    share.clamp(shortest, longest)
+    share.clamp(shortest.min(USUAL_REQUEST), longest)
 }
 
 /// A rate to reckon with: the measured one, or else the line's, or else a guess that makes all lengths comparable.

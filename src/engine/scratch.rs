@@ -1,5 +1,5 @@
-//! Downloads that keep nothing: every byte is fetched, checked and checksummed, and dropped, or written to memory that is
-//! given back at the end.
+//! Downloads that keep nothing, for the benchmark: every byte is fetched, checked and checksummed, then dropped, or
+//! written to memory that is given back at the end.
 
 use std::fs::TryLockError;
 use std::io;
@@ -11,17 +11,14 @@ use super::blocking;
 use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
 use super::control::Wish;
-use super::discover::{Discovered, Failed};
-use super::finish;
-use super::limiter::Limiter;
-use super::prepare::{self, Wanted, kind_of};
+use super::discover::Failed;
+use super::prepare::{self, Object, kind_of};
+use super::remote::HttpRemote;
 use super::run::{Run, judge};
 use super::session::Session;
 use super::transfer::{Failure, Keeper, Outcome, transfer};
 use super::worker::TransferError;
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
-use crate::http::{Body, HttpError};
 use crate::object::{ByteRange, PartBitmap, Plan};
 use crate::report::{Report, WriterKind};
 use crate::storage::{
@@ -46,31 +43,36 @@ impl Scratch {
     }
 }
 
-/// Downloads to nowhere.
+/// Downloads to nowhere. Digests of the whole are not compared: there is nothing to read them from.
 pub(crate) async fn download(
     session: &mut Session<'_>,
     scratch: Scratch,
-    object: Discovered,
+    object: Object<HttpRemote>,
 ) -> Result<Run, Error> {
-    let Some(length) = object.metadata.length else {
-        return stream(session, object).await;
-    };
-    let wanted = Wanted::new(session, length, &object.metadata)?;
-    let plan = prepare::plan_for(session, wanted.selection.length(), None)?;
+    let plan = prepare::plan_for(session, object.wanted.selection.length(), None)?;
     match scratch {
         Scratch::Nothing => {
             let nothing = Nothing {
                 length: plan.length(),
             };
             let sink = Sink::growing(nothing, scratch.path());
-            in_parts(session, plan, wanted, sink, object).await
+            in_parts(session, plan, sink, object).await
         }
         Scratch::Memory => {
             let (path, choice) = (scratch.path(), session.job.writer);
             let sink = blocking(move || memory(path, plan.length(), choice)).await?;
-            in_parts(session, plan, wanted, sink, object).await
+            in_parts(session, plan, sink, object).await
         }
     }
+}
+
+/// The error of an object that can't be cut into parts.
+pub(crate) fn no_length(session: &Session<'_>) -> Error {
+    Error::new(
+        ErrorKind::Network,
+        session.subject(),
+        "the server does not tell the length, so that no range of the object can be asked for",
+    )
 }
 
 fn memory(
@@ -91,91 +93,36 @@ fn memory(
 async fn in_parts<F: PartFile>(
     session: &mut Session<'_>,
     plan: Plan,
-    wanted: Wanted,
     sink: Sink<F>,
-    object: Discovered,
+    object: Object<HttpRemote>,
 ) -> Result<Run, Error> {
     let none = Snapshot {
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
     };
-    let (crew, metadata) = prepare::crew(session, plan, wanted, sink, none, object);
+    let (crew, metadata) = prepare::crew(session, plan, sink, none, object);
     prepare::announce(session, &metadata, &plan);
     match transfer(&crew, &mut Forget, session.link).await {
-        Ok(Outcome::Complete) => {
-            let found = [finish::crc64_of(&plan, &crew.board.snapshot())];
-            Ok(Run::Finished(Report {
-                part_size: plan.part_size(),
-                parts: plan.parts(),
-                validator: kind_of(&metadata.validator),
-                etag: metadata.etag.as_ref().map(ToString::to_string),
-                writer: match crew.sink.kind() {
-                    SinkKind::Mmap => WriterKind::Mmap,
-                    SinkKind::Pwrite => WriterKind::Pwrite,
-                },
-                integrity: finish::compare_found(session, &metadata, &found)?,
-                ..session.report(plan.length())
-            }))
-        }
+        Ok(Outcome::Complete) => Ok(Run::Finished(Report {
+            part_size: plan.part_size(),
+            parts: plan.parts(),
+            validator: kind_of(&metadata.validator),
+            etag: metadata.etag.as_ref().map(ToString::to_string),
+            writer: match crew.sink.kind() {
+                SinkKind::Mmap => WriterKind::Mmap,
+                SinkKind::Pwrite => WriterKind::Pwrite,
+            },
+            ..session.report(plan.length())
+        })),
         Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
         Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Commit(error)) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
             let progressed = crew.board.completed_parts() > 0;
-            judge(session, Failed { error, attempts }, None, progressed)
+            judge(session, &Failed { error, attempts }, None, progressed)
         }
     }
-}
-
-/// Drops an object of unknown length as it comes.
-async fn stream(session: &mut Session<'_>, object: Discovered) -> Result<Run, Error> {
-    let Discovered { metadata, stream } = object;
-    let Some(body) = stream else {
-        session.ask_by_get = true;
-        return Ok(Run::Again);
-    };
-    if !session.job.selection.is_whole() {
-        return Err(Error::new(
-            ErrorKind::Network,
-            session.subject(),
-            "the server does not tell the length, so that no range of the object can be asked for",
-        ));
-    }
-    session.link.hub.tell(Event::Probed {
-        length: None,
-        validator: kind_of(&metadata.validator),
-        part_size: 0,
-        parts: 0,
-        ranges: false,
-    });
-    session.tally.attempted();
-    let poured = tokio::select! {
-        biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
-        poured = pour(session, body) => poured,
-    };
-    match poured {
-        Ok(bytes) => {
-            session.tally.useful(bytes);
-            Ok(Run::Finished(session.report(bytes)))
-        }
-        Err(error) => Ok(Run::StreamLost(Failed { error, attempts: 1 })),
-    }
-}
-
-async fn pour(session: &Session<'_>, mut body: Body) -> Result<u64, HttpError> {
-    let _underway = session.tally.underway();
-    let limiter = session.job.limit_rate.map(Limiter::new);
-    let mut position = 0;
-    while let Some(bytes) = body.chunk().await? {
-        session.tally.fetched(bytes.len() as u64);
-        if let Some(limiter) = &limiter {
-            limiter.pass(bytes.len()).await;
-        }
-        position += bytes.len() as u64;
-    }
-    Ok(position)
 }
 
 /// Commits nothing.

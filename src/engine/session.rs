@@ -15,6 +15,7 @@ use super::link::Link;
 use super::processor;
 use super::scratch::Scratch;
 use super::tally::Tally;
+use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::integrity::Hasher;
@@ -22,10 +23,12 @@ use crate::report::{Bottleneck, Report, ValidatorKind, WriterKind};
 use crate::storage::{Collision, Folder, Names, Volume};
 
 /// See the module.
-pub(crate) struct Session<'a> {
+pub(crate) struct Session<'a, V: Volume = Folder> {
     pub(crate) job: &'a Job,
     pub(crate) link: &'a Link,
-    pub(crate) place: Place,
+    pub(crate) place: Place<V>,
+    /// The boot of the machine that this run belongs to; `None` where the system does not tell.
+    pub(crate) boot: Option<[u8; 16]>,
     pub(crate) tally: Arc<Tally>,
     pub(crate) begun: Instant,
     pub(crate) processor_begun: Duration,
@@ -33,6 +36,8 @@ pub(crate) struct Session<'a> {
     pub(crate) ask_by_get: bool,
     /// An earlier run's partial file is not to be gone on from.
     pub(crate) fresh: bool,
+    /// How the source failed that was asked for, where a mirror stands in for it.
+    pub(crate) stands_in_for: Option<Failed>,
     /// Bytes that were on disk and trusted at the start.
     pub(crate) resumed_bytes: u64,
     /// Completed parts that did not match their CRC.
@@ -44,11 +49,24 @@ pub(crate) struct Session<'a> {
 }
 
 /// Where the bytes go, open.
-#[derive(Clone)]
-pub(crate) enum Place {
-    Folder { volume: Arc<Folder>, names: Names },
+pub(crate) enum Place<V> {
+    Folder { volume: Arc<V>, names: Names },
     Stdout,
     Scratch(Scratch),
+}
+
+// A derived one would ask for `V: Clone`.
+impl<V> Clone for Place<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Folder { volume, names } => Self::Folder {
+                volume: Arc::clone(volume),
+                names: names.clone(),
+            },
+            Self::Stdout => Self::Stdout,
+            Self::Scratch(scratch) => Self::Scratch(*scratch),
+        }
+    }
 }
 
 impl<'a> Session<'a> {
@@ -66,20 +84,34 @@ impl<'a> Session<'a> {
                 }
             }
         };
-        Ok(Self {
+        Ok(Self::at(job, link, place, checkpoint::boot_id()))
+    }
+}
+
+impl<'a, V: Volume> Session<'a, V> {
+    /// Begins at a place that is open already, in the boot `boot`.
+    pub(crate) fn at(
+        job: &'a Job,
+        link: &'a Link,
+        place: Place<V>,
+        boot: Option<[u8; 16]>,
+    ) -> Self {
+        Self {
             job,
             link,
             place,
+            boot,
             tally: Arc::default(),
             begun: Instant::now(),
             processor_begun: processor::time(),
             ask_by_get: false,
             fresh: job.fresh,
+            stands_in_for: None,
             resumed_bytes: 0,
             damaged_parts: 0,
             parts_out: 0,
             hashers: Vec::new(),
-        })
+        }
     }
 
     pub(crate) fn collision(&self) -> Collision {
@@ -168,7 +200,9 @@ impl<'a> Session<'a> {
 
     /// How long it is since as many transfers as ever were under way.
     pub(crate) fn tail(&self) -> Duration {
-        self.tally.last_full().map_or(Duration::ZERO, |at| at.elapsed())
+        self.tally
+            .last_full()
+            .map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// What held the download back, as far as counters tell.

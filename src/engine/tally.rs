@@ -14,7 +14,6 @@ pub(crate) struct Tally {
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
-    stalls: AtomicU64,
     disk_wait_nanos: AtomicU64,
     active: AtomicU32,
     most_active: AtomicU32,
@@ -45,10 +44,6 @@ impl Tally {
 
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stalled(&self) {
-        self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
@@ -87,10 +82,6 @@ impl Tally {
         self.refusals.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn stalls(&self) -> u64 {
-        self.stalls.load(Ordering::Relaxed)
-    }
-
     pub(crate) fn disk_wait(&self) -> Duration {
         Duration::from_nanos(self.disk_wait_nanos.load(Ordering::Relaxed))
     }
@@ -115,7 +106,9 @@ impl Tally {
 
     fn full(&self) -> MutexGuard<'_, Option<Instant>> {
         // One assignment is all that happens under the lock, so a panic elsewhere leaves it whole.
-        self.last_full.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last_full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

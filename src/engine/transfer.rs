@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
 use super::control::{Phase, Wish};
+use super::cursor::Busy;
 use super::link::Link;
 use super::meter::Meter;
 use super::remote::Remote;
@@ -120,7 +121,8 @@ fn end_is(end: &End, wish: Wish) -> bool {
     matches!(end, End::Halted(found) if *found == wish)
 }
 
-/// Keeps as many workers at work as the tuner wants. When it returns, no request is under way.
+/// Keeps as many workers at work as the tuner wants. When it returns, no request is under way and nobody
+/// touches the file.
 async fn supervise<R: Remote, F: PartFile>(
     crew: &Arc<Crew<R, F>>,
     link: &Link,
@@ -128,10 +130,11 @@ async fn supervise<R: Remote, F: PartFile>(
     commit_failed: &Notify,
 ) -> End {
     let mut workers = JoinSet::new();
+    let (busy, mut idle) = mpsc::channel(1);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
-        hire(crew, &mut workers);
+        hire(crew, &mut workers, &busy);
         tokio::select! {
             biased;
             wish = link.control.halted() => break End::Halted(wish),
@@ -147,14 +150,22 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
-                if let Some(window) = meter.window(now) {
+                crew.board.replace_crawler(now);
+                if let Some(window) = meter.window(now, crew.board.first_byte()) {
                     crew.tune(|tuner| tuner.observe(window));
+                }
+                if crew.workers.load(Ordering::Acquire) > crew.target() {
+                    // Left to themselves, the quickest would be the first to come free and to leave.
+                    crew.board.abort_slowest();
                 }
                 link.hub.tell(Event::Progress(meter.progress(now, &crew.board)));
             }
         }
     };
     workers.shutdown().await;
+    drop(busy);
+    // Nothing is ever sent: this waits until nobody holds the other end, and so the file.
+    idle.recv().await;
     crew.workers.store(0, Ordering::Release);
     crew.board.release_all();
     link.hub
@@ -162,10 +173,14 @@ async fn supervise<R: Remote, F: PartFile>(
     end
 }
 
-fn hire<R: Remote, F: PartFile>(crew: &Arc<Crew<R, F>>, workers: &mut JoinSet<WorkerEnd>) {
+fn hire<R: Remote, F: PartFile>(
+    crew: &Arc<Crew<R, F>>,
+    workers: &mut JoinSet<WorkerEnd>,
+    busy: &Busy,
+) {
     let target = crew.target();
     while crew.workers.load(Ordering::Acquire) < target {
         crew.workers.fetch_add(1, Ordering::AcqRel);
-        workers.spawn(Arc::clone(crew).work());
+        workers.spawn(Arc::clone(crew).work(busy.clone()));
     }
 }

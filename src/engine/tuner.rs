@@ -1,13 +1,28 @@
 //! How many connections: a pure function of measured windows. No clock, no I/O.
+//!
+//! Nobody knows beforehand how many connections a line wants: one fills a clean line nearby, dozens are needed where each
+//! loses packets or is capped by the server. So it begins with a number that experience suggests, and then tries: twice
+//! as many as long as that is worth it, half as many where that costs nothing.
 
 use std::time::Duration;
 
-/// Connections that `auto` begins with.
-const START: u32 = 4;
-/// More connections must bring at least this much more throughput for each doubling.
+/// Connections that `auto` begins with where a reply comes at once: a few fill such a line.
+const START_NEAR: u32 = 2;
+/// Connections that `auto` begins with elsewhere. Each has to find its share of the line's rate, round trip by round
+/// trip, and many find it sooner than few; lines of 40 ms and more were full soonest with as many as these, clean, capped
+/// and lossy ones alike.
+const START_FAR: u32 = 32;
+/// A reply that takes longer comes from afar.
+const NEAR: Duration = Duration::from_millis(5);
+/// Twice as many connections are worth it for this much more throughput.
 const WORTH_DOUBLING: f64 = 1.15;
-/// Windows without a try to grow, after a try that brought nothing.
-const REST: u32 = 20;
+/// Half as many are enough if they keep this share of the throughput.
+const WORTH_KEEPING: f64 = 0.97;
+/// Windows after a change that are not judged: connections are being opened or run dry.
+const SETTLING: u32 = 1;
+/// Windows of rest after a try that failed; twice as many after each further one.
+const REST: u32 = 16;
+const LONGEST_REST: u32 = 256;
 
 /// What one window of time brought.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,14 +40,30 @@ pub(crate) struct Tuner {
     // INVARIANT: at least 1, at most what the caller allows.
     ceiling: u32,
     mode: Mode,
+    /// How long the next rest is.
+    rest: u32,
+    /// Which way the next try goes.
+    direction: Direction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Direction {
+    Up,
+    Down,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     /// The caller's number.
     Fixed,
-    /// Growing; `before` is the throughput with `from` connections.
-    Growing { from: u32, before: Option<f64> },
+    /// Measuring what the number brings, after so many windows.
+    Measuring { settling: u32 },
+    /// Trying another number than `from`, which brought `before` bytes a second.
+    Trying {
+        from: u32,
+        before: f64,
+        settling: u32,
+    },
     /// Content with the number for so many more windows.
     Resting { windows: u32 },
 }
@@ -40,24 +71,36 @@ enum Mode {
 impl Tuner {
     /// Holds to `connections`.
     pub(crate) fn fixed(connections: u32) -> Self {
-        let connections = connections.max(1);
         Self {
-            target: connections,
-            ceiling: connections,
             mode: Mode::Fixed,
+            ..Self::beginning(connections, connections)
         }
     }
 
-    /// Begins with a few and goes up to `ceiling`.
-    pub(crate) fn auto(ceiling: u32) -> Self {
+    /// Begins with several and goes up to `ceiling`. `first_byte` is how long the probe's reply let wait.
+    pub(crate) fn auto(ceiling: u32, first_byte: Duration) -> Self {
+        let start = if first_byte < NEAR {
+            START_NEAR
+        } else {
+            START_FAR
+        };
+        Self::beginning(start, ceiling)
+    }
+
+    /// Holds to a few, at most `ceiling`.
+    pub(crate) fn steady(ceiling: u32) -> Self {
+        Self::fixed(START_NEAR.min(ceiling))
+    }
+
+    fn beginning(start: u32, ceiling: u32) -> Self {
         let ceiling = ceiling.max(1);
+        let target = start.clamp(1, ceiling);
         Self {
-            target: START.min(ceiling),
+            target,
             ceiling,
-            mode: Mode::Growing {
-                from: START.min(ceiling),
-                before: None,
-            },
+            mode: Mode::Measuring { settling: 0 },
+            rest: REST,
+            direction: Direction::Up,
         }
     }
 
@@ -70,39 +113,70 @@ impl Tuner {
     pub(crate) fn observe(&mut self, window: Window) {
         let span = window.span.as_secs_f64();
         if window.connections < self.target || span <= 0.0 {
-            // Not what the number can do: connections were still being opened, or the work runs out.
+            // Not what the number can do: connections are still being opened, or the work runs out.
             return;
         }
         let throughput = window.bytes as f64 / span;
-        match self.mode {
+        match &mut self.mode {
             Mode::Fixed => {}
-            Mode::Resting { windows: 0 } => self.grow(throughput),
-            Mode::Resting { windows } => {
-                self.mode = Mode::Resting {
-                    windows: windows - 1,
-                };
+            Mode::Measuring { settling } | Mode::Trying { settling, .. } if *settling > 0 => {
+                *settling -= 1;
             }
-            Mode::Growing { from, before } => match before {
-                Some(before) if throughput < before * gain_asked(from, self.target) => {
-                    self.target = from;
-                    self.mode = Mode::Resting { windows: REST };
-                }
-                _ => self.grow(throughput),
-            },
+            Mode::Measuring { .. } => self.attempt(throughput),
+            Mode::Trying { from, before, .. } => {
+                let (from, before) = (*from, *before);
+                self.judge(from, before, throughput);
+            }
+            Mode::Resting { windows: 0 } => self.mode = Mode::Measuring { settling: 0 },
+            Mode::Resting { windows } => *windows -= 1,
         }
     }
 
-    fn grow(&mut self, throughput: f64) {
-        let from = self.target;
-        self.target = (from * 2).min(self.ceiling);
-        self.mode = if self.target == from {
-            Mode::Resting { windows: REST }
-        } else {
-            Mode::Growing {
-                from,
-                before: Some(throughput),
+    /// Tries the next number, now that the present one is known to bring `throughput`.
+    fn attempt(&mut self, throughput: f64) {
+        let up = (self.target * 2).min(self.ceiling);
+        let down = (self.target / 2).max(START_NEAR.min(self.target));
+        let next = match self.direction {
+            Direction::Up if up > self.target => up,
+            Direction::Up => {
+                self.direction = Direction::Down;
+                return self.recover();
+            }
+            Direction::Down if down < self.target => down,
+            Direction::Down => {
+                self.direction = Direction::Up;
+                return self.recover();
             }
         };
+        self.mode = Mode::Trying {
+            from: self.target,
+            before: throughput,
+            settling: SETTLING,
+        };
+        self.target = next;
+    }
+
+    fn judge(&mut self, from: u32, before: f64, throughput: f64) {
+        let steps = (f64::from(self.target) / f64::from(from)).log2();
+        let asked = match self.direction {
+            Direction::Up => WORTH_DOUBLING.powf(steps),
+            Direction::Down => WORTH_KEEPING,
+        };
+        if throughput >= before * asked {
+            self.attempt(throughput);
+            return;
+        }
+        self.target = from;
+        self.direction = match self.direction {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        };
+        self.recover();
+    }
+
+    fn recover(&mut self) {
+        self.mode = Mode::Resting { windows: self.rest };
+        self.rest = (self.rest * 2).min(LONGEST_REST);
     }
 
     /// The server refused a connection while `working` others brought bytes. Returns whether there is one fewer to ask
@@ -114,7 +188,7 @@ impl Tuner {
         self.ceiling = working.min(self.target - 1).max(1);
         self.target = self.ceiling;
         if self.mode != Mode::Fixed {
-            self.mode = Mode::Resting { windows: REST };
+            self.recover();
         }
         true
     }
@@ -125,18 +199,13 @@ impl Tuner {
     }
 }
 
-/// What share of the throughput with `from` connections `to` must reach.
-fn gain_asked(from: u32, to: u32) -> f64 {
-    WORTH_DOUBLING.powf((f64::from(to) / f64::from(from)).log2())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// Runs the tuner against a line that gives `throughput(connections)` bytes a second.
     fn settle(mut tuner: Tuner, throughput: impl Fn(u32) -> f64) -> u32 {
-        for _ in 0..12 {
+        for _ in 0..100 {
             let connections = tuner.target();
             #[expect(
                 clippy::cast_possible_truncation,
@@ -153,28 +222,40 @@ mod tests {
         tuner.target()
     }
 
+    const FAR: Duration = Duration::from_millis(40);
+
     #[test]
     fn grows_where_each_connection_is_capped() {
         let capped = |n| (f64::from(n) * 1.25e6).min(25e6);
-        assert_eq!(settle(Tuner::auto(32), capped), 32);
+        assert_eq!(settle(Tuner::auto(32, Duration::ZERO), capped), 32);
+        assert_eq!(settle(Tuner::auto(32, FAR), capped), 32);
     }
 
     #[test]
     fn gives_back_what_adds_nothing() {
-        assert_eq!(settle(Tuner::auto(32), |_| 25e6), START);
-        assert_eq!(settle(Tuner::auto(32), |n| f64::from(n.min(8)) * 3e6), 8);
+        assert_eq!(
+            settle(Tuner::auto(32, Duration::ZERO), |_| 25e6),
+            START_NEAR
+        );
+        assert_eq!(settle(Tuner::auto(32, FAR), |_| 25e6), START_NEAR);
+        let eight = |n: u32| f64::from(n.min(8)) * 3e6;
+        assert_eq!(settle(Tuner::auto(32, Duration::ZERO), eight), 8);
+        assert_eq!(settle(Tuner::auto(32, FAR), eight), 8);
     }
 
     #[test]
     fn keeps_to_what_the_caller_says() {
         assert_eq!(settle(Tuner::fixed(3), |n| f64::from(n) * 1e6), 3);
-        assert_eq!(settle(Tuner::auto(2), |n| f64::from(n) * 1e6), 2);
-        assert_eq!(Tuner::auto(0).target(), 1);
+        assert_eq!(
+            settle(Tuner::auto(2, Duration::ZERO), |n| f64::from(n) * 1e6),
+            2
+        );
+        assert_eq!(Tuner::auto(0, Duration::ZERO).target(), 1);
     }
 
     #[test]
     fn a_refusal_sets_the_ceiling_only_while_others_work() {
-        let mut tuner = Tuner::auto(32);
+        let mut tuner = Tuner::auto(32, FAR);
         assert!(!tuner.refused(0));
         assert!(tuner.refused(2));
         assert_eq!(settle(tuner.clone(), |n| f64::from(n) * 1e6), 2);

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 
 use super::board::{Board, Transfer};
-use super::cursor::Cursor;
+use super::cursor::{Busy, Cursor};
 use super::hub::Hub;
 use super::limiter::Limiter;
 use super::remote::{FetchError, Remote, RemoteBody};
 use super::tally::Tally;
 use super::tuner::Tuner;
 use crate::event::Event;
-use crate::http::{self, HttpError, HttpErrorKind, Verdict};
+use crate::http::{self, HttpError, Verdict};
 use crate::object::{ByteRange, Plan, Selection};
 use crate::storage::{Durability, PartFile, Sink, StorageError};
 
@@ -106,7 +106,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     /// Works until nothing is left, this worker is one too many, or the run can't go on.
     ///
     /// Dropping the future gives up what it was fetching; the board then still counts its lease as held.
-    pub(crate) async fn work(self: Arc<Self>) -> WorkerEnd {
+    pub(crate) async fn work(self: Arc<Self>, busy: Busy) -> WorkerEnd {
         let mut carried = None;
         loop {
             if self.leave_if_surplus() {
@@ -123,7 +123,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 changed.await;
                 continue;
             };
-            let work = self.bring(&transfer, &mut carried);
+            let work = self.bring(&transfer, &mut carried, &busy);
             let end = Abortable::new(work, registration).await;
             self.board.release(&transfer);
             match end {
@@ -136,7 +136,12 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
-    async fn bring(&self, transfer: &Transfer, carried: &mut Option<Carried<R::Body>>) -> LeaseEnd {
+    async fn bring(
+        &self,
+        transfer: &Transfer,
+        carried: &mut Option<Carried<R::Body>>,
+        busy: &Busy,
+    ) -> LeaseEnd {
         let Some(mut cursor) = Cursor::new(
             &self.board,
             &self.tally,
@@ -144,6 +149,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             &self.plan,
             &self.sink,
             self.durability,
+            busy,
         ) else {
             return LeaseEnd::Done;
         };
@@ -178,9 +184,6 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     fn judge(&self, error: &HttpError) -> Judgement {
-        if matches!(error.kind(), HttpErrorKind::Stalled) {
-            self.tally.stalled();
-        }
         match http::verdict(error) {
             Verdict::Fatal => Judgement::Fatal,
             Verdict::Retry { after } => Judgement::Retry { after },
@@ -220,9 +223,10 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 Some(carried) if carried.position == source.start() => carried,
                 _ => self.request(source).await?,
             };
-            self.pour(transfer, cursor, &mut stream, source.end())
+            let end = self
+                .pour(transfer, cursor, &mut stream, source.end())
                 .await?;
-            if self.remote.is_whole() {
+            if end == PourEnd::GoesOn && self.remote.is_whole() {
                 *carried = Some(stream);
             }
         }
@@ -248,11 +252,11 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         cursor: &mut Cursor<'_, F>,
         stream: &mut Carried<R::Body>,
         end: u64,
-    ) -> Result<(), AttemptError> {
+    ) -> Result<PourEnd, AttemptError> {
         while stream.position < end && cursor.position() < transfer.limit() {
             if stream.rest.is_empty() {
                 let Some(bytes) = stream.body.chunk().await? else {
-                    return Ok(());
+                    return Ok(PourEnd::Ended);
                 };
                 self.tally.fetched(bytes.len() as u64);
                 if let Some(limiter) = &self.limiter {
@@ -269,9 +273,19 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         if at_promised_end && !self.remote.is_whole() {
             // Sees the end of the body, which makes the connection fit for the next request.
             stream.body.chunk().await?;
+            return Ok(PourEnd::Ended);
         }
-        Ok(())
+        Ok(PourEnd::GoesOn)
     }
+}
+
+/// Where a stream stands after bytes were taken out of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PourEnd {
+    /// There is nothing more in it.
+    Ended,
+    /// As far as is known, more bytes follow.
+    GoesOn,
 }
 
 /// What is to be done about a failed attempt.

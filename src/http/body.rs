@@ -19,6 +19,7 @@ const END_GRACE: Duration = Duration::from_secs(1);
 /// The body of a reply whose head was checked.
 pub(crate) struct Body {
     response: Response,
+    /// The positions of the bytes that are promised, in the object; `None` where its length is unknown.
     range: Option<ByteRange>,
     first_byte: Duration,
     // INVARIANT: never beyond the length of `range`.
@@ -54,8 +55,8 @@ impl Body {
         }
     }
 
-    /// The positions of the bytes that will come, in the object; `None` where its length is unknown.
-    pub(crate) fn range(&self) -> Option<ByteRange> {
+    #[cfg(test)]
+    pub(super) fn range(&self) -> Option<ByteRange> {
         self.range
     }
 

@@ -1,9 +1,8 @@
 //! The connection pool and what every request has in common.
 
 use std::fmt;
-use std::fs;
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,13 +10,14 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, ClientBuilder, Identity, Method, Proxy, Response, retry};
+use reqwest::{ClientBuilder, Method, Proxy, Response, retry};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
 use super::connect::{Dial, Rotation, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
 use super::source::Location;
+use super::tls;
 
 /// More than any server sends on purpose; hyper's own limit is 100.
 const MOST_HEADERS: usize = 1000;
@@ -181,32 +181,6 @@ impl fmt::Debug for Client {
 }
 
 fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
-    let roots = config
-        .ca_certificate
-        .as_deref()
-        .map(certificates)
-        .transpose()?
-        .unwrap_or_default();
-    let identity = identity(config)?;
-    let build = |only_these: bool| {
-        let mut builder = common(config)?;
-        builder = if only_these {
-            builder.tls_certs_only(roots.clone())
-        } else {
-            builder.tls_certs_merge(roots.clone())
-        };
-        if let Some(identity) = identity.clone() {
-            builder = builder.identity(identity);
-        }
-        builder
-            .build()
-            .map_err(|error| configuration("cannot set up the client", &error))
-    };
-    // A system without a store of certificates can still fetch over http, or with a certificate given.
-    build(false).or_else(|first| build(true).map_err(|_| first))
-}
-
-fn common(config: &ClientConfig) -> Result<ClientBuilder, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -227,7 +201,7 @@ fn common(config: &ClientConfig) -> Result<ClientBuilder, HttpError> {
         .tcp_nodelay(true)
         .pool_max_idle_per_host(usize::MAX)
         .http1_max_headers(MOST_HEADERS)
-        .tls_danger_accept_invalid_certs(config.insecure);
+        .tls_backend_preconfigured(tls::configure(config)?);
     if !config.http2 {
         builder = builder.http1_only();
     }
@@ -236,7 +210,12 @@ fn common(config: &ClientConfig) -> Result<ClientBuilder, HttpError> {
     } else if let Some(url) = &config.proxy {
         builder = builder.proxy(proxy(url)?);
     }
-    Ok(builder)
+    builder.build().map_err(|error| {
+        HttpError::configuration(format!(
+            "cannot set up the client: {}",
+            HttpError::causes(&error)
+        ))
+    })
 }
 
 fn proxy(url: &str) -> Result<Proxy, HttpError> {
@@ -254,51 +233,6 @@ fn proxy(url: &str) -> Result<Proxy, HttpError> {
         return Err(wrong());
     }
     Proxy::all(url).map_err(|_| wrong())
-}
-
-fn certificates(file: &Path) -> Result<Vec<Certificate>, HttpError> {
-    let found = Certificate::from_pem_bundle(&read(file)?).map_err(|error| {
-        configuration(&format!("no certificates in {}", file.display()), &error)
-    })?;
-    if found.is_empty() {
-        return Err(HttpError::configuration(format!(
-            "no certificates in {}: expected PEM",
-            file.display()
-        )));
-    }
-    Ok(found)
-}
-
-fn identity(config: &ClientConfig) -> Result<Option<Identity>, HttpError> {
-    let Some(file) = &config.client_certificate else {
-        return match config.client_key {
-            Some(_) => Err(HttpError::configuration(
-                "a client key needs a client certificate",
-            )),
-            None => Ok(None),
-        };
-    };
-    let mut pem = read(file)?;
-    if let Some(key) = &config.client_key {
-        pem.push(b'\n');
-        pem.extend(read(key)?);
-    }
-    Identity::from_pem(&pem).map(Some).map_err(|_| {
-        HttpError::configuration(format!(
-            "no client certificate with its private key in {}: expected both in PEM",
-            file.display()
-        ))
-    })
-}
-
-fn read(file: &Path) -> Result<Vec<u8>, HttpError> {
-    fs::read(file).map_err(|error| {
-        HttpError::configuration(format!("cannot read {}: {error}", file.display()))
-    })
-}
-
-fn configuration(what: &str, error: &reqwest::Error) -> HttpError {
-    HttpError::configuration(format!("{what}: {}", HttpError::causes(error)))
 }
 
 #[cfg(test)]

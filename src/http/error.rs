@@ -9,6 +9,8 @@ use reqwest::StatusCode;
 
 use super::connect::ResolveError;
 use super::escape::escape;
+use super::retry::{self, Verdict};
+use super::trust;
 
 /// A failed request: its kind, for the verdict, and a text without a secret, for people.
 ///
@@ -64,16 +66,7 @@ impl HttpError {
         &self.kind
     }
 
-    /// The status of the reply, where that is what failed.
-    pub(crate) fn status(&self) -> Option<u16> {
-        match &self.kind {
-            HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status.as_u16()),
-            HttpErrorKind::PreconditionFailed => Some(StatusCode::PRECONDITION_FAILED.as_u16()),
-            _ => None,
-        }
-    }
-
-    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::parse_retry_after)).
+    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::retry::parse_retry_after)).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
@@ -103,12 +96,23 @@ impl HttpError {
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
     }
 
+    /// The same failure where another source may do better: trying again can help, whatever failed.
+    pub(crate) fn passing(self) -> Self {
+        match retry::verdict(&self) {
+            Verdict::Fatal => Self {
+                kind: HttpErrorKind::Transport,
+                ..self
+            },
+            Verdict::Retry { .. } | Verdict::Throttled { .. } => self,
+        }
+    }
+
     pub(super) fn redirect(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Redirect(why.clone()), why)
     }
 
-    pub(super) fn changed(why: impl AsRef<str>) -> Self {
+    pub(crate) fn changed(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         let text = format!("the object changed on the server: {why}");
         Self::new(HttpErrorKind::Changed(why), text)
@@ -196,6 +200,10 @@ impl HttpError {
         if let Some(temporary) = causes.unresolved {
             return Self::new(HttpErrorKind::Resolve { temporary }, &causes.text);
         }
+        if let Some(why) = &causes.certificate {
+            let text = format!("the server's certificate can't be trusted: {why}");
+            return Self::new(HttpErrorKind::Tls, text);
+        }
         let kind = if causes.proxy_authorization {
             HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
         } else if error.is_timeout() {
@@ -254,6 +262,8 @@ struct Causes {
     parse: bool,
     alert: bool,
     proxy_authorization: bool,
+    /// What is wrong with the server's certificate.
+    certificate: Option<String>,
 }
 
 impl Causes {
@@ -266,6 +276,7 @@ impl Causes {
             parse: false,
             alert: false,
             proxy_authorization: false,
+            certificate: None,
         };
         let mut said: Vec<String> = Vec::new();
         // The outermost error says only that something failed, and may hold the URL: its sources are what is told.
@@ -301,6 +312,9 @@ impl Causes {
         }
         if let Some(io) = cause.downcast_ref::<io::Error>() {
             self.io.push(io.kind());
+        }
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
+            self.certificate = Some(trust::explain(why));
         }
         if let Some(http) = cause.downcast_ref::<hyper::Error>() {
             self.incomplete |= http.is_incomplete_message();
@@ -347,7 +361,6 @@ mod tests {
             HttpErrorKind::Protocol(_)
         ));
         let error = HttpError::status_of(StatusCode::BAD_GATEWAY, None);
-        assert_eq!(error.status(), Some(502));
         assert_eq!(error.to_string(), "the server answered 502 Bad Gateway");
     }
 

@@ -22,7 +22,7 @@ pub(crate) struct Pinned {
 /// A reply whose head proved itself.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// 206. [`Body::range`] begins where the asked range does and ends at or before its end.
+    /// 206. Begins where the asked range does and ends at or before its end.
     Part(Body),
     /// 200: the whole object from byte 0, of the pinned version as far as the head tells.
     Whole(Body),

@@ -15,7 +15,9 @@ mod redirect;
 mod retry;
 mod source;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
+mod tls;
+mod trust;
 
 pub(crate) use body::Body;
 pub(crate) use client::{Client, ClientConfig};

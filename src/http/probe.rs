@@ -60,7 +60,7 @@ pub(crate) enum Probed {
 /// # Errors
 ///
 /// `PreconditionFailed` where a condition of the caller's does not hold; else what
-/// [`HttpErrorKind`](super::HttpErrorKind) lists.
+/// [`HttpErrorKind`] lists.
 pub(crate) async fn probe(
     client: &Client,
     source: &Source,

@@ -95,6 +95,11 @@ impl Source {
         ))
     }
 
+    /// Whether both are clones of one source.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     fn build(home: Origin, given: Location, head: Option<Location>) -> Self {
         let state = Mutex::new(State {
             given,
@@ -159,11 +164,6 @@ impl Source {
             target: None,
         };
         Ok(())
-    }
-
-    /// The next request resolves the redirects anew.
-    pub(crate) fn forget_target(&self) {
-        self.state().target = None;
     }
 
     pub(super) fn start(&self, entry: Entry) -> Start {

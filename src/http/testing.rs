@@ -10,16 +10,16 @@ use super::source::Source;
 
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) method: String,
-    pub(super) target: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
+    pub(crate) target: String,
     fields: Vec<(String, String)>,
     /// Which of the server's connections it came over, from 0.
-    pub(super) connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Seen {
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let found = self
             .fields
             .iter()
@@ -44,7 +44,7 @@ impl Seen {
 
 /// What follows the bytes of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     KeepOpen,
     Close,
     /// Nothing more, and the connection stays.
@@ -52,10 +52,10 @@ pub(super) enum Then {
 }
 
 /// A reply: its bytes, and what follows them.
-pub(super) struct Script(pub(super) Vec<u8>, pub(super) Then);
+pub(crate) struct Script(pub(super) Vec<u8>, pub(super) Then);
 
 /// A reply with a status line, fields and a body, and nothing added.
-pub(super) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then: Then) -> Script {
+pub(crate) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then: Then) -> Script {
     let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
     for field in fields {
         bytes.extend(field.as_bytes());
@@ -67,13 +67,13 @@ pub(super) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then
 }
 
 /// A server that lives as long as the test's runtime.
-pub(super) struct Server {
+pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Server {
-    pub(super) async fn start(answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -88,20 +88,20 @@ impl Server {
         Self { port, seen }
     }
 
-    pub(super) fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    pub(super) fn source(&self, path: &str) -> Source {
+    pub(crate) fn source(&self, path: &str) -> Source {
         Source::new(&self.url(path), None).unwrap()
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// Method and target of every request, in order.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         let line = |seen: &Seen| format!("{} {}", seen.method, seen.target);
         self.seen().iter().map(line).collect()
     }
@@ -137,6 +137,6 @@ async fn serve(
     }
 }
 
-pub(super) fn client() -> Client {
+pub(crate) fn client() -> Client {
     Client::new(&ClientConfig::for_tests()).unwrap()
 }

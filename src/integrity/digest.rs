@@ -131,10 +131,6 @@ impl Digest {
         self.algorithm
     }
 
-    pub(crate) fn value(&self) -> &[u8] {
-        &self.value
-    }
-
     /// The value in lower-case hexadecimal digits.
     pub(crate) fn hex(&self) -> String {
         self.value

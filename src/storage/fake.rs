@@ -237,6 +237,12 @@ impl Volume for FakeDisk {
         Ok(self.state().names.get(name).map(|inode| id(*inode)))
     }
 
+    fn length(&self, name: &OsStr) -> io::Result<Option<u64>> {
+        let state = self.state();
+        let inode = state.names.get(name);
+        Ok(inode.map(|inode| state.files[*inode].live.len() as u64))
+    }
+
     fn sync(&self) -> io::Result<()> {
         let mut state = self.step("sync", OsStr::new("folder"))?;
         state.durable_names = state.names.clone();

@@ -9,8 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, RenameFlags, Stat, fadvise, fallocate,
-    fchmod, fstat, fstatfs, fstatvfs, linkat, memfd_create, openat, renameat, renameat_with, statat, unlinkat,
+    Advice, AtFlags, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, RenameFlags, Stat,
+    fadvise, fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, memfd_create, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -153,6 +154,16 @@ impl Volume for Folder {
         match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(id_of(&stat))),
             Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn length(&self, name: &OsStr) -> io::Result<Option<u64>> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                Ok(u64::try_from(stat.st_size).ok())
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

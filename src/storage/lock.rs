@@ -24,7 +24,7 @@ pub(crate) enum Origin {
 ///
 /// # Errors
 ///
-/// [`Locked`](super::StorageErrorKind::Locked) where another run holds it; whatever stands in the way of a regular
+/// [`Locked`](super::error::StorageErrorKind::Locked) where another run holds it; whatever stands in the way of a regular
 /// file of ours with that name.
 pub(crate) fn open_locked<V: Volume>(
     volume: &V,

@@ -26,8 +26,8 @@ pub(crate) enum Published {
 ///
 /// # Errors
 ///
-/// [`Exists`](super::StorageErrorKind::Exists) where the name is taken and may not be replaced;
-/// [`Tampered`](super::StorageErrorKind::Tampered) where the part file is not the one that was written. The final
+/// [`Exists`](super::error::StorageErrorKind::Exists) where the name is taken and may not be replaced;
+/// [`Tampered`](super::error::StorageErrorKind::Tampered) where the part file is not the one that was written. The final
 /// name is untouched, but by an error of the folder's sync right after the rename.
 pub(crate) fn publish<V: Volume>(
     volume: &V,
@@ -99,13 +99,15 @@ pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(),
     Ok(())
 }
 
-/// Empties a locked part file that something else was written to, and removes its checkpoint first.
+/// Empties a locked part file that something else was written to, and removes the checkpoint first, durably: one that came
+/// back would speak of bytes that are gone.
 pub(crate) fn empty<V: Volume>(
     volume: &V,
     names: &Names,
     file: &V::File,
+    durability: Durability,
 ) -> Result<(), StorageError> {
-    remove_checkpoint(volume, names, Durability::Unsynced)?;
+    remove_checkpoint(volume, names, durability)?;
     file.set_len(0)
         .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
 }

@@ -40,8 +40,8 @@ pub(crate) struct Reserved {
 ///
 /// # Errors
 ///
-/// [`Full`](super::StorageErrorKind::Full), with the bytes needed and available, before anything is written;
-/// [`Unsupported`](super::StorageErrorKind::Unsupported) where a map is demanded and can't be made safe.
+/// [`Full`](super::error::StorageErrorKind::Full), with the bytes needed and available, before anything is written;
+/// [`Unsupported`](super::error::StorageErrorKind::Unsupported) where a map is demanded and can't be made safe.
 pub(crate) fn reserve<V: Volume>(
     volume: &V,
     name: &std::ffi::OsStr,

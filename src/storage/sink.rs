@@ -1,6 +1,6 @@
 //! Where the bytes of replies go: windows of the part file, mapped or written positionally.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::WriterChoice;
@@ -41,7 +41,7 @@ impl<F> Clone for Sink<F> {
 }
 
 impl<F: PartFile> Sink<F> {
-    /// A sink over a file of `length` bytes that [`reserve`](super::reserve) allowed to be written as `kind`. Where the
+    /// A sink over a file of `length` bytes that [`reserve`](super::reserve()) allowed to be written as `kind`. Where the
     /// address space has no room for a map and `choice` leaves it open, positional writes serve.
     ///
     /// # Errors
@@ -95,10 +95,6 @@ impl<F: PartFile> Sink<F> {
 
     pub(crate) fn file(&self) -> &F {
         &self.shared.file
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.shared.path
     }
 
     /// Makes these bytes ready to be written. Blocks: for a map, until every page of it is present.

@@ -32,6 +32,9 @@ pub(crate) trait Volume: Send + Sync + 'static {
     /// What the name stands for, `None` where it is free. A symbolic link stands for itself.
     fn identity(&self, name: &OsStr) -> io::Result<Option<FileId>>;
 
+    /// How long the regular file of this name is; `None` where the name is free or stands for something else.
+    fn length(&self, name: &OsStr) -> io::Result<Option<u64>>;
+
     /// Makes the names durable.
     fn sync(&self) -> io::Result<()>;
 

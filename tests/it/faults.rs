@@ -188,10 +188,11 @@ async fn another_object() {
         case("another tag", &[4], &[4], |_, reply| {
             reply.header("ETag", "\"other\"")
         }),
-        case("another total", &[4], &[4], |request, reply| {
+        // Once: HEAD and a second GET agree, so it was no change.
+        case("another total", &[0, 4], &[4], |request, reply| {
             reply.header("Content-Range", content_range(request, 0, 0, LENGTH + 1))
         }),
-        case("416 with another total", &[4], &[4], |_, _| {
+        case("416 with another total", &[0, 4], &[4], |_, _| {
             Reply::status(416).header("Content-Range", "bytes */1")
         }),
         case(

@@ -28,7 +28,7 @@ fn work_is_taken_from_the_front_in_shrinking_requests() {
     }
     assert_eq!(next, 64);
     assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
-    assert_eq!(lengths[0], 16);
+    assert_eq!(lengths[0], 32);
 }
 
 #[test]

@@ -184,7 +184,7 @@ fn unusable_settings_are_named_without_their_secrets() {
                 client_certificate: empty(),
                 ..base()
             },
-            "no client certificate",
+            "no certificates in",
         ),
         (
             ClientConfig {
