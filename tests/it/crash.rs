@@ -4,7 +4,7 @@ use partwise::origin::{Object, Origin};
 
 use crate::support::fixture::Fixture;
 use crate::support::requests::volume;
-use crate::support::soon;
+use crate::support::{seed, soon};
 
 const PART: u64 = 256 << 10;
 const LENGTH: u64 = 16 << 20;
@@ -14,14 +14,6 @@ const KILLS: u32 = 4;
 /// What one kill may cost: a commit interval (about a second; twice that on a busy machine), and on each connection a
 /// part under way and what its socket holds.
 const COST: u64 = 2 * RATE + CONNECTIONS * (PART + (256 << 10));
-
-fn seed() -> u64 {
-    let given = std::env::var("PARTWISE_SEED").ok();
-    given.map_or_else(
-        || fastrand::u64(..),
-        |seed| seed.parse().expect("PARTWISE_SEED is a number"),
-    )
-}
 
 /// The moments are counted in bytes served, so that they are moments of the download and not of the clock.
 #[tokio::test(flavor = "multi_thread")]
