@@ -25,6 +25,8 @@ mod restore;
 mod run;
 mod scheduler;
 mod session;
+#[cfg(test)]
+mod sim;
 mod spool;
 mod tally;
 mod transfer;
