@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::blocking;
-use super::control::{Phase, Wish};
+use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish::{self, Whole};
 use super::limiter::Limiter;
@@ -92,8 +92,7 @@ async fn halted(
 ) -> Result<Run, Error> {
     let wish = if wish == Wish::Pause {
         session.link.hub.tell(Event::Paused);
-        session.link.control.reached(Phase::Quiet);
-        session.link.control.unpaused().await
+        session.link.control.rest().await
     } else {
         wish
     };

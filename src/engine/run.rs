@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::control::{Phase, Wish};
+use super::control::Wish;
 use super::discover::{Discovery, Failed, discover};
 use super::finish;
 use super::growing;
@@ -53,7 +53,7 @@ struct EndOnDrop(Arc<Link>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.hub.close();
-        self.0.control.reached(Phase::Ended);
+        self.0.control.end();
     }
 }
 

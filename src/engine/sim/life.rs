@@ -9,7 +9,7 @@ use super::oracle;
 use super::remote::{Happening, Server, Weather};
 use super::turn::Turn;
 use super::world::{World, names};
-use crate::engine::control::{Phase, Wish};
+use crate::engine::control::Wish;
 use crate::engine::job::Job;
 use crate::engine::link::Link;
 use crate::engine::run::{Patience, in_parts, look_first};
@@ -103,7 +103,7 @@ impl Life<'_> {
             outcome = self.drive(&link) => outcome,
             () = self.meddle(&link) => unreachable!("a caller waits for the end"),
         };
-        link.control.reached(Phase::Ended);
+        link.control.end();
         outcome
     }
 
@@ -140,7 +140,7 @@ impl Life<'_> {
                 Act::Flicker => {
                     link.control.ask(Wish::Pause);
                     sleep(Duration::from_millis(1)).await;
-                    link.control.resume();
+                    link.control.ask(Wish::Run);
                 }
                 Act::Stop => link.control.ask(Wish::Stop),
                 Act::Cancel => link.control.ask(Wish::Cancel),
@@ -166,6 +166,6 @@ impl Life<'_> {
         oracle::all_is_committed(self.disk, link);
         sleep(length).await;
         assert_eq!(look(), before, "something happened during a pause");
-        link.control.resume();
+        link.control.ask(Wish::Run);
     }
 }
