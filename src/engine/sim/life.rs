@@ -12,10 +12,11 @@ use super::world::{World, names};
 use crate::engine::control::Wish;
 use crate::engine::job::Job;
 use crate::engine::link::Link;
-use crate::engine::run::{Patience, in_parts, look_first};
+use crate::engine::run::{Patience, clear_away, in_parts, look_first};
 use crate::engine::session::{Place, Session};
 use crate::error::Error;
 use crate::report::Report;
+use crate::storage::Names;
 use crate::storage::fake::FakeDisk;
 
 /// What happens to a run from outside, each after a wait.
@@ -115,18 +116,28 @@ impl Life<'_> {
             names: names.clone(),
         };
         let mut session = Session::at(self.job, link, place, Some(self.boot));
-        if let Some(report) = look_first(&session, Arc::clone(&volume), names.clone()).await? {
+        let outcome = self.bring(&mut session, volume, names).await;
+        clear_away(&session, outcome).await
+    }
+
+    async fn bring(
+        self,
+        session: &mut Session<'_, FakeDisk>,
+        volume: Arc<FakeDisk>,
+        names: Names,
+    ) -> Result<Report, Error> {
+        if let Some(report) = look_first(session, Arc::clone(&volume), names.clone()).await? {
             return Ok(report);
         }
         let mut patience = Patience::default();
         loop {
             let object = tokio::select! {
                 biased;
-                wish = link.control.ending() => return Err(session.ended_by(wish, None)),
-                object = self.server.probe(&session) => object?,
+                wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+                object = self.server.probe(session) => object?,
             };
-            let run = in_parts(&mut session, Arc::clone(&volume), names.clone(), object).await?;
-            if let Some(report) = patience.after(&mut session, run).await? {
+            let run = in_parts(session, Arc::clone(&volume), names.clone(), object).await?;
+            if let Some(report) = patience.after(session, run).await? {
                 return Ok(report);
             }
         }
