@@ -34,6 +34,7 @@ struct State {
     steps: Vec<String>,
     cut_at: Option<usize>,
     fail_at: Option<usize>,
+    full_at: Option<usize>,
     no_reservation: bool,
     room: Option<u64>,
     before_step: Option<Hook>,
@@ -65,6 +66,11 @@ impl FakeDisk {
     /// Makes step `step` fail with EIO, and no other.
     pub(crate) fn fail_at(&self, step: usize) {
         self.state().fail_at = Some(step);
+    }
+
+    /// Leaves no room for anything that is created or written at step `step` or later.
+    pub(crate) fn full_at(&self, step: usize) {
+        self.state().full_at = Some(step);
     }
 
     /// Calls `hook` before every step, on the thread that makes it.
@@ -204,8 +210,12 @@ impl FakeDisk {
             return (state, Err(io::Error::other("power cut")));
         }
         state.steps.push(format!("{what} {}", name.display()));
+        let is_full = state.full_at.is_some_and(|full| step >= full);
         let outcome = match state.fail_at {
             Some(failing) if failing == step => Err(rustix::io::Errno::IO.into()),
+            _ if is_full && matches!(what, "create" | "write") => {
+                Err(rustix::io::Errno::NOSPC.into())
+            }
             _ => Ok(()),
         };
         (state, outcome)

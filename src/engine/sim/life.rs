@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::oracle;
 use super::remote::{Happening, Server, Weather};
@@ -19,13 +19,18 @@ use crate::report::Report;
 use crate::storage::Names;
 use crate::storage::fake::FakeDisk;
 
+/// No run takes longer by its own clock, however bad the weather.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+
 /// What happens to a run from outside, each after a wait.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// Pauses, waits until all is quiet, looks, goes on after a while.
+    /// Pauses, waits until all is quiet, looks again after a while, goes on.
     Pause(Duration),
     /// Pauses and goes on without waiting for quiet.
     Flicker,
+    /// Pauses, waits until all is quiet, and ends it in this way.
+    EndQuiet(Wish),
     Stop,
     Cancel,
     /// The object changes on its server.
@@ -50,6 +55,7 @@ pub(super) struct Played {
     /// The version that the server has at last.
     pub(super) version: usize,
     pub(super) log: Vec<(Duration, Happening)>,
+    pub(super) link: Link,
 }
 
 impl Played {
@@ -65,8 +71,10 @@ impl Scene<'_> {
         let (runtime, turn) = Turn::runtime();
         let order = Arc::clone(&turn);
         disk.before_each_step(move || order.wait());
+        let _end = turn.ends();
         let rng = fastrand::Rng::with_seed(seed);
-        let played = runtime.block_on(async {
+        runtime.block_on(async {
+            let link = Link::new();
             let server = Server::new(self.world.clone(), self.version, self.weather.clone(), rng);
             let life = Life {
                 server: &server,
@@ -76,13 +84,12 @@ impl Scene<'_> {
                 acts: self.acts,
             };
             Played {
-                outcome: life.live().await,
+                outcome: life.live(&link).await,
                 version: server.version(),
                 log: server.log(),
+                link,
             }
-        });
-        turn.end();
-        played
+        })
     }
 }
 
@@ -97,15 +104,14 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn live(self) -> Result<Report, Error> {
-        let link = Link::new();
+    async fn live(self, link: &Link) -> Result<Report, Error> {
         let outcome = tokio::select! {
             biased;
-            outcome = self.drive(&link) => outcome,
-            () = self.meddle(&link) => unreachable!("a caller waits for the end"),
+            outcome = timeout(LONGEST, self.drive(link)) => outcome,
+            () = self.meddle(link) => unreachable!("a caller waits for the end"),
         };
         link.control.end();
-        outcome
+        outcome.unwrap_or_else(|_| panic!("a run that never ends: {:?}", self.server.log()))
     }
 
     /// What `run::drive` does, with the simulated server's probe in place of a request.
@@ -147,7 +153,14 @@ impl Life<'_> {
         for (wait, act) in self.acts {
             sleep(*wait).await;
             match act {
-                Act::Pause(length) => self.pause(link, *length).await,
+                Act::Pause(length) => {
+                    self.pause(link, *length).await;
+                    link.control.ask(Wish::Run);
+                }
+                Act::EndQuiet(wish) => {
+                    self.pause(link, Duration::from_secs(1)).await;
+                    link.control.ask(*wish);
+                }
                 Act::Flicker => {
                     link.control.ask(Wish::Pause);
                     sleep(Duration::from_millis(1)).await;
@@ -177,6 +190,5 @@ impl Life<'_> {
         oracle::all_is_committed(self.disk, link);
         sleep(length).await;
         assert_eq!(look(), before, "something happened during a pause");
-        link.control.ask(Wish::Run);
     }
 }

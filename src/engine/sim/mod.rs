@@ -14,16 +14,17 @@
 //!
 //! Not deterministic, and without effect on any of this: which thread reads which part back, the processor time in the
 //! report, and whether the process that write-back was hinted to heard it.
+//!
+//! `PARTWISE_SIM_RUNS` sets the number of random schedules, `PARTWISE_SIM_SEED` the first one's seed: alone, it plays that
+//! one and tells what happens.
 
-#![expect(
-    dead_code,
-    reason = "random schedules, which are to come, use all of it"
-)]
-
+mod chance;
 mod life;
 mod oracle;
 mod power_cuts;
 mod remote;
+mod schedules;
 mod syncs;
 mod turn;
+mod verdict;
 mod world;

@@ -126,6 +126,10 @@ pub(super) fn trusted(
     let Some(checkpoint) = usable else {
         return Vec::new();
     };
+    if overlap(selection.extents()) {
+        // The same byte of the object may be there once, and missing where the file has it again.
+        return Vec::new();
+    }
     let bytes = disk.contents("v.part").unwrap_or_default();
     let verified = restore::must_verify(job.verify, &checkpoint, Some(boot));
     let plan = checkpoint.plan().unwrap();
@@ -142,6 +146,12 @@ pub(super) fn trusted(
         }
     }
     ranges
+}
+
+fn overlap(extents: &[ByteRange]) -> bool {
+    let mut extents = extents.to_vec();
+    extents.sort_by_key(|extent| extent.start());
+    extents.windows(2).any(|two| two[0].end() > two[1].start())
 }
 
 /// Law 5, as far as a run kept to the version that it found.

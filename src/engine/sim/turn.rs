@@ -14,6 +14,16 @@ pub(super) struct Turn {
     changed: Condvar,
 }
 
+/// See [`Turn::ends`].
+#[derive(Debug)]
+pub(super) struct End(Arc<Turn>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.set_idle(true);
+    }
+}
+
 impl Turn {
     /// A runtime of this very thread, its clock paused, and the order of turns in it.
     pub(super) fn runtime() -> (Runtime, Arc<Self>) {
@@ -41,9 +51,10 @@ impl Turn {
         drop(self.changed.wait_while(idle, |idle| !*idle).unwrap());
     }
 
-    /// Lets everybody go on: the first thread runs no task any more.
-    pub(super) fn end(&self) {
-        self.set_idle(true);
+    /// Lets everybody go on once the result is dropped: the first thread runs no task any more, were it for a panic.
+    /// To be dropped before the runtime, which waits for everybody.
+    pub(super) fn ends(self: &Arc<Self>) -> End {
+        End(Arc::clone(self))
     }
 
     /// Only the runtime's own thread tells: others are parked as well.
