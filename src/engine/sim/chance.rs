@@ -76,12 +76,13 @@ pub(super) fn setting(rng: &mut Rng) -> Setting {
 }
 
 fn world(rng: &mut Rng) -> World {
-    let versions = rng.usize(1..=3);
+    let versions = any(rng, &[1, 2, 3, 3]);
     let mut lengths: Vec<u64> = (0..versions).map(|_| rng.u64(1..=LONGEST)).collect();
-    match rng.u8(0..8) {
+    match rng.u8(0..9) {
         // A version is told from another by its bytes here, so that but one of them may have none.
         0 => lengths[0] = 0,
-        1 => lengths = vec![lengths[0]; versions],
+        // What its length does not tell.
+        1..=4 => lengths = vec![lengths[0]; versions],
         _ => {}
     }
     let mut world = World::new(rng.u64(..), &lengths);
@@ -141,8 +142,8 @@ fn ranges(rng: &mut Rng) -> Ranges {
 
 pub(super) fn weather(rng: &mut Rng) -> Weather {
     Weather {
-        refuse: any(rng, &[0.0, 0.05, 0.2, 0.6]),
-        tear: any(rng, &[0.0, 0.02, 0.1, 0.4]),
+        refuse: any(rng, &[0.0, 0.0, 0.05, 0.2, 0.6]),
+        tear: any(rng, &[0.0, 0.0, 0.02, 0.1, 0.4]),
         shorten: any(rng, &[0.0, 0.1, 0.5]),
         fatal: once_in(rng, 6),
         wait: Duration::from_millis(any(rng, &[0, 20, 300, 3000])),
@@ -152,7 +153,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
 }
 
 pub(super) fn acts(rng: &mut Rng) -> Vec<(Duration, Act)> {
-    let number = any(rng, &[0, 0, 1, 1, 2, 3]);
+    let number = any(rng, &[0, 0, 1, 2, 3, 4]);
     (0..number).map(|_| (moment(rng), act(rng))).collect()
 }
 
@@ -168,20 +169,20 @@ fn act(rng: &mut Rng) -> Act {
 }
 
 fn moment(rng: &mut Rng) -> Duration {
-    let longest = any(rng, &[0, 30, 1000, 4000, 30_000]);
+    let longest = any(rng, &[0, 30, 1000, 4000, 20_000]);
     Duration::from_millis(rng.u64(0..=longest))
 }
 
 pub(super) fn fault(rng: &mut Rng) -> Fault {
     // A run takes a few dozen steps, most of them writes; the first ones make the files.
-    let most = any(rng, &[15, 60, 150]);
+    let most = any(rng, &[15, 60, 100, 200]);
     let step = rng.usize(0..most);
-    match rng.u8(0..10) {
-        0..=2 => Fault::None,
-        3 | 4 => Fault::Kill(step),
-        5 | 6 => Fault::PowerCut(step),
-        7 => Fault::Error(step),
-        8 => Fault::Full(step),
+    match rng.u8(0..20) {
+        0..=7 => Fault::None,
+        8..=11 => Fault::Kill(step),
+        12..=15 => Fault::PowerCut(step),
+        16 | 17 => Fault::Error(step),
+        18 => Fault::Full(step),
         _ => Fault::NoRoom(rng.u64(0..LONGEST)),
     }
 }
@@ -210,7 +211,7 @@ pub(super) fn any_job(rng: &mut Rng, setting: &Setting) -> Job {
         },
         max_connections: rng.u32(1..=8),
         limit_rate: once_in(rng, 8).then(|| rng.u64(20..2000)),
-        retries: any(rng, &[0, 1, 3, 8]),
+        retries: any(rng, &[0, 2, 8, 8]),
         fresh: once_in(rng, 15),
         writer: any(rng, &[WriterChoice::Auto, WriterChoice::Pwrite]),
         verify: any(rng, &[Verify::Auto, Verify::Auto, Verify::Always]),

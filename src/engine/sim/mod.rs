@@ -23,6 +23,7 @@ mod life;
 mod oracle;
 mod power_cuts;
 mod remote;
+mod schedule;
 mod schedules;
 mod syncs;
 mod turn;

@@ -1,287 +1,69 @@
-//! Random schedules: runs in any weather, with acts and faults and crashes between them, until one in peace ends it.
+//! Many random schedules, and what they came to.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use fastrand::Rng;
-
-use super::chance::{self, Fault, Setting};
-use super::life::{Act, Played, Scene};
-use super::oracle::{self, Final};
-use super::remote::{Happening, Weather};
-use super::verdict::Trial;
-use crate::engine::job::Job;
-use crate::storage::Durability;
-use crate::storage::fake::FakeDisk;
+use super::schedule::{Count, Entry, Schedule};
 
 /// Schedules where nobody says how many.
 const SCHEDULES: u64 = 600;
 /// Failing schedules after which no other is begun.
 const MOST_FAILURES: usize = 10;
+/// A schedule takes milliseconds.
+const TOO_LONG: Duration = Duration::from_secs(60);
 
-/// Runs of one download, one after the other on one disk.
-struct Schedule {
-    setting: Setting,
-    rng: Rng,
-    disk: FakeDisk,
-    version: usize,
-    boot: u8,
-    /// The power was cut where nothing was synced: no law binds what is on the disk.
-    is_lawless: bool,
-    count: Count,
-    log: Vec<Entry>,
+/// Schedules that are to be played, are being played, and were.
+struct Season {
+    next: AtomicU64,
+    end: u64,
+    // When each one that is being played began, by the wall clock.
+    playing: Mutex<BTreeMap<u64, Instant>>,
+    failed: Mutex<Vec<u64>>,
+    count: Mutex<Count>,
 }
 
-/// One run, as it went.
-#[derive(Debug, PartialEq)]
-struct Entry {
-    given: String,
-    outcome: String,
-    happenings: Vec<(Duration, Happening)>,
-    steps: Vec<String>,
-    left: BTreeMap<OsString, Vec<u8>>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Count {
-    schedules: u64,
-    runs: u64,
-    requests: u64,
-    failures: u64,
-    changes: u64,
-    disk_errors: u64,
-    kills: u64,
-    power_cuts: u64,
-}
-
-/// What a run is given.
-struct Given {
-    job: Job,
-    weather: Weather,
-    acts: Vec<(Duration, Act)>,
-    fault: Fault,
-}
-
-impl Schedule {
-    fn new(seed: u64) -> Self {
-        let mut rng = Rng::with_seed(seed);
-        let setting = chance::setting(&mut rng);
-        let disk = FakeDisk::default();
-        if !setting.reserves {
-            disk.without_reservation();
-        }
-        if let Some(old) = &setting.world.old {
-            disk.plant("v", old);
-        }
-        Self {
-            setting,
-            rng,
-            disk,
-            version: 0,
-            boot: 1,
-            is_lawless: false,
-            count: Count {
-                schedules: 1,
-                ..Count::default()
-            },
-            log: Vec::new(),
-        }
-    }
-
-    fn play(mut self) -> (Count, Vec<Entry>) {
-        for _ in 0..self.rng.usize(0..=5) {
-            let given = Given {
-                job: chance::any_job(&mut self.rng, &self.setting),
-                weather: chance::weather(&mut self.rng),
-                acts: chance::acts(&mut self.rng),
-                fault: chance::fault(&mut self.rng),
-            };
-            self.run(&given);
-        }
-        let in_peace = Given {
-            job: chance::plain_job(&self.setting),
-            weather: chance::fair(&mut self.rng),
-            acts: Vec::new(),
-            fault: Fault::None,
-        };
-        self.run(&in_peace);
-        (self.count, self.log)
-    }
-
-    fn run(&mut self, given: &Given) {
-        if self.version + 1 < self.setting.world.lengths.len() && self.rng.u8(0..5) == 0 {
-            self.version += 1;
-        }
-        arm(&self.disk, given.fault);
-        let world = &self.setting.world;
-        let boot = [self.boot; 16];
-        let before = oracle::final_name(world, &self.disk);
-        let trusted = oracle::trusted(world, &self.disk, &given.job, boot, self.version);
-        let scene = Scene {
-            world,
-            version: self.version,
-            weather: &given.weather,
-            job: &given.job,
-            acts: &given.acts,
-            boot,
-        };
-        if is_single() {
-            println!("--- {given}");
-        }
-        let played = scene.play(&self.disk, self.rng.u64(..));
-        self.version = played.version;
-        self.note(given, &played);
-        let trial = Trial {
-            world: &self.setting.world,
-            disk: &self.disk,
-            job: &given.job,
-            weather: &given.weather,
-            acts: &given.acts,
-            has_disk_fault: given.fault != Fault::None,
-            is_lawless: self.is_lawless,
-            before,
-            played: &played,
-        };
-        trial.judge();
-        if before == Final::Untouched {
-            oracle::nothing_is_fetched_again(&trusted, played.happenings());
-        }
-        self.go_on(given, &played);
-    }
-
-    /// To the disk that the next run finds.
-    fn go_on(&mut self, given: &Given, played: &Played) {
-        let Fault::PowerCut(_) = given.fault else {
-            self.disk = self.disk.after_exit();
-            return;
-        };
-        self.disk = self.disk.after_power_cut(&mut self.rng);
-        self.boot += 1;
-        if self.setting.durability == Durability::Unsynced {
-            self.is_lawless = true;
-            return;
-        }
-        let found = oracle::laws_hold(&self.setting.world, &self.disk);
-        let is_whole = matches!(found, Final::Whole(_));
-        assert!(
-            is_whole || played.outcome.is_err(),
-            "what was published is gone"
-        );
-    }
-
-    fn note(&mut self, given: &Given, played: &Played) {
-        let steps = self.disk.steps();
-        let count = &mut self.count;
-        count.runs += 1;
-        for what in played.happenings() {
-            match what {
-                Happening::Asked { .. } => count.requests += 1,
-                Happening::Failed(_) => count.failures += 1,
-                Happening::Changed => count.changes += 1,
-                Happening::Probed { .. } | Happening::Sent { .. } => {}
+impl Season {
+    fn play(&self) {
+        loop {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end || self.failed.lock().unwrap().len() >= MOST_FAILURES {
+                return;
+            }
+            self.playing.lock().unwrap().insert(seed, Instant::now());
+            let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
+            self.playing.lock().unwrap().remove(&seed);
+            match played {
+                Ok((count, _)) => self.count.lock().unwrap().add(count),
+                Err(_) => {
+                    println!("schedule {seed} fails; {}", again(seed));
+                    self.failed.lock().unwrap().push(seed);
+                }
             }
         }
-        match given.fault {
-            Fault::Kill(at) => count.kills += u64::from(steps.len() >= at),
-            Fault::PowerCut(_) => count.power_cuts += 1,
-            Fault::Error(at) | Fault::Full(at) => count.disk_errors += u64::from(steps.len() > at),
-            Fault::NoRoom(_) | Fault::None => {}
+    }
+
+    /// Ends the process where a schedule takes all too long: a task that never gives way can't be stopped.
+    fn watch(&self, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::Relaxed) {
+            let playing = self.playing.lock().unwrap().clone();
+            let stuck = playing.iter().find(|(_, begun)| begun.elapsed() > TOO_LONG);
+            if let Some((seed, _)) = stuck {
+                eprintln!("schedule {seed} never ends; {}", again(*seed));
+                std::process::abort();
+            }
+            std::thread::park_timeout(TOO_LONG / 10);
         }
-        let entry = Entry {
-            given: given.to_string(),
-            outcome: match &played.outcome {
-                Ok(report) => format!("{} bytes in {:?}", report.bytes, report.elapsed),
-                Err(error) => format!("{:?}: {error}", error.kind()),
-            },
-            happenings: played.log.clone(),
-            steps,
-            left: self.disk.listing(),
-        };
-        if is_single() {
-            entry.print();
-        }
-        self.log.push(entry);
     }
 }
 
-fn arm(disk: &FakeDisk, fault: Fault) {
-    match fault {
-        Fault::None => {}
-        Fault::Kill(step) | Fault::PowerCut(step) => disk.cut_at(step),
-        Fault::Error(step) => disk.fail_at(step),
-        Fault::Full(step) => disk.full_at(step),
-        Fault::NoRoom(bytes) => disk.with_room(bytes),
-    }
-}
-
-impl std::fmt::Display for Given {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let job = &self.job;
-        write!(
-            f,
-            "{:?}, {:?}, {:?}, part size {:?}, {:?} of {}, limit {:?}, retries {}, fresh {}, {:?}, {:?}, overwrite {}",
-            self.fault,
-            self.acts,
-            self.weather,
-            job.part_size,
-            job.connections,
-            job.max_connections,
-            job.limit_rate,
-            job.retries,
-            job.fresh,
-            job.verify,
-            job.on_change,
-            job.overwrite,
-        )
-    }
-}
-
-impl Entry {
-    fn print(&self) {
-        for (at, what) in &self.happenings {
-            println!("{at:>12?} {what:?}");
-        }
-        println!("disk: {}", self.steps.join(", "));
-        let left = self.left.iter().map(|(name, bytes)| (name, bytes.len()));
-        println!("left: {:?}", left.collect::<Vec<_>>());
-        println!("=> {}", self.outcome);
-    }
-}
-
-impl Count {
-    fn add(&mut self, other: Self) {
-        self.schedules += other.schedules;
-        self.runs += other.runs;
-        self.requests += other.requests;
-        self.failures += other.failures;
-        self.changes += other.changes;
-        self.disk_errors += other.disk_errors;
-        self.kills += other.kills;
-        self.power_cuts += other.power_cuts;
-    }
-}
-
-impl std::fmt::Display for Count {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} schedules, {} runs, {} requests, {} of them failed, {} changes of the object, {} disk errors, \
-             {} crashes: {} kills, {} power cuts",
-            self.schedules,
-            self.runs,
-            self.requests,
-            self.failures,
-            self.changes,
-            self.disk_errors,
-            self.kills + self.power_cuts,
-            self.kills,
-            self.power_cuts,
-        )
-    }
+fn again(seed: u64) -> String {
+    format!(
+        "to play it again:\n    \
+         PARTWISE_SIM_SEED={seed} cargo test --lib sim::schedules::every -- --nocapture"
+    )
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -298,11 +80,7 @@ fn is_single() -> bool {
 }
 
 fn play(seed: u64) -> (Count, Vec<Entry>) {
-    let schedule = Schedule::new(seed);
-    if is_single() {
-        println!("{:?}", schedule.setting);
-    }
-    schedule.play()
+    Schedule::new(seed, is_single()).play()
 }
 
 #[test]
@@ -310,35 +88,29 @@ fn every_schedule_comes_to_a_good_end_and_keeps_the_laws() {
     let first = number("PARTWISE_SIM_SEED");
     let default = first.map_or(SCHEDULES, |_| 1);
     let first = first.unwrap_or(0);
-    let end = first + number("PARTWISE_SIM_RUNS").unwrap_or(default);
-    let next = AtomicU64::new(first);
-    let total = Mutex::new((Count::default(), Vec::new()));
-    let player = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= end || total.lock().unwrap().1.len() >= MOST_FAILURES {
-                return;
-            }
-            match catch_unwind(AssertUnwindSafe(|| play(seed))) {
-                Ok((count, _)) => total.lock().unwrap().0.add(count),
-                Err(_) => {
-                    println!(
-                        "schedule {seed} fails; to play it again:\n    \
-                         PARTWISE_SIM_SEED={seed} cargo test --lib sim::schedules::every -- --nocapture"
-                    );
-                    total.lock().unwrap().1.push(seed);
-                }
-            }
-        }
+    let season = Season {
+        next: AtomicU64::new(first),
+        end: first + number("PARTWISE_SIM_RUNS").unwrap_or(default),
+        playing: Mutex::default(),
+        failed: Mutex::default(),
+        count: Mutex::default(),
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(player);
+        let watch = scope.spawn(|| season.watch(&is_over));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let players: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| season.play()))
+            .collect();
+        for player in players {
+            player.join().unwrap();
         }
+        is_over.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
     });
-    let (count, failed) = total.into_inner().unwrap();
-    println!("seeds {first}..{end}: {count}");
+    let count = *season.count.lock().unwrap();
+    println!("seeds {first}..{}: {count}", season.end);
+    let failed = season.failed.lock().unwrap();
     assert!(failed.is_empty(), "the schedules {failed:?} fail");
 }
 
