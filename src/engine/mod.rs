@@ -26,6 +26,8 @@ mod restore;
 mod run;
 mod scheduler;
 mod session;
+#[cfg(test)]
+mod sim;
 mod spool;
 mod supplies;
 mod tally;

@@ -451,17 +451,20 @@ pub(crate) async fn read_back<V: Volume>(
         let halt = || halt.load(Ordering::Relaxed);
         restore::verify(&sink, &plan, snapshot, &hub, &halt)
     });
+    tokio::pin!(reading);
     tokio::select! {
         biased;
         wish = session.link.control.ending() => {
             halted.store(true, Ordering::Relaxed);
+            // Until then it holds the file, and so the lock. What it read is of no use any more.
+            let _ = reading.await;
             let checkpoint = match wish {
                 Wish::Cancel => None,
                 _ => session.checkpoint_path(),
             };
             Err(session.ended_by(wish, checkpoint))
         }
-        verified = reading => Ok(verified?),
+        verified = &mut reading => Ok(verified?),
     }
 }
 
