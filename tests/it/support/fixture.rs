@@ -12,8 +12,7 @@ use partwise::{Download, DownloadBuilder};
 use tempfile::TempDir;
 
 use super::requests::Stretch;
-use command::Invocation;
-pub(crate) use command::Outcome;
+pub(crate) use command::{Invocation, Outcome};
 use file::Written;
 
 /// A temporary folder that is the working directory and the home of every command that is run in it.
