@@ -5,6 +5,7 @@
 //! bounded, and the next run, in a world that has come to its senses, completes the file.
 
 mod asked;
+mod checkpoint;
 mod discovery;
 mod fault;
 mod identity;

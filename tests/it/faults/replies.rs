@@ -8,7 +8,14 @@ use crate::support::fault::{Reply, Step};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replies() {
-    let tables = [statuses(), content_ranges(), bodies(), other_things()];
+    let tables = [
+        statuses(),
+        content_ranges(),
+        malformed(),
+        lengths(),
+        bodies(),
+        other_things(),
+    ];
     hold("replies", tables.into_iter().flatten());
 }
 
@@ -118,6 +125,36 @@ fn content_ranges() -> Vec<Fault> {
                     .header("Content-Range", format!("bytes {start}-{}/*", end - 1))
             },
         ),
+    ]
+    .into_iter()
+    .flatten()
+    .chain([ends_later()])
+    .collect()
+}
+
+fn ends_later() -> Fault {
+    fault("ends later")
+        // The end of the object is kept back until somebody asks for bytes before it.
+        .impatient()
+        .serves(|asked| {
+            let (start, end) = asked.bounds();
+            if asked.is_head() {
+                return asked.honest();
+            }
+            if end == LENGTH {
+                return asked.honest().cut_after(LENGTH / 16).then(Step::Stall);
+            }
+            let later = format!("bytes {start}-{end}/{LENGTH}");
+            asked
+                .honest()
+                .header("Content-Range", later)
+                .body(asked.object, start..end + 1)
+        })
+        .fails(3, ["another range"])
+}
+
+fn malformed() -> Vec<Fault> {
+    [
         both("the wrong way round", 3, ["bytes 5-3/10"], |asked| {
             asked.honest().header("Content-Range", "bytes 5-3/10")
         }),
@@ -140,28 +177,10 @@ fn content_ranges() -> Vec<Fault> {
     ]
     .into_iter()
     .flatten()
-    .chain([fault("ends later")
-        // The end of the object is kept back until somebody asks for bytes before it.
-        .impatient()
-        .serves(|asked| {
-            let (start, end) = asked.bounds();
-            if asked.is_head() {
-                return asked.honest();
-            }
-            if end == LENGTH {
-                return asked.honest().cut_after(LENGTH / 16).then(Step::Stall);
-            }
-            let later = format!("bytes {start}-{end}/{LENGTH}");
-            asked
-                .honest()
-                .header("Content-Range", later)
-                .body(asked.object, start..end + 1)
-        })
-        .fails(3, ["another range"])])
     .collect()
 }
 
-fn bodies() -> Vec<Fault> {
+fn lengths() -> Vec<Fault> {
     [
         both(
             "a Content-Length that is not the range's",
@@ -188,6 +207,14 @@ fn bodies() -> Vec<Fault> {
         harmless("ends early, in chunks", |asked| {
             asked.honest().cut_after(50_000).chunked()
         }),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn bodies() -> Vec<Fault> {
+    [
         harmless("in chunks", |asked| asked.honest().chunked()),
         both(
             "bytes past the end, in chunks",

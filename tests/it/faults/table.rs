@@ -84,11 +84,15 @@ pub(super) struct Ends {
 }
 
 impl Ends {
-    pub(super) fn well() -> Self {
+    pub(super) fn with(code: i32, says: &[&str]) -> Self {
         Self {
-            codes: vec![0],
-            says: Vec::new(),
+            codes: vec![code],
+            says: says.iter().copied().map(str::to_owned).collect(),
         }
+    }
+
+    pub(super) fn well() -> Self {
+        Self::with(0, &[])
     }
 }
 

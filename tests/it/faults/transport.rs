@@ -231,10 +231,7 @@ fn assert_pause_is_cut(pause: &'static str) {
     assert!((119.0..=120.0).contains(&delay), "a pause of {delay} s");
     running.signal(Signal::INT);
     let outcome = running.wait();
-    let ends = Ends {
-        codes: vec![130],
-        says: Vec::new(),
-    };
+    let ends = Ends::with(130, &[]);
     assert_ends(&outcome, &ends);
     assert_no_secret(&outcome);
 }
