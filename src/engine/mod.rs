@@ -26,6 +26,7 @@ mod run;
 mod scheduler;
 mod session;
 mod spool;
+mod supplies;
 mod tally;
 mod transfer;
 mod tuner;

@@ -192,6 +192,10 @@ impl Process {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
         }
+        // Its workers end a moment later than their leader, and until then the port is theirs.
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok() {
+            thread::sleep(GLANCE);
+        }
     }
 }
 
