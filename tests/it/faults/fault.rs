@@ -43,6 +43,7 @@ pub(super) struct Fault {
     elsewhere: Option<Script>,
     door: Option<Doorkeeper>,
     certificate: Option<Certificate>,
+    is_encrypted: bool,
     address: Address,
     options: BTreeMap<&'static str, String>,
     arguments: Arguments,
@@ -63,6 +64,7 @@ pub(super) fn fault(name: &'static str) -> Fault {
         elsewhere: None,
         door: None,
         certificate: None,
+        is_encrypted: false,
         address: Box::new(own_address),
         options: BTreeMap::from(
             [
@@ -156,6 +158,7 @@ impl Fault {
 
     pub(super) fn certificate(mut self, certificate: Certificate) -> Self {
         self.certificate = Some(certificate);
+        self.is_encrypted = true;
         self
     }
 
@@ -307,6 +310,10 @@ impl Fault {
         let mut arguments: Vec<String> = FIXED.map(str::to_owned).into();
         for (name, value) in &self.options {
             arguments.extend([(*name).to_owned(), value.clone()]);
+        }
+        if !self.is_encrypted {
+            // To read the system's authorities takes longer than all the rest.
+            arguments.push("--insecure".to_owned());
         }
         arguments.extend(further);
         arguments.push(with_user(url));

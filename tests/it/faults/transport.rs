@@ -218,7 +218,17 @@ fn assert_pause_is_cut(pause: &'static str) {
     let fixture = Fixture::new();
     let (url, part) = (origin.url("x?QUERYSECRET"), PART.to_string());
     let mut running = fixture
-        .partwise(["get", "-c", "2", "-p", &part, "--progress", "json", &url])
+        .partwise([
+            "get",
+            "-k",
+            "-c",
+            "2",
+            "-p",
+            &part,
+            "--progress",
+            "json",
+            &url,
+        ])
         .spawn();
     let mut delay = 0.0;
     running.wait_for_event(|event| {

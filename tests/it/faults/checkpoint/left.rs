@@ -51,7 +51,7 @@ impl Left {
         });
         let fixture = Fixture::new();
         let (url, part) = (origin.url("x?signature=QUERYSECRET"), part_size.to_string());
-        let mut arguments = vec!["get", "-c", "1", "-p", &part];
+        let mut arguments = vec!["get", "-k", "-c", "1", "-p", &part];
         arguments.extend(more);
         arguments.push(&url);
         fixture.partwise(arguments).exit_code(3);
