@@ -12,8 +12,7 @@ use partwise::{Download, DownloadBuilder};
 use tempfile::TempDir;
 
 use super::requests::Stretch;
-use command::Invocation;
-pub(crate) use command::{Outcome, Running};
+pub(crate) use command::{Invocation, Outcome, Running};
 use file::Written;
 
 /// A folder, mostly a temporary one, that is the working directory and the home of every command that is run in it.
