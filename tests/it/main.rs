@@ -10,5 +10,6 @@ mod minimum_rust;
 mod mirrors;
 mod real_servers;
 mod resume;
+mod signals;
 mod support;
 mod validators;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::requests::Stretch;
 use command::Invocation;
-pub(crate) use command::Outcome;
+pub(crate) use command::{Outcome, Running};
 use file::Written;
 
 /// A temporary folder that is the working directory and the home of every command that is run in it.
