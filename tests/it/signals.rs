@@ -1,5 +1,7 @@
 //! SIGINT, SIGTERM and SIGHUP: a clean stop, soon, whatever the network does.
 
+mod elsewhere;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
