@@ -80,10 +80,10 @@ impl Percentiles {
     /// Percentiles of whole values, each multiplied by `scale`; `None` where there are none.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = u64>, scale: f64) -> Option<Self> {
-        // Three digits and a range that grows: the creation can't fail, and no value is out of range.
+        // Three digits are allowed, and the range grows as far as `u64` reaches.
         let mut histogram = Histogram::<u64>::new(3).ok()?;
         for value in values {
-            histogram.saturating_record(value);
+            histogram.record(value).ok()?;
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 * scale;
         (!histogram.is_empty()).then(|| Self {

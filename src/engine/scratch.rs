@@ -100,7 +100,8 @@ async fn in_parts<F: PartFile>(
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
     };
-    let (crew, metadata) = prepare::crew(session, plan, sink, none, object);
+    let grains = plan.in_grains(session.job.grain_size);
+    let (crew, metadata) = prepare::crew(session, plan, grains, sink, none, object);
     prepare::announce(session, &metadata, &plan);
     match transfer(&crew, &mut Forget, session.link).await {
         Ok(Outcome::Complete) => Ok(Run::Finished(Report {
