@@ -57,7 +57,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "Samples",
         ],
     ),
-    ("internals", &["checkpoint", "engine", "integrity", "object"]),
+    (
+        "internals",
+        &["checkpoint", "engine", "integrity", "object"],
+    ),
     ("origin", &[]),
     ("manual", &[]),
     // The command is a crate of its own, which uses `partwise::…`.
