@@ -81,6 +81,11 @@ pub enum Output {
     File(PathBuf),
     /// The process's standard output, in order; nothing is kept for a resume.
     Stdout,
+    /// Nowhere: every byte is fetched and checked, and none is kept.
+    Discard,
+    /// Memory of this process, given back at the end: what a file costs without a disk, for the benchmark.
+    #[doc(hidden)]
+    Memory,
 }
 
 /// A download that is ready to start. Made by [`Download::builder`].
@@ -258,6 +263,22 @@ impl DownloadBuilder {
     #[must_use]
     pub fn to_stdout(mut self) -> Self {
         self.output = Output::Stdout;
+        self
+    }
+
+    /// Keeps no byte: everything is fetched and checked as ever, then dropped. [`build`](Self::build) refuses
+    /// checksums, as nothing is left to compare with them.
+    #[must_use]
+    pub fn discard(mut self) -> Self {
+        self.output = Output::Discard;
+        self
+    }
+
+    /// Writes to memory, which is given back at the end.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn to_memory(mut self) -> Self {
+        self.output = Output::Memory;
         self
     }
 

@@ -71,7 +71,7 @@ pub enum Event {
     /// No request is under way and the checkpoint is committed, after a pause.
     Paused,
     /// The file is whole at its final name.
-    Finished(Report),
+    Finished(Box<Report>),
 }
 
 /// How far a download is: bytes now, so far and expected, and at which rate.

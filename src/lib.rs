@@ -67,6 +67,8 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "cli")]
+pub mod bench;
 mod checkpoint;
 mod download;
 mod engine;
@@ -91,4 +93,6 @@ pub use error::{Error, ErrorKind};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
+#[doc(hidden)]
+pub use report::Samples;
 pub use report::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

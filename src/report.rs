@@ -47,11 +47,32 @@ pub struct Report {
     pub integrity: Vec<Integrity>,
     /// What held the download back.
     pub bottleneck: Bottleneck,
+    /// From the start to the first body byte; `None` where none came.
+    #[serde(skip)]
+    pub first_byte: Option<Duration>,
+    /// The time at the end in which fewer transfers than ever were under way: the last stragglers, the last sync.
+    #[serde(skip)]
+    pub tail: Duration,
+    /// What single requests were like.
+    #[doc(hidden)]
+    #[serde(skip)]
+    pub samples: Samples,
     /// Whether a condition said that nothing newer is there, so that nothing was fetched.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_modified: bool,
     /// Completed parts that were read back and did not match their CRC, and were fetched again.
     pub damaged_parts: u32,
+}
+
+/// What single requests were like; of many, the newest.
+#[doc(hidden)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Samples {
+    /// Bytes a second of each lease that brought something, its waits included.
+    pub connection_rates: Vec<u64>,
+    /// The wait of each request for its first byte.
+    pub first_bytes: Vec<Duration>,
 }
 
 /// What tells one version of an object from another (RFC 9110, section 8.8).

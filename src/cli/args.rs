@@ -82,6 +82,8 @@ pub(crate) enum Command {
         after_help = EXIT_CODES
     )]
     Get(Box<GetArgs>),
+    /// Measure throughput over connections × part sizes; with no URL, against an embedded server
+    Bench(Box<BenchArgs>),
     /// Show what a checkpoint holds, without the network
     Inspect(InspectArgs),
     /// Download from an embedded server, be interrupted half-way, resume and verify: needs nothing
@@ -270,6 +272,68 @@ pub(crate) struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// What to fetch: http:// or https:// [default: an object of an embedded server on this machine]
+    #[arg(value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) sweep: SweepArgs,
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
+    #[command(flatten)]
+    pub(crate) results: ResultArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "What to measure")]
+pub(crate) struct SweepArgs {
+    /// Numbers of connections
+    #[arg(
+        short,
+        long,
+        value_name = "N,...",
+        value_delimiter = ',',
+        default_value = "1,2,4,8,16"
+    )]
+    pub(crate) connections: Vec<NonZeroU32>,
+    /// Part sizes: `auto`, bytes, or with K, M, G, KiB, MiB, GiB
+    #[arg(short, long, value_name = "SIZE,...", value_delimiter = ',', default_value = "1M,4M", value_parser = value::part_size)]
+    pub(crate) part_sizes: Vec<PartSize>,
+    /// Where the bytes go: nowhere, to memory, to a file with every sync [default: null,file; without a URL all]
+    #[arg(long, value_enum, value_name = "SINK,...", value_delimiter = ',')]
+    pub(crate) sinks: Vec<SinkChoice>,
+    /// How often each combination is measured
+    #[arg(long, value_name = "N", default_value = "3")]
+    pub(crate) runs: NonZeroU32,
+    /// Most bytes to fetch in all: K, M, G, KiB, MiB, GiB [default: 4G; without a URL 32G]
+    #[arg(long, value_name = "SIZE", value_parser = value::size)]
+    pub(crate) traffic: Option<u64>,
+    /// Folder that the file sink writes in, a temporary one within it
+    #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: PathBuf,
+    /// How bytes reach memory and file; `auto` takes a memory map wherever that is safe
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    pub(crate) writer: WriterChoice,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct ResultArgs {
+    /// Print the results on standard output as JSON instead of a table
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) json: bool,
+    /// Print them as Markdown
+    #[arg(long)]
+    pub(crate) markdown: bool,
+    /// Write them to this file as well, as a page with plots that needs nothing else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// No progress and no announcement, but errors
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
     /// A checkpoint (X.part.ckpt), or X or X.part beside one
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -291,6 +355,13 @@ pub(crate) enum WriterChoice {
     Auto,
     Mmap,
     Pwrite,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SinkChoice {
+    Null,
+    Memory,
+    File,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,9 +1,8 @@
 //! `partwise demo`: a download that is interrupted half-way, resumed and verified, told step by step.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +12,7 @@ use tokio::time::timeout;
 
 use super::exit::{Exit, Failure};
 use super::signals::Signals;
+use super::temporary::Temporary;
 use super::{inspect, output, runtime, text};
 
 const SEED: u64 = 2026;
@@ -60,7 +60,7 @@ async fn demo() -> Result<(), Failure> {
         "\n1. A server has an object of {size}, every byte a function of seed {SEED} and position:\n   {url}"
     ))?;
 
-    let folder = Folder::new()?;
+    let folder = Temporary::within(&std::env::temp_dir(), "partwise-demo")?;
     let rate = text::rate(BYTES_PER_SECOND);
     say(&format!(
         "\n2. The download begins, held to {rate} so that it can be watched:"
@@ -71,11 +71,11 @@ async fn demo() -> Result<(), Failure> {
         "\n3. Half-way it is stopped, as Ctrl-C would. {NAME}.part and {NAME}.part.ckpt stay;\n   \
          nothing stands at {NAME}, because a file stands there only when it is whole and verified."
     ))?;
-    expect(!folder.file().exists(), || {
+    expect(!folder.path().join(NAME).exists(), || {
         format!("expected nothing at {NAME}, found a file")
     })?;
 
-    let inspection = partwise::inspect(folder.file())?;
+    let inspection = partwise::inspect(folder.path().join(NAME))?;
     say(&format!(
         "\n4. What `partwise inspect {NAME}` finds:\n{}",
         inspect::describe(&inspection)
@@ -92,7 +92,7 @@ async fn demo() -> Result<(), Failure> {
         account(&inspection, &report, &ranges)?
     ))?;
 
-    compare(&folder.file()).map_err(local("compare the file"))??;
+    compare(&folder.path().join(NAME)).map_err(local("compare the file"))??;
     say(&format!(
         "\n7. All {LENGTH} bytes are compared with what the server generates: every one is right.\n\nVerified."
     ))
@@ -119,9 +119,9 @@ fn local(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
     move |error| Failure::new(Exit::FILE, what, error)
 }
 
-fn start(url: &str, folder: &Folder) -> Result<DownloadHandle, Failure> {
+fn start(url: &str, folder: &Temporary) -> Result<DownloadHandle, Failure> {
     let download = Download::builder(url)
-        .dir(&folder.0)
+        .dir(folder.path())
         .output(NAME)
         .no_proxy(true)
         .limit_rate(BYTES_PER_SECOND)
@@ -130,7 +130,7 @@ fn start(url: &str, folder: &Folder) -> Result<DownloadHandle, Failure> {
 }
 
 /// Downloads one half, then stops.
-async fn interrupted(url: &str, folder: &Folder) -> Result<(), Failure> {
+async fn interrupted(url: &str, folder: &Temporary) -> Result<(), Failure> {
     let handle = start(url, folder)?;
     let mut events = handle.events();
     watch(&handle, &mut events, LENGTH / 2).await?;
@@ -147,7 +147,7 @@ async fn interrupted(url: &str, folder: &Folder) -> Result<(), Failure> {
     }
 }
 
-async fn resumed(url: &str, folder: &Folder) -> Result<Report, Failure> {
+async fn resumed(url: &str, folder: &Temporary) -> Result<Report, Failure> {
     let handle = start(url, folder)?;
     let mut events = handle.events();
     watch(&handle, &mut events, u64::MAX).await?;
@@ -258,32 +258,6 @@ fn compare(path: &Path) -> io::Result<Result<(), Failure>> {
         }
     }
     Ok(Ok(()))
-}
-
-/// A temporary folder that goes when the demonstration does.
-#[derive(Debug)]
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Result<Self, Failure> {
-        let path = std::env::temp_dir().join(format!("partwise-demo-{:016x}", fastrand::u64(..)));
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(local("make a temporary folder"))?;
-        Ok(Self(path))
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join(NAME)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // What can't be removed is in the system's folder for temporary files, which is emptied by others.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

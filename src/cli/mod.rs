@@ -1,9 +1,10 @@
 //! The command line. It stands on the library's public API alone.
 //!
-//! `args` holds what was typed, `settings` and `options` what it means; `get`, `inspect`, `demo` and `manual` are the commands;
+//! `args` holds what was typed, `settings` and `options` what it means; `get`, `bench`, `inspect`, `demo` and `manual` are the commands;
 //! `progress` and `report` show how a download goes and went; `exit` is the one place that knows exit codes.
 
 pub(crate) mod args;
+pub(crate) mod bench;
 pub(crate) mod demo;
 pub(crate) mod exit;
 pub(crate) mod get;
@@ -17,5 +18,6 @@ mod report;
 mod runtime;
 mod settings;
 mod signals;
+mod temporary;
 mod text;
 mod value;

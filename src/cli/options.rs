@@ -50,11 +50,17 @@ fn with_place(
         .overwrite(args.overwrite)
         .fresh(args.fresh)
         .sync(!args.no_sync)
-        .writer(match args.writer {
-            WriterChoice::Auto => Writer::Auto,
-            WriterChoice::Mmap => Writer::Mmap,
-            WriterChoice::Pwrite => Writer::Pwrite,
-        })
+        .writer(args.writer.into())
+}
+
+impl From<WriterChoice> for Writer {
+    fn from(choice: WriterChoice) -> Self {
+        match choice {
+            WriterChoice::Auto => Self::Auto,
+            WriterChoice::Mmap => Self::Mmap,
+            WriterChoice::Pwrite => Self::Pwrite,
+        }
+    }
 }
 
 fn with_source(
@@ -84,7 +90,12 @@ fn with_speed(builder: DownloadBuilder, args: &SpeedArgs, sharing: usize) -> Dow
     )
 }
 
-fn with_network(
+/// The way to the server.
+///
+/// # Errors
+///
+/// A header without a colon.
+pub(crate) fn with_network(
     mut builder: DownloadBuilder,
     args: &NetworkArgs,
 ) -> Result<DownloadBuilder, Failure> {

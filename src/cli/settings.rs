@@ -196,7 +196,7 @@ fn describe(args: &GetArgs, entry: Entry, sharing: usize) -> Result<Described, F
 }
 
 /// Tells a mistyped command or a forgotten scheme from a URL. The library looks closer.
-fn looks_like_url(typed: &str) -> Result<(), Failure> {
+pub(crate) fn looks_like_url(typed: &str) -> Result<(), Failure> {
     if typed.contains("://") {
         return Ok(());
     }

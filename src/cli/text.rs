@@ -55,6 +55,15 @@ pub(crate) fn label(url: &str) -> String {
     visible(name.unwrap_or("download"))
 }
 
+/// The host of a URL, and no secret.
+pub(crate) fn host(url: &str) -> String {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let end = after_scheme
+        .find(['/', '?', '#', '\\'])
+        .unwrap_or(after_scheme.len());
+    visible(after_scheme[..end].rsplit('@').next().unwrap_or_default())
+}
+
 /// Bytes with three digits and a 1024-based unit.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -190,6 +199,13 @@ mod tests {
         assert_eq!(label("http://h/folder/"), "folder");
         assert_eq!(label("http://h/\u{1b}c"), "\\u{1b}c");
         assert_eq!(label("?://x/y"), "download");
+    }
+
+    #[test]
+    fn a_host_holds_no_secret() {
+        assert_eq!(host("http://h/a"), "h");
+        assert_eq!(host("https://user:p@w@h:8443?sig=a@b/c"), "h:8443");
+        assert_eq!(host("http://[::1]:80/"), "[::1]:80");
     }
 
     #[test]

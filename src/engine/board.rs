@@ -10,8 +10,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::assembly::Assembly;
+use super::samples::Recorder;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Observed, Pace, Scheduler};
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
+use crate::report::Samples;
 
 /// A transfer is too young to tell its rate before it lasted this long.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
@@ -82,6 +84,7 @@ struct Inner {
     reach: u32,
     /// Crawling connections that were replaced.
     replaced: u32,
+    samples: Recorder,
 }
 
 #[derive(Debug)]
@@ -106,6 +109,7 @@ impl Board {
                 rate: 0.0,
                 reach: u32::MAX,
                 replaced: 0,
+                samples: Recorder::default(),
             }),
             changed: Notify::new(),
         }
@@ -168,7 +172,10 @@ impl Board {
     pub(crate) fn release(&self, transfer: &Transfer) {
         let mut inner = self.lock();
         inner.scheduler.release(transfer.id);
-        inner.transfers.remove(&transfer.id);
+        if let Some(watched) = inner.transfers.remove(&transfer.id) {
+            let bytes = transfer.position() - transfer.range.start();
+            inner.samples.brought(bytes, watched.since.elapsed());
+        }
         self.changed.notify_waiters();
     }
 
@@ -231,6 +238,7 @@ impl Board {
     /// Takes note of how long a reply let wait for its first byte.
     pub(crate) fn replied(&self, first_byte: Duration) {
         let mut inner = self.lock();
+        inner.samples.waited(first_byte);
         inner.first_byte = if inner.first_byte.is_zero() {
             first_byte
         } else {
@@ -260,6 +268,11 @@ impl Board {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.lock().assembly.snapshot()
+    }
+
+    /// What single requests were like so far.
+    pub(crate) fn samples(&self) -> Samples {
+        self.lock().samples.samples()
     }
 
     pub(crate) fn is_finished(&self) -> bool {

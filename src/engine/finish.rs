@@ -96,10 +96,7 @@ pub(crate) async fn publish<V: Volume>(
         parts: part_count,
         validator: kind_of(&metadata.validator),
         etag: metadata.etag.as_ref().map(ToString::to_string),
-        writer: match sink.kind() {
-            SinkKind::Mmap => WriterKind::Mmap,
-            SinkKind::Pwrite => WriterKind::Pwrite,
-        },
+        writer: writer_of(sink.kind()),
         integrity,
         ..session.report(length)
     };
@@ -116,6 +113,7 @@ pub(crate) async fn publish<V: Volume>(
     // The last sync is part of the time that the caller waited.
     Ok(Report {
         elapsed: session.begun.elapsed(),
+        tail: session.tail(),
         ..report
     })
 }
@@ -184,6 +182,14 @@ fn expected<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Exp
         digest: sent.digest,
     });
     given.chain(sent).collect()
+}
+
+/// How bytes reach the file, as a report says it.
+pub(crate) fn writer_of(kind: SinkKind) -> WriterKind {
+    match kind {
+        SinkKind::Mmap => WriterKind::Mmap,
+        SinkKind::Pwrite => WriterKind::Pwrite,
+    }
 }
 
 /// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.

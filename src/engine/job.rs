@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::mirrors;
+use super::scratch::Scratch;
 use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
     Writer,
@@ -48,6 +49,7 @@ pub(crate) struct Job {
 pub(crate) enum Destination {
     File { folder: PathBuf, names: Names },
     Stdout,
+    Scratch(Scratch),
 }
 
 impl Job {
@@ -77,6 +79,14 @@ impl Job {
                 "expected at least 1, found 0",
             ));
         }
+        let checksums = checksums(&options.checksums)?;
+        let scratch = matches!(destination, Destination::Scratch(_));
+        if scratch && !checksums.is_empty() {
+            return Err(usage(
+                "the checksum",
+                "expected none, as no byte is kept to compare with it",
+            ));
+        }
         Ok(Self {
             client,
             mirrors: mirrors::parse(&source, &options.mirrors)?,
@@ -84,7 +94,7 @@ impl Job {
             conditions: conditions(&options)?,
             destination,
             selection: selection(options.ranges.as_deref())?,
-            checksums: checksums(&options.checksums)?,
+            checksums,
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
@@ -93,7 +103,7 @@ impl Job {
             retries: options.retries,
             fresh: options.fresh,
             overwrite: options.overwrite,
-            durability: if options.sync {
+            durability: if options.sync && !scratch {
                 Durability::Synced
             } else {
                 Durability::Unsynced
@@ -146,6 +156,8 @@ fn client_config(network: &NetworkOptions) -> Result<ClientConfig, Error> {
 fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {
     let file = match &options.output {
         Output::Stdout => return Ok(Destination::Stdout),
+        Output::Discard => return Ok(Destination::Scratch(Scratch::Nothing)),
+        Output::Memory => return Ok(Destination::Scratch(Scratch::Memory)),
         Output::File(file) => options.dir.join(file),
         Output::FromUrl => {
             let name = source.file_name().ok_or_else(|| {

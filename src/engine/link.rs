@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::board::Board;
 use super::control::Control;
 use super::hub::Hub;
+use crate::report::Samples;
 
 /// See the module.
 #[derive(Debug)]
@@ -30,11 +31,18 @@ impl Link {
 
     /// How much of each of `cells` equal stretches is there, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
-        let board = self
-            .board
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        board.map_or_else(Vec::new, |board| board.coverage(cells))
+        self.board()
+            .map_or_else(Vec::new, |board| board.coverage(cells))
+    }
+
+    /// What single requests of the transfer were like.
+    pub(crate) fn samples(&self) -> Samples {
+        self.board()
+            .map_or_else(Samples::default, |board| board.samples())
+    }
+
+    fn board(&self) -> Option<Arc<Board>> {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.clone()
     }
 }

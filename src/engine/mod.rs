@@ -24,7 +24,9 @@ mod refresh;
 mod remote;
 mod restore;
 mod run;
+mod samples;
 mod scheduler;
+mod scratch;
 mod session;
 #[cfg(test)]
 mod sim;

@@ -16,6 +16,7 @@ use super::ordered;
 use super::prepare::{Object, prepare};
 use super::refresh::refresh_url;
 use super::remote::Remote;
+use super::scratch;
 use super::session::{Place, Session};
 use super::transfer::{Failure, Outcome, transfer};
 use super::worker::TransferError;
@@ -40,7 +41,7 @@ pub(crate) fn start(job: Job) -> (Arc<Link>, JoinHandle<Result<Report, Error>>) 
         let link = &ended.0;
         let outcome = drive(&job, link).await;
         if let Ok(report) = &outcome {
-            link.hub.tell(Event::Finished(report.clone()));
+            link.hub.tell(Event::Finished(Box::new(report.clone())));
         }
         outcome
     });
@@ -230,6 +231,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     };
     match (session.place.clone(), object.metadata.length) {
         (Place::Stdout, _) => ordered::download(session, object, mirrors).await,
+        (Place::Scratch(scratch), _) => scratch::download(session, scratch, object, mirrors).await,
         (Place::Folder { volume, names }, Some(length)) => {
             let object = Object::found(session, length, object, mirrors)?;
             in_parts(session, volume, names, object).await

@@ -13,6 +13,7 @@ use super::discover::Failed;
 use super::job::{Destination, Job};
 use super::link::Link;
 use super::processor;
+use super::scratch::Scratch;
 use super::tally::Tally;
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
@@ -51,6 +52,7 @@ pub(crate) struct Session<'a, V: Volume = Folder> {
 pub(crate) enum Place<V> {
     Folder { volume: Arc<V>, names: Names },
     Stdout,
+    Scratch(Scratch),
 }
 
 // A derived one would ask for `V: Clone`.
@@ -62,6 +64,7 @@ impl<V> Clone for Place<V> {
                 names: names.clone(),
             },
             Self::Stdout => Self::Stdout,
+            Self::Scratch(scratch) => Self::Scratch(*scratch),
         }
     }
 }
@@ -71,6 +74,7 @@ impl<'a> Session<'a> {
     pub(crate) async fn new(job: &'a Job, link: &'a Link) -> Result<Self, Error> {
         let place = match &job.destination {
             Destination::Stdout => Place::Stdout,
+            Destination::Scratch(scratch) => Place::Scratch(*scratch),
             Destination::File { folder, names } => {
                 let (folder, durability) = (folder.clone(), job.durability);
                 let open = move || Folder::open_or_create(&folder, durability);
@@ -131,6 +135,7 @@ impl<'a, V: Volume> Session<'a, V> {
         match &self.place {
             Place::Folder { volume, names } => tidy(volume.path(names.output())),
             Place::Stdout => PathBuf::from("-"),
+            Place::Scratch(scratch) => scratch.path(),
         }
     }
 
@@ -196,9 +201,19 @@ impl<'a, V: Volume> Session<'a, V> {
             writer: WriterKind::Pwrite,
             integrity: Vec::new(),
             bottleneck: self.bottleneck(bytes_per_second),
+            first_byte: self.tally.first_byte().map(|at| at - self.begun),
+            tail: self.tail(),
+            samples: self.link.samples(),
             not_modified: false,
             damaged_parts: self.damaged_parts,
         }
+    }
+
+    /// How long it is since as many transfers as ever were under way.
+    pub(crate) fn tail(&self) -> Duration {
+        self.tally
+            .last_full()
+            .map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// What held the download back, as far as counters tell.
@@ -225,7 +240,7 @@ impl<'a, V: Volume> Session<'a, V> {
     pub(crate) fn checkpoint_path(&self) -> Option<PathBuf> {
         match &self.place {
             Place::Folder { volume, names } => Some(tidy(volume.path(names.checkpoint()))),
-            Place::Stdout => None,
+            Place::Stdout | Place::Scratch(_) => None,
         }
     }
 

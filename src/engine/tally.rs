@@ -1,7 +1,10 @@
 //! What a run counts, for its report and its progress.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Counters that workers add to and that the run reads; each stands for itself, so relaxed order is enough.
 #[derive(Debug, Default)]
@@ -14,6 +17,9 @@ pub(crate) struct Tally {
     disk_wait_nanos: AtomicU64,
     active: AtomicU32,
     most_active: AtomicU32,
+    first_byte: OnceLock<Instant>,
+    // Taken once a request.
+    last_full: Mutex<Option<Instant>>,
 }
 
 /// A transfer that counts as under way for as long as this lives.
@@ -22,7 +28,9 @@ pub(crate) struct Underway<'a>(&'a Tally);
 
 impl Tally {
     pub(crate) fn fetched(&self, bytes: u64) {
-        self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
+            self.first_byte.get_or_init(Instant::now);
+        }
     }
 
     /// Counts bytes of a part that was completed for the first time.
@@ -85,10 +93,30 @@ impl Tally {
     pub(crate) fn most_active(&self) -> u32 {
         self.most_active.load(Ordering::Relaxed)
     }
+
+    /// When the first body byte came.
+    pub(crate) fn first_byte(&self) -> Option<Instant> {
+        self.first_byte.get().copied()
+    }
+
+    /// The last moment at which as many transfers as ever were under way.
+    pub(crate) fn last_full(&self) -> Option<Instant> {
+        *self.full()
+    }
+
+    fn full(&self) -> MutexGuard<'_, Option<Instant>> {
+        // One assignment is all that happens under the lock, so a panic elsewhere leaves it whole.
+        self.last_full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        let before = self.0.active.fetch_sub(1, Ordering::Relaxed);
+        if before == self.0.most_active() {
+            *self.0.full() = Some(Instant::now());
+        }
     }
 }

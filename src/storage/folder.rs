@@ -9,8 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, FileType, Mode, OFlags, RenameFlags, Stat, fadvise, fallocate,
-    fchmod, fstat, fstatfs, fstatvfs, linkat, openat, renameat, renameat_with, statat, unlinkat,
+    Advice, AtFlags, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, RenameFlags, Stat,
+    fadvise, fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, memfd_create, openat, renameat,
+    renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -183,6 +184,14 @@ impl Volume for Folder {
 /// A file of the real disk.
 #[derive(Debug)]
 pub(crate) struct DiskFile(File);
+
+impl DiskFile {
+    /// A file of this process alone that lives in memory and goes when it is closed.
+    pub(crate) fn in_memory() -> io::Result<Self> {
+        let file = memfd_create("partwise", MemfdFlags::CLOEXEC)?;
+        Ok(Self(file.into()))
+    }
+}
 
 impl PartFile for DiskFile {
     fn try_lock(&self) -> Result<(), TryLockError> {

@@ -139,7 +139,7 @@ async fn events_come_in_order_and_progress_adds_up() {
         (*length, *part_size, *parts, *ranges),
         (Some(LENGTH), PART, 41, true)
     );
-    assert_eq!(events.last(), Some(&Event::Finished(report)));
+    assert_eq!(events.last(), Some(&Event::Finished(Box::new(report))));
     let count = |wanted: fn(&Event) -> bool| events.iter().filter(|event| wanted(event)).count();
     assert_eq!(count(|event| matches!(event, Event::Probed { .. })), 1);
     assert_eq!(count(|event| matches!(event, Event::Finished(_))), 1);

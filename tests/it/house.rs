@@ -42,6 +42,23 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("object", &[]),
     // What stands beside it.
     ("origin", &[]),
+    // It measures by the public interface.
+    (
+        "bench",
+        &[
+            "origin",
+            "Bottleneck",
+            "Connections",
+            "DownloadBuilder",
+            "DownloadHandle",
+            "Error",
+            "ErrorKind",
+            "Event",
+            "PartSize",
+            "Report",
+            "Samples",
+        ],
+    ),
     ("manual", &[]),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),

@@ -1,0 +1,203 @@
+//! What is to be measured, and how much traffic that makes.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use serde::Serialize;
+
+use super::units;
+use crate::PartSize;
+
+/// Where the bytes of a run go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sink {
+    /// Nowhere: they are fetched, checked and checksummed.
+    Null,
+    /// Memory, by the way that bytes take to a file.
+    Memory,
+    /// A file, with every sync.
+    File,
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Null => "null",
+            Self::Memory => "memory",
+            Self::File => "file",
+        })
+    }
+}
+
+/// What to measure: every combination of the lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sweep {
+    /// Numbers of connections.
+    pub connections: Vec<NonZeroU32>,
+    /// Part sizes.
+    pub part_sizes: Vec<PartSize>,
+    /// Where the bytes go.
+    pub sinks: Vec<Sink>,
+    /// How often each cell is measured.
+    pub runs: NonZeroU32,
+    /// The most bytes that may be fetched in all.
+    pub traffic: u64,
+}
+
+/// One combination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Transfers at once.
+    pub connections: NonZeroU32,
+    /// What one bit of the bitmap stands for.
+    pub part_size: PartSize,
+    /// Where the bytes go.
+    pub sink: Sink,
+}
+
+/// Shorter runs measure little but their beginnings and ends.
+const LEAST_BYTES: u64 = 1 << 20;
+/// What retries and hedges may fetch on top, as a share of a run.
+const HEADROOM: u64 = 25;
+
+/// A sweep whose traffic is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Course {
+    cells: Vec<Cell>,
+    runs: u32,
+    traffic: u64,
+    bytes_per_run: u64,
+}
+
+impl Sweep {
+    /// Shares the traffic out among the runs and one warm-up.
+    ///
+    /// # Errors
+    ///
+    /// A list is empty, or less than 1 MiB would be left for a run; the text says what was expected.
+    pub fn course(self) -> Result<Course, String> {
+        let mut cells = Vec::new();
+        for &sink in &self.sinks {
+            for &part_size in &self.part_sizes {
+                cells.extend(self.connections.iter().map(|&connections| Cell {
+                    connections,
+                    part_size,
+                    sink,
+                }));
+            }
+        }
+        if cells.is_empty() {
+            return Err("expected something to measure, found nothing".to_owned());
+        }
+        let count = cells.len() as u64 * u64::from(self.runs.get()) + 1;
+        let share = self.traffic / count;
+        let bytes_per_run = round(share - share / HEADROOM);
+        if bytes_per_run < LEAST_BYTES {
+            let needed = count.saturating_mul(LEAST_BYTES + (LEAST_BYTES / (HEADROOM - 1)) + 1);
+            return Err(format!(
+                "expected at least {} for {count} runs of 1 MiB, found {}",
+                units::bytes(needed.next_multiple_of(1 << 20)),
+                units::bytes(self.traffic)
+            ));
+        }
+        Ok(Course {
+            cells,
+            runs: self.runs.get(),
+            traffic: self.traffic,
+            bytes_per_run,
+        })
+    }
+}
+
+/// A number of bytes that reads well and is not greater.
+fn round(bytes: u64) -> u64 {
+    match bytes {
+        0..0x100_0000 => bytes,
+        _ => bytes >> 20 << 20,
+    }
+}
+
+impl Course {
+    /// Every combination once.
+    #[must_use]
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells
+    }
+
+    /// How often each cell is measured.
+    #[must_use]
+    pub fn runs(&self) -> u32 {
+        self.runs
+    }
+
+    /// The most bytes that may be fetched in all.
+    #[must_use]
+    pub fn traffic(&self) -> u64 {
+        self.traffic
+    }
+
+    /// How many bytes a run fetches, where the object has as many.
+    #[must_use]
+    pub fn bytes_per_run(&self) -> u64 {
+        self.bytes_per_run
+    }
+
+    /// Whether any cell has this sink.
+    #[must_use]
+    pub fn has(&self, sink: Sink) -> bool {
+        self.cells.iter().any(|cell| cell.sink == sink)
+    }
+
+    /// A sentence for the user, before anything is fetched from `host`.
+    #[must_use]
+    pub fn announcement(&self, host: &str) -> String {
+        format!(
+            "this fetches at most {} from {host} ({} × {} × {} + warm-up)",
+            units::bytes(self.traffic),
+            units::count(self.cells.len() as u64, "cell"),
+            units::count(self.runs.into(), "run"),
+            units::bytes(self.bytes_per_run),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sweep(connections: &[u32], runs: u32, traffic: u64) -> Sweep {
+        let number = |n: &u32| NonZeroU32::new(*n).unwrap();
+        Sweep {
+            connections: connections.iter().map(number).collect(),
+            part_sizes: vec![PartSize::Bytes(1 << 20), PartSize::Auto],
+            sinks: vec![Sink::Null, Sink::File],
+            runs: number(&runs),
+            traffic,
+        }
+    }
+
+    #[test]
+    fn the_traffic_is_shared_out() {
+        let course = sweep(&[1, 2, 4], 3, 4 << 30).course().unwrap();
+        assert_eq!(course.cells().len(), 12);
+        assert_eq!(
+            course.announcement("example.org"),
+            "this fetches at most 4.00 GiB from example.org (12 cells × 3 runs × 106 MiB + warm-up)"
+        );
+        assert!(course.bytes_per_run() * (12 * 3 + 1) <= course.traffic());
+        assert!(course.has(Sink::File) && !course.has(Sink::Memory));
+    }
+
+    #[test]
+    fn too_little_traffic_names_what_is_enough() {
+        let error = sweep(&[1, 2, 4], 3, 10 << 20).course().unwrap_err();
+        assert_eq!(
+            error,
+            "expected at least 39.0 MiB for 37 runs of 1 MiB, found 10.0 MiB"
+        );
+        let course = sweep(&[1, 2, 4], 3, 39 << 20).course().unwrap();
+        assert!(course.bytes_per_run() >= LEAST_BYTES);
+        assert!(sweep(&[], 3, 1 << 40).course().is_err());
+    }
+}

@@ -1,0 +1,217 @@
+//! Downloads that keep nothing: every byte is fetched, checked and checksummed, and dropped, or written to memory that is
+//! given back at the end.
+
+use std::fs::TryLockError;
+use std::io;
+use std::path::PathBuf;
+
+use tokio::sync::watch;
+
+use super::blocking;
+use super::board::{Board, Snapshot};
+use super::committer::{CommitError, Moment};
+use super::control::Wish;
+use super::discover::{Discovered, Failed};
+use super::finish;
+use super::prepare::{self, Object, kind_of};
+use super::remote::HttpRemote;
+use super::run::{Run, judge};
+use super::session::Session;
+use super::supplies::Supply;
+use super::transfer::{Failure, Keeper, Outcome, transfer};
+use super::worker::TransferError;
+use crate::error::{Error, ErrorKind};
+use crate::object::{ByteRange, PartBitmap, Plan};
+use crate::report::Report;
+use crate::storage::{
+    DiskFile, FileId, FileMap, FileSystem, Operation, PartFile, Sink, SinkKind, Space,
+    StorageError, WriterChoice,
+};
+
+/// Where the bytes go that nobody wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scratch {
+    Nothing,
+    Memory,
+}
+
+impl Scratch {
+    /// What stands for it in a report.
+    pub(crate) fn path(self) -> PathBuf {
+        PathBuf::from(match self {
+            Self::Nothing => "/dev/null",
+            Self::Memory => "/dev/shm",
+        })
+    }
+}
+
+/// Downloads to nowhere.
+pub(crate) async fn download(
+    session: &mut Session<'_>,
+    scratch: Scratch,
+    object: Discovered,
+    mirrors: Vec<Supply>,
+) -> Result<Run, Error> {
+    let Some(length) = object.metadata.length else {
+        return Err(Error::new(
+            ErrorKind::Network,
+            session.subject(),
+            "the server does not tell the length, so that there is nothing to cut into parts",
+        ));
+    };
+    let object = Object::found(session, length, object, mirrors)?;
+    let plan = prepare::plan_for(session, object.wanted.selection.length(), None)?;
+    match scratch {
+        Scratch::Nothing => {
+            let nothing = Nothing {
+                length: plan.length(),
+            };
+            let sink = Sink::growing(nothing, scratch.path());
+            in_parts(session, plan, sink, object).await
+        }
+        Scratch::Memory => {
+            let (path, choice) = (scratch.path(), session.job.writer);
+            let sink = blocking(move || memory(path, plan.length(), choice)).await?;
+            in_parts(session, plan, sink, object).await
+        }
+    }
+}
+
+fn memory(
+    path: PathBuf,
+    length: u64,
+    choice: WriterChoice,
+) -> Result<Sink<DiskFile>, StorageError> {
+    let file = DiskFile::in_memory()
+        .and_then(|file| file.reserve(length).map(|()| file))
+        .map_err(|error| StorageError::io(Operation::Reserve, &path, error))?;
+    let kind = match choice {
+        WriterChoice::Auto | WriterChoice::Mmap => SinkKind::Mmap,
+        WriterChoice::Pwrite => SinkKind::Pwrite,
+    };
+    Sink::new(file, path, kind, length, choice)
+}
+
+async fn in_parts<F: PartFile>(
+    session: &mut Session<'_>,
+    plan: Plan,
+    sink: Sink<F>,
+    object: Object<HttpRemote>,
+) -> Result<Run, Error> {
+    let none = Snapshot {
+        completed: PartBitmap::new(plan.parts()),
+        crcs: Vec::new(),
+    };
+    let grains = plan.in_grains(session.job.grain_size);
+    let (crew, metadata) = prepare::crew(session, plan, grains, sink, none, object);
+    prepare::announce(session, &metadata, &plan);
+    match transfer(&crew, &mut Forget, session.link).await {
+        Ok(Outcome::Complete) => Ok(Run::Finished(Report {
+            part_size: plan.part_size(),
+            parts: plan.parts(),
+            validator: kind_of(&metadata.validator),
+            etag: metadata.etag.as_ref().map(ToString::to_string),
+            writer: finish::writer_of(crew.sink.kind()),
+            ..session.report(plan.length())
+        })),
+        Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
+        Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Err(Failure::Commit(error)) => Err(error.into()),
+        Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
+        Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
+            let progressed = crew.board.completed_parts() > 0;
+            judge(session, &Failed { error, attempts }, None, progressed)
+        }
+    }
+}
+
+/// Commits nothing.
+struct Forget;
+
+impl Keeper for Forget {
+    async fn run(
+        &mut self,
+        _board: &Board,
+        over: &mut watch::Receiver<bool>,
+    ) -> Result<(), CommitError> {
+        // An error means that the other side is gone, and with it the run.
+        let _ = over.wait_for(|over| *over).await;
+        Ok(())
+    }
+
+    async fn commit(&mut self, _snapshot: Snapshot, _moment: Moment) -> Result<(), CommitError> {
+        Ok(())
+    }
+}
+
+/// A file that takes every byte and keeps none. What asks for a real file answers `Unsupported`.
+#[derive(Clone, Copy, Debug)]
+struct Nothing {
+    length: u64,
+}
+
+impl PartFile for Nothing {
+    fn try_lock(&self) -> Result<(), TryLockError> {
+        Err(TryLockError::Error(unsupported()))
+    }
+
+    fn identity(&self) -> io::Result<FileId> {
+        Err(unsupported())
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.length)
+    }
+
+    fn set_len(&self, _length: u64) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn reserve(&self, _length: u64) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn file_system(&self) -> io::Result<FileSystem> {
+        Err(unsupported())
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        Ok(Space {
+            allocated: 0,
+            available: None,
+            file_limit: None,
+        })
+    }
+
+    fn read_at(&self, _position: u64, _buffer: &mut [u8]) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn write_at(&self, _position: u64, _bytes: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn map(&self, _length: u64) -> io::Result<FileMap> {
+        Err(unsupported())
+    }
+
+    fn start_writeback(&self, _range: ByteRange) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Err(unsupported())
+    }
+
+    fn set_mode(&self, _mode: u32) -> io::Result<()> {
+        Err(unsupported())
+    }
+}
+
+fn unsupported() -> io::Error {
+    io::ErrorKind::Unsupported.into()
+}
