@@ -58,16 +58,12 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
     };
     drop(crew);
     let published = publish(session, whole, volume, names).await;
-    if published.as_ref().is_err_and(is_of_bytes) {
-        // Somebody may have changed a part that was there: the next run is to read them all back before it trusts them.
+    if published.is_err() {
+        // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
         // Where this fails, the first error is the one to tell.
         let _ = committer.commit(snapshot, Moment::Midway).await;
     }
     published.map_err(|error| error.with_checkpoint(checkpoint))
-}
-
-fn is_of_bytes(error: &Error) -> bool {
-    error.kind() == ErrorKind::Checksum
 }
 
 /// Verifies a whole file and gives it its name.
