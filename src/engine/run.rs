@@ -143,6 +143,12 @@ pub(crate) async fn look_first<V: Volume>(
         finish::Earlier::Finished { length } if !session.job.fresh => {
             Ok(Some(session.finished_before(length)))
         }
+        finish::Earlier::Immovable => Err(Error::new(
+            ErrorKind::File,
+            format!("can't write {}", session.output().display()),
+            "what stands there is not a regular file",
+        )
+        .with_hint("choose another file with --output")),
         _ if session.job.overwrite => Ok(None),
         finish::Earlier::Damaged => Err(Error::new(
             ErrorKind::File,
