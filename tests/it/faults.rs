@@ -7,6 +7,7 @@
 mod asked;
 mod checkpoint;
 mod discovery;
+mod disk;
 mod fault;
 mod identity;
 mod redirects;

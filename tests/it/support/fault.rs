@@ -13,6 +13,7 @@ mod reply;
 mod request;
 mod tls;
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -66,6 +67,7 @@ type Doorkeeper = Box<dyn FnMut(Knock) -> Door + Send>;
 pub(crate) struct FaultOrigin {
     /// Scheme, host and port.
     base: String,
+    address: SocketAddr,
     stage: Arc<Stage>,
     accepting: AbortHandle,
 }
@@ -110,7 +112,7 @@ impl Builder {
     ) -> FaultOrigin {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr().unwrap();
         let listener = TcpListener::from_std(listener).unwrap();
         let stage = Arc::new(Stage {
             script: Mutex::new(Box::new(script)),
@@ -125,7 +127,8 @@ impl Builder {
         let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
         let accepting = tokio::spawn(accept(listener, acceptor, self.door, Arc::clone(&stage)));
         FaultOrigin {
-            base: format!("{scheme}://127.0.0.1:{port}/"),
+            base: format!("{scheme}://{address}/"),
+            address,
             stage,
             accepting: accepting.abort_handle(),
         }
@@ -147,6 +150,10 @@ impl FaultOrigin {
 
     pub(crate) fn url(&self, name: &str) -> String {
         format!("{}{name}", self.base)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How many connections there were so far.
