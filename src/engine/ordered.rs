@@ -83,7 +83,14 @@ async fn in_parts(
     let plan = prepare::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
-    let (crew, metadata) = prepare::crew(session, plan, sink, out_already(plan, session), object);
+    let (crew, metadata) = prepare::crew(
+        session,
+        plan,
+        plan,
+        sink,
+        out_already(plan, session),
+        object,
+    );
     prepare::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,

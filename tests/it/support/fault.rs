@@ -296,7 +296,7 @@ mod tests {
     use super::*;
 
     async fn get(url: String, range: &str) -> reqwest::Result<reqwest::Response> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::plain_client();
         client.get(url).header("range", range).send().await
     }
 

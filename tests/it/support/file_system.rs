@@ -4,9 +4,16 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// The longest that a file system may stay busy.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two attempts to unmount it.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// A file system on a block device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +126,12 @@ impl Mount {
         self.point.path()
     }
 
+    fn is_unmounted(&self) -> bool {
+        let mut umount = Command::new("umount");
+        let outcome = umount.arg(self.point()).stderr(Stdio::null()).status();
+        outcome.is_ok_and(|status| status.success())
+    }
+
     /// Changes its options.
     pub(crate) fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
@@ -129,13 +142,16 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg(self.point()).status();
-        let succeeded = unmounted.is_ok_and(|status| status.success());
-        assert!(
-            succeeded || std::thread::panicking(),
-            "{} is still mounted",
-            self.point().display()
-        );
+        // The kernel may hold it for a moment after the last file was closed, and has no other way to say so.
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_unmounted() {
+            if Instant::now() > deadline {
+                let place = self.point().display();
+                assert!(std::thread::panicking(), "{place} is still mounted");
+                return;
+            }
+            thread::sleep(GLANCE);
+        }
     }
 }
 

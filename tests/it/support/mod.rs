@@ -26,6 +26,13 @@ pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T
     }
 }
 
+/// A client for plain HTTP that does nothing of its own.
+pub(crate) fn plain_client() -> reqwest::Client {
+    // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// The seed of a random test: `PARTWISE_SEED`, or a new one.
 pub(crate) fn seed() -> u64 {
     let given = std::env::var("PARTWISE_SEED").ok();
