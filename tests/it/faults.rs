@@ -10,6 +10,7 @@ mod discovery;
 mod disk;
 mod fault;
 mod identity;
+mod names;
 mod redirects;
 mod replies;
 mod table;
