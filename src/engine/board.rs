@@ -302,7 +302,7 @@ impl Board {
     /// How much of each of `cells` equal stretches is there, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
         let inner = self.lock();
-        let done = inner.scheduler.done();
+        let done = inner.assembly.completed();
         let parts = u64::from(done.parts());
         let mut filled = vec![0u64; cells];
         for run in done.runs() {

@@ -210,7 +210,7 @@ async fn pause_before_retry<V: Volume>(
         delay,
     });
     tokio::select! {
-        wish = session.link.control.ending() => Err(session.ended_by(wish, None)),
+        wish = session.link.control.ending() => Err(session.ended_at_rest(wish)),
         () = tokio::time::sleep(delay) => Ok(()),
     }
 }
@@ -218,7 +218,7 @@ async fn pause_before_retry<V: Volume>(
 async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     let discovered = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
@@ -231,7 +231,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     };
     let mirrors = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {

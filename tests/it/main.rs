@@ -12,5 +12,6 @@ mod mirrors;
 mod power_cut;
 mod real_servers;
 mod resume;
+mod signals;
 mod support;
 mod validators;
