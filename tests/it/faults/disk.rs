@@ -188,7 +188,7 @@ fn limits() -> Vec<Obstacle> {
             .limit("-f 8")
             .fails(&["ulimit -f"]),
         obstacle("RLIMIT_FSIZE, and a file at the final name", |fixture| {
-            write(fixture, "x")
+            write(fixture, "x");
         })
         .arguments(&["--overwrite"])
         .limit("-f 8")
@@ -213,12 +213,12 @@ fn destinations() -> Vec<Obstacle> {
             .keeps(|fixture| is_precious(fixture, "x"))
             .mends(|fixture| remove(fixture, "x")),
         obstacle("a folder", |fixture| {
-            fs::create_dir(fixture.path("x")).unwrap()
+            fs::create_dir(fixture.path("x")).unwrap();
         })
         .fails(&["can't write x"])
         .mends(|fixture| fs::remove_dir(fixture.path("x")).unwrap()),
         obstacle("a folder, --overwrite", |fixture| {
-            fs::create_dir(fixture.path("x")).unwrap()
+            fs::create_dir(fixture.path("x")).unwrap();
         })
         .arguments(&["--overwrite"])
         .fails(&["can't write x", "not a regular file"])
@@ -256,7 +256,7 @@ fn no_files() -> Vec<Obstacle> {
             .keeps(|fixture| assert!(kind_of(fixture, "x").is_fifo()))
             .mends(|fixture| remove(fixture, "x")),
         obstacle("a FIFO, --overwrite", |fixture| {
-            node(fixture, "x", FileType::Fifo)
+            node(fixture, "x", FileType::Fifo);
         })
         .arguments(&["--overwrite"])
         .fails(&["can't write x", "not a regular file"])
@@ -270,7 +270,7 @@ fn no_files() -> Vec<Obstacle> {
         .keeps(|fixture| assert!(kind_of(fixture, "x").is_symlink()))
         .mends(|fixture| remove(fixture, "x")),
         obstacle("a socket, --overwrite", |fixture| {
-            node(fixture, "x", FileType::Socket)
+            node(fixture, "x", FileType::Socket);
         })
         .arguments(&["--overwrite"])
         .fails(&["can't write x", "not a regular file"])
@@ -286,7 +286,7 @@ fn folders() -> Vec<Obstacle> {
             .arguments(&["-d", "a/b/c"])
             .output("a/b/c/x"),
         obstacle("a file where the folder should be", |fixture| {
-            write(fixture, "folder")
+            write(fixture, "folder");
         })
         .arguments(&["-d", "folder"])
         .fails(&["folder"])

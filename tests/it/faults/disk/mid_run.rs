@@ -124,11 +124,11 @@ fn meddlings() -> Vec<Meddling> {
         meddling(".part emptied", |fixture| set_length(fixture, 0))
             .fails(&["x.part", "changed its length"]),
         meddling(".part lengthened", |fixture| {
-            set_length(fixture, LENGTH + 1)
+            set_length(fixture, LENGTH + 1);
         })
         .fails(&["x.part", "changed its length"]),
         meddling(".part removed", |fixture| {
-            fs::remove_file(fixture.path("d/x.part")).unwrap()
+            fs::remove_file(fixture.path("d/x.part")).unwrap();
         })
         .fails(&["x.part", "removed or replaced"]),
         meddling(".part replaced", |fixture| {
@@ -147,12 +147,12 @@ fn meddlings() -> Vec<Meddling> {
         Meddling {
             mends: |fixture| fs::remove_file(fixture.path("d/x")).unwrap(),
             ..meddling("a file put at the final name", |fixture| {
-                write(fixture, "d/x")
+                write(fixture, "d/x");
             })
             .fails(&["d/x", "there already", "hint: "])
         },
         meddling("the folder removed", |fixture| {
-            fs::remove_dir_all(fixture.path("d")).unwrap()
+            fs::remove_dir_all(fixture.path("d")).unwrap();
         })
         .fails(&["d/x.part"]),
         Meddling {

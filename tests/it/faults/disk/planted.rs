@@ -36,7 +36,7 @@ fn at_part() -> Vec<Obstacle> {
         .keeps(|fixture| is_precious(fixture, "victim"))
         .mends(|fixture| remove(fixture, "x.part")),
         obstacle("a FIFO at the .part name", |fixture| {
-            node(fixture, "x.part", FileType::Fifo)
+            node(fixture, "x.part", FileType::Fifo);
         })
         .fails(&["x.part", "not a regular file"])
         .mends(|fixture| remove(fixture, "x.part")),
