@@ -60,7 +60,11 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
     };
     drop(crew);
     let published = publish(session, whole, volume, names).await;
-    if published.is_err() {
+    // Not after any other error: what failed may have been a sync, and then no further commit could be believed.
+    if published
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::Checksum)
+    {
         // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
         // Where this fails, the first error is the one to tell.
         let _ = committer.commit(snapshot, Moment::Midway).await;
