@@ -43,6 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // What stands beside it.
     ("origin", &[]),
     ("manual", &[]),
+    ("fuzzing", &["checkpoint", "http", "integrity", "object"]),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),
     ("cli", &[]),
