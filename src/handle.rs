@@ -74,7 +74,7 @@ impl DownloadHandle {
             Wish::Stop => gone(ErrorKind::Stopped, "it was stopped; start it again instead"),
             Wish::Cancel => gone(ErrorKind::Cancelled, "it was cancelled"),
             Wish::Run | Wish::Pause => {
-                self.link.control.resume();
+                self.link.control.ask(Wish::Run);
                 Ok(())
             }
         }

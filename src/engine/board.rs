@@ -9,6 +9,7 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::assembly::Assembly;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Observed, Pace, Scheduler};
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
 
@@ -70,14 +71,14 @@ pub(crate) struct Board {
 
 #[derive(Debug)]
 struct Inner {
+    /// Gives out grains; to it a grain is a part.
     scheduler: Scheduler,
-    /// By part; meaningful where the part is completed.
-    crcs: Vec<u64>,
+    assembly: Assembly,
     // Ordered, so that a run depends on nothing but what it is given.
     transfers: BTreeMap<LeaseId, Watched>,
     first_byte: Duration,
     rate: f64,
-    /// No lease begins at or past this part.
+    /// No lease begins at or past this grain.
     reach: u32,
     /// Crawling connections that were replaced.
     replaced: u32,
@@ -93,16 +94,13 @@ struct Watched {
 }
 
 impl Board {
-    /// Begins with the parts that are there; `crcs` has one entry for each of them, in order.
-    pub(crate) fn new(plan: Plan, snapshot: Snapshot) -> Self {
-        let mut crcs = vec![0; plan.parts() as usize];
-        for (part, crc) in snapshot.completed.iter().zip(snapshot.crcs) {
-            crcs[part.0 as usize] = crc;
-        }
+    /// Begins with the parts that are there; the rest is given out by `grains`, which are `plan`'s.
+    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: Snapshot) -> Self {
+        let assembly = Assembly::new(plan, grains, snapshot);
         Self {
             inner: Mutex::new(Inner {
-                scheduler: Scheduler::new(plan, snapshot.completed),
-                crcs,
+                scheduler: Scheduler::new(grains, assembly.grains_there()),
+                assembly,
                 transfers: BTreeMap::new(),
                 first_byte: Duration::ZERO,
                 rate: 0.0,
@@ -145,14 +143,14 @@ impl Board {
         Some(inner.watch(&grant, abort))
     }
 
-    /// Records a part that came in whole. Returns whether it is the first time; transfers that have become needless
+    /// Records a grain that came in whole. Returns whether it is the first time; transfers that have become needless
     /// are aborted.
-    pub(crate) fn complete(&self, transfer: &Transfer, part: PartIndex, crc: u64) -> bool {
+    pub(crate) fn complete(&self, transfer: &Transfer, grain: PartIndex, crc: u64) -> bool {
         let mut inner = self.lock();
-        match inner.scheduler.complete(transfer.id, part) {
+        match inner.scheduler.complete(transfer.id, grain) {
             Completion::Duplicate => false,
             Completion::First { obsolete } => {
-                inner.crcs[part.0 as usize] = crc;
+                inner.assembly.add(grain, crc);
                 for id in obsolete {
                     if let Some(watched) = inner.transfers.get(&id) {
                         watched.transfer.abort.abort();
@@ -184,7 +182,10 @@ impl Board {
 
     /// Lets leases begin before part `reach` alone.
     pub(crate) fn set_reach(&self, reach: u32) {
-        let before = std::mem::replace(&mut self.lock().reach, reach);
+        let mut inner = self.lock();
+        let reach = reach.saturating_mul(inner.assembly.grains_per_part());
+        let before = std::mem::replace(&mut inner.reach, reach);
+        drop(inner);
         // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
         if before != reach {
             self.changed.notify_waiters();
@@ -258,13 +259,7 @@ impl Board {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let inner = self.lock();
-        let completed = inner.scheduler.done().clone();
-        let crcs = completed
-            .iter()
-            .map(|part| inner.crcs[part.0 as usize])
-            .collect();
-        Snapshot { completed, crcs }
+        self.lock().assembly.snapshot()
     }
 
     pub(crate) fn is_finished(&self) -> bool {
@@ -272,10 +267,10 @@ impl Board {
     }
 
     pub(crate) fn completed_parts(&self) -> u32 {
-        self.lock().scheduler.done().count()
+        self.lock().assembly.completed().count()
     }
 
-    /// Bytes of parts that are coming in.
+    /// Bytes of grains that are coming in.
     pub(crate) fn pending_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
@@ -287,7 +282,7 @@ impl Board {
         inner.transfers.values().filter_map(pending).sum()
     }
 
-    /// Bytes of the completed parts.
+    /// Bytes of the completed grains.
     pub(crate) fn completed_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
@@ -299,16 +294,15 @@ impl Board {
     /// The first part that is not completed; the number of parts where all are.
     pub(crate) fn front(&self) -> u32 {
         let inner = self.lock();
-        let done = inner.scheduler.done();
-        done.missing_runs()
-            .next()
-            .map_or(done.parts(), |run| run.start)
+        let completed = inner.assembly.completed();
+        let mut missing = completed.missing_runs();
+        missing.next().map_or(completed.parts(), |run| run.start)
     }
 
     /// How much of each of `cells` equal stretches is there, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
         let inner = self.lock();
-        let done = inner.scheduler.done();
+        let done = inner.assembly.completed();
         let parts = u64::from(done.parts());
         let mut filled = vec![0u64; cells];
         for run in done.runs() {
@@ -406,7 +400,7 @@ mod tests {
             completed: PartBitmap::new(parts),
             crcs: Vec::new(),
         };
-        Board::new(plan, nothing)
+        Board::new(plan, plan, nothing)
     }
 
     #[test]
@@ -419,7 +413,7 @@ mod tests {
         let snapshot = board.snapshot();
         assert_eq!(snapshot.crcs, [10, 22]);
         let plan = Plan::new(400, 100).unwrap();
-        assert_eq!(Board::new(plan, snapshot).snapshot().crcs, [10, 22]);
+        assert_eq!(Board::new(plan, plan, snapshot).snapshot().crcs, [10, 22]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -28,92 +28,110 @@ pub(crate) enum Phase {
 
 /// The two levels of one download.
 #[derive(Debug)]
-pub(crate) struct Control {
-    wish: watch::Sender<Wish>,
-    phase: watch::Sender<Phase>,
+pub(crate) struct Control(watch::Sender<Levels>);
+
+// In one value, because each side judges by both: where they are read one after the other, a pause that follows a resume
+// at once waits for ever, or a resume that comes before the quiet leaves a quiet that is none.
+#[derive(Clone, Copy, Debug)]
+struct Levels {
+    wish: Wish,
+    // INVARIANT: `Quiet` only where the wish is not `Run`.
+    phase: Phase,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Self {
-            wish: watch::Sender::new(Wish::Run),
-            phase: watch::Sender::new(Phase::Active),
-        }
+        Self(watch::Sender::new(Levels {
+            wish: Wish::Run,
+            phase: Phase::Active,
+        }))
     }
 
     /// Asks for `wish`. A stop can only become a cancel, and a cancel is final.
+    ///
+    /// Where a pause ends, the engine counts as active at once, so that a later pause waits for it anew.
     pub(crate) fn ask(&self, wish: Wish) {
-        self.wish.send_if_modified(|now| {
-            let allowed = *now < Wish::Stop || wish > *now;
-            let changes = allowed && *now != wish;
+        self.0.send_if_modified(|now| {
+            let allowed = now.wish < Wish::Stop || wish > now.wish;
+            let changes = allowed && now.wish != wish;
             if changes {
-                *now = wish;
+                now.wish = wish;
+                if wish == Wish::Run && now.phase == Phase::Quiet {
+                    now.phase = Phase::Active;
+                }
             }
             changes
         });
     }
 
-    /// Ends a pause. The engine counts as active at once, so that a later pause waits for it anew.
-    pub(crate) fn resume(&self) {
-        self.phase.send_if_modified(|phase| {
-            let quiet = *phase == Phase::Quiet;
-            if quiet {
-                *phase = Phase::Active;
-            }
-            quiet
-        });
-        self.ask(Wish::Run);
-    }
-
     pub(crate) fn wish(&self) -> Wish {
-        *self.wish.borrow()
+        self.0.borrow().wish
     }
 
     /// Waits until the caller wants something else than to run.
     pub(crate) async fn halted(&self) -> Wish {
-        self.wish_where(|wish| wish != Wish::Run).await
+        self.wish_where(|now| now.wish != Wish::Run).await
     }
 
     /// Waits until the caller wants the download to end.
     pub(crate) async fn ending(&self) -> Wish {
-        self.wish_where(|wish| wish >= Wish::Stop).await
+        self.wish_where(|now| now.wish >= Wish::Stop).await
     }
 
-    /// Waits until the caller wants something else than to pause.
-    pub(crate) async fn unpaused(&self) -> Wish {
-        self.wish_where(|wish| wish != Wish::Pause).await
-    }
-
-    async fn wish_where(&self, matches: impl Fn(Wish) -> bool) -> Wish {
-        let mut wishes = self.wish.subscribe();
-        let found = wishes.wait_for(|wish| matches(*wish)).await;
+    async fn wish_where(&self, matches: impl Fn(&Levels) -> bool) -> Wish {
+        let mut levels = self.0.subscribe();
+        let found = levels.wait_for(matches).await;
         // The sender lives as long as `self`, so the wait can't fail.
-        found.map_or(Wish::Stop, |wish| *wish)
+        found.map_or(Wish::Stop, |now| now.wish)
     }
 
-    /// The engine's side: says how far it is.
-    pub(crate) fn reached(&self, phase: Phase) {
-        self.phase.send_replace(phase);
+    /// The engine's side: all is quiet, and stays so for as long as the caller wants a pause. Returns what is wanted
+    /// instead; it is never a pause.
+    pub(crate) async fn rest(&self) -> Wish {
+        loop {
+            self.0.send_if_modified(|now| {
+                let becomes_quiet = now.wish == Wish::Pause && now.phase == Phase::Active;
+                if becomes_quiet {
+                    now.phase = Phase::Quiet;
+                }
+                becomes_quiet
+            });
+            // Active again, and yet a pause: there was a resume in between, and nothing has been begun since.
+            let over = |now: &Levels| now.wish != Wish::Pause || now.phase == Phase::Active;
+            let wish = self.wish_where(over).await;
+            if wish != Wish::Pause {
+                return wish;
+            }
+        }
+    }
+
+    /// The engine's side: it has ended.
+    pub(crate) fn end(&self) {
+        self.0.send_modify(|now| now.phase = Phase::Ended);
     }
 
     /// Waits until the engine is quiet or has ended, and says which.
     pub(crate) async fn settled(&self) -> Phase {
-        let mut phases = self.phase.subscribe();
-        let found = phases.wait_for(|phase| *phase != Phase::Active).await;
-        found.map_or(Phase::Ended, |phase| *phase)
+        self.phase_where(|phase| phase != Phase::Active).await
     }
 
     /// Waits until the engine has ended.
     pub(crate) async fn ended(&self) {
-        let mut phases = self.phase.subscribe();
-        // An error means that the engine is gone, which is an end as well.
-        let _ = phases.wait_for(|phase| *phase == Phase::Ended).await;
+        self.phase_where(|phase| phase == Phase::Ended).await;
+    }
+
+    async fn phase_where(&self, matches: impl Fn(Phase) -> bool) -> Phase {
+        let mut levels = self.0.subscribe();
+        let found = levels.wait_for(|now| matches(now.phase)).await;
+        // The sender lives as long as `self`, so the wait can't fail.
+        found.map_or(Phase::Ended, |now| now.phase)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt as _;
 
     #[test]
     fn an_end_is_final() {
@@ -134,10 +152,35 @@ mod tests {
         let control = Control::new();
         control.ask(Wish::Pause);
         assert_eq!(control.halted().await, Wish::Pause);
-        control.reached(Phase::Quiet);
+        assert_eq!(control.rest().now_or_never(), None);
         assert_eq!(control.settled().await, Phase::Quiet);
         control.ask(Wish::Stop);
-        assert_eq!(control.unpaused().await, Wish::Stop);
+        assert_eq!(control.rest().await, Wish::Stop);
         assert_eq!(control.ending().await, Wish::Stop);
+    }
+
+    #[tokio::test]
+    async fn a_pause_right_after_a_resume_settles() {
+        let control = Control::new();
+        control.ask(Wish::Pause);
+        let mut rest = Box::pin(control.rest());
+        assert_eq!((&mut rest).now_or_never(), None);
+        control.ask(Wish::Run);
+        control.ask(Wish::Pause);
+        assert_eq!(control.settled().now_or_never(), None, "not asked yet");
+        assert_eq!((&mut rest).now_or_never(), None);
+        assert_eq!(control.settled().await, Phase::Quiet);
+        control.ask(Wish::Run);
+        assert_eq!(rest.await, Wish::Run);
+    }
+
+    #[tokio::test]
+    async fn a_resume_that_comes_before_the_quiet_leaves_nothing_that_looks_like_it() {
+        let control = Control::new();
+        control.ask(Wish::Pause);
+        control.ask(Wish::Run);
+        assert_eq!(control.rest().await, Wish::Run);
+        control.ask(Wish::Pause);
+        assert_eq!(control.settled().now_or_never(), None, "requests go on");
     }
 }

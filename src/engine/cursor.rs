@@ -1,4 +1,4 @@
-//! The writing end of one lease: where it stands, the CRC of the part that is coming in, and the windows of the file.
+//! The writing end of one lease: where it stands, the CRC of the grain that is coming in, and the windows of the file.
 
 use std::convert::Infallible;
 
@@ -25,9 +25,9 @@ pub(crate) struct Cursor<'a, F> {
     board: &'a Board,
     tally: &'a Tally,
     transfer: &'a Transfer,
-    plan: &'a Plan,
+    grains: &'a Plan,
     position: u64,
-    part: Part,
+    grain: Part,
     crc: Crc64,
     windows: Windows<F>,
 }
@@ -38,7 +38,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
         board: &'a Board,
         tally: &'a Tally,
         transfer: &'a Transfer,
-        plan: &'a Plan,
+        grains: &'a Plan,
         sink: &Sink<F>,
         durability: Durability,
         busy: &Busy,
@@ -48,9 +48,9 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             board,
             tally,
             transfer,
-            plan,
+            grains,
             position,
-            part: plan.part_at(position)?,
+            grain: grains.part_at(position)?,
             crc: Crc64::new(),
             windows: Windows::new(sink.clone(), durability, busy.clone()),
         })
@@ -67,14 +67,14 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
     }
 
-    /// Writes the bytes that come next, and reports every part that they complete.
+    /// Writes the bytes that come next, and reports every grain that they complete.
     pub(crate) async fn take(&mut self, mut bytes: &[u8]) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let window = self
                 .windows
                 .at(self.position, self.transfer, self.tally)
                 .await?;
-            let room = self.part.range.end().min(window.range().end()) - self.position;
+            let room = self.grain.range.end().min(window.range().end()) - self.position;
             let now = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
             let (these, rest) = bytes.split_at(now);
             window.write(self.position, these)?;
@@ -82,20 +82,20 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             bytes = rest;
             self.position += now as u64;
             self.transfer.advance(self.position);
-            if self.position == self.part.range.end() {
-                self.complete_part();
+            if self.position == self.grain.range.end() {
+                self.complete_grain();
             }
         }
         Ok(())
     }
 
-    fn complete_part(&mut self) {
+    fn complete_grain(&mut self) {
         let crc = std::mem::take(&mut self.crc).finish();
-        if self.board.complete(self.transfer, self.part.index, crc) {
-            self.tally.useful(self.part.range.len());
+        if self.board.complete(self.transfer, self.grain.index, crc) {
+            self.tally.useful(self.grain.range.len());
         }
-        if let Some(next) = self.plan.part_at(self.position) {
-            self.part = next;
+        if let Some(next) = self.grains.part_at(self.position) {
+            self.grain = next;
         }
     }
 }

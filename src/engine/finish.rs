@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::blocking;
 use super::board::Snapshot;
+use super::committer::Moment;
 use super::prepare::{Prepared, kind_of, read_back};
 use super::remote::Remote;
 use super::restore;
 use super::session::Session;
+use super::transfer::Keeper;
 use crate::checkpoint::{self, Checkpoint};
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
@@ -42,22 +44,30 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
     let checkpoint = session.checkpoint_path();
     let Prepared {
         crew,
-        committer,
+        mut committer,
         volume,
         names,
         metadata,
     } = prepared;
-    drop(committer);
+    let snapshot = crew.board.snapshot();
     let whole = Whole {
         sink: crew.sink.clone(),
         plan: crew.plan,
-        parts: Some(crew.board.snapshot()),
+        parts: Some(snapshot.clone()),
         metadata,
     };
     drop(crew);
-    publish(session, whole, volume, names)
-        .await
-        .map_err(|error| error.with_checkpoint(checkpoint))
+    let published = publish(session, whole, volume, names).await;
+    if published.as_ref().is_err_and(is_of_bytes) {
+        // Somebody may have changed a part that was there: the next run is to read them all back before it trusts them.
+        // Where this fails, the first error is the one to tell.
+        let _ = committer.commit(snapshot, Moment::Midway).await;
+    }
+    published.map_err(|error| error.with_checkpoint(checkpoint))
+}
+
+fn is_of_bytes(error: &Error) -> bool {
+    error.kind() == ErrorKind::Checksum
 }
 
 /// Verifies a whole file and gives it its name.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::blocking;
-use super::control::{Phase, Wish};
+use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish::{self, Whole};
 use super::limiter::Limiter;
@@ -55,7 +55,7 @@ pub(crate) async fn download(
     session.tally.attempted();
     let poured = tokio::select! {
         biased;
-        wish = session.link.control.halted() => return halted(session, wish, &volume, &names).await,
+        wish = session.link.control.halted() => return halted(session, wish).await,
         poured = pour(session, &sink, body) => poured?,
     };
     match poured {
@@ -84,26 +84,16 @@ fn open_empty(
     Ok(Sink::growing(file, volume.path(names.part())))
 }
 
-async fn halted(
-    session: &Session<'_>,
-    wish: Wish,
-    volume: &Arc<Folder>,
-    names: &Names,
-) -> Result<Run, Error> {
+async fn halted(session: &Session<'_>, wish: Wish) -> Result<Run, Error> {
     let wish = if wish == Wish::Pause {
         session.link.hub.tell(Event::Paused);
-        session.link.control.reached(Phase::Quiet);
-        session.link.control.unpaused().await
+        session.link.control.rest().await
     } else {
         wish
     };
     match wish {
         Wish::Run | Wish::Pause => Ok(Run::Again),
-        Wish::Stop => Err(session.ended_by(Wish::Stop, None)),
-        Wish::Cancel => {
-            finish::remove_partial(Arc::clone(volume), names.clone()).await?;
-            Err(session.ended_by(Wish::Cancel, None))
-        }
+        Wish::Stop | Wish::Cancel => Err(session.ended_by(wish, None)),
     }
 }
 

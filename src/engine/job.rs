@@ -14,6 +14,9 @@ use crate::integrity::Digest;
 use crate::object::{EntityTag, SelectionSpec};
 use crate::storage::{Durability, Names, WriterChoice};
 
+/// What leases are cut at, in bytes: small, so that at the end a slow connection's last request is a short one.
+const GRAIN: u64 = 64 << 10;
+
 /// See the module.
 pub(crate) struct Job {
     pub(crate) client: Client,
@@ -27,6 +30,8 @@ pub(crate) struct Job {
     pub(crate) max_connections: u32,
     /// `None` for a size that suits the object.
     pub(crate) part_size: Option<u64>,
+    /// What leases are cut at, in bytes.
+    pub(crate) grain_size: u64,
     pub(crate) limit_rate: Option<u64>,
     pub(crate) retries: u32,
     pub(crate) fresh: bool,
@@ -83,6 +88,7 @@ impl Job {
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
+            grain_size: GRAIN,
             limit_rate: options.limit_rate,
             retries: options.retries,
             fresh: options.fresh,

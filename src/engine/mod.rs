@@ -3,6 +3,7 @@
 //! `run` drives one download from the probe to the published file; `transfer` keeps workers and committer going;
 //! `scheduler` and `tuner` decide, and are pure.
 
+mod assembly;
 mod board;
 mod committer;
 mod control;
@@ -25,7 +26,10 @@ mod restore;
 mod run;
 mod scheduler;
 mod session;
+#[cfg(test)]
+mod sim;
 mod spool;
+mod supplies;
 mod tally;
 mod transfer;
 mod tuner;

@@ -14,11 +14,11 @@ use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
 use super::limiter::Limiter;
-use super::mirrors::Supply;
 use super::prepare::{self, Object, kind_of};
 use super::run::{Run, judge};
 use super::session::Session;
 use super::spool::Spool;
+use super::supplies::Supply;
 use super::transfer::{Failure, Keeper, Outcome, transfer};
 use super::worker::TransferError;
 use crate::error::Error;
@@ -83,7 +83,14 @@ async fn in_parts(
     let plan = prepare::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
-    let (crew, metadata) = prepare::crew(session, plan, sink, out_already(plan, session), object);
+    let (crew, metadata) = prepare::crew(
+        session,
+        plan,
+        plan,
+        sink,
+        out_already(plan, session),
+        object,
+    );
     prepare::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,

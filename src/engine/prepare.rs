@@ -10,10 +10,10 @@ use super::committer::Committer;
 use super::control::Wish;
 use super::discover::Discovered;
 use super::limiter::Limiter;
-use super::mirrors::{Supplies, Supply};
 use super::remote::{HttpRemote, Remote};
 use super::restore;
 use super::session::Session;
+use super::supplies::{Supplies, Supply};
 use super::tuner::Tuner;
 use super::worker::Crew;
 use crate::checkpoint::{self, Checkpoint, hash_url};
@@ -140,7 +140,8 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
         identity,
         Arc::clone(&session.link.hub),
     );
-    let (crew, metadata) = crew(session, plan, sink, trusted, object);
+    let grains = plan.in_grains(session.job.grain_size);
+    let (crew, metadata) = crew(session, plan, grains, sink, trusted, object);
     Ok(Prepared {
         crew,
         committer,
@@ -154,6 +155,7 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
 pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
     session: &Session<'_, V>,
     plan: Plan,
+    grains: Plan,
     sink: Sink<F>,
     trusted: Snapshot,
     object: Object<R>,
@@ -171,11 +173,12 @@ pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
         Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
         Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
-    let board = Arc::new(Board::new(plan, trusted));
+    let board = Arc::new(Board::new(plan, grains, trusted));
     board.replied(metadata.first_byte);
     session.link.show(&board);
     let crew = Crew {
         plan,
+        grains,
         selection: wanted.selection,
         remote,
         sink,
@@ -448,17 +451,20 @@ pub(crate) async fn read_back<V: Volume>(
         let halt = || halt.load(Ordering::Relaxed);
         restore::verify(&sink, &plan, snapshot, &hub, &halt)
     });
+    tokio::pin!(reading);
     tokio::select! {
         biased;
         wish = session.link.control.ending() => {
             halted.store(true, Ordering::Relaxed);
+            // Until then it holds the file, and so the lock. What it read is of no use any more.
+            let _ = reading.await;
             let checkpoint = match wish {
                 Wish::Cancel => None,
                 _ => session.checkpoint_path(),
             };
             Err(session.ended_by(wish, checkpoint))
         }
-        verified = reading => Ok(verified?),
+        verified = &mut reading => Ok(verified?),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::mirrors::{After, Supplies, Supply, Turn};
+use super::supplies::{After, Supplies, Supply, Turn};
 use crate::http::{self, Body, Client, HttpError, Reply};
 use crate::object::ByteRange;
 

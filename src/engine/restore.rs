@@ -109,7 +109,7 @@ pub(crate) fn verify<F: PartFile>(
             if halt() {
                 break;
             }
-            if crc_of(sink, plan, *part, &mut buffer)? == *crc {
+            if crc_of(sink, plan, *part, &mut buffer, halt)? == *crc {
                 good.push((*part, *crc));
             }
             let length = plan.range(*part).len();
@@ -152,11 +152,12 @@ fn crc_of<F: PartFile>(
     plan: &Plan,
     part: PartIndex,
     buffer: &mut [u8],
+    halt: &impl Fn() -> bool,
 ) -> Result<u64, StorageError> {
     let range = plan.range(part);
     let mut crc = Crc64::new();
     let mut position = range.start();
-    while position < range.end() {
+    while position < range.end() && !halt() {
         let left = usize::try_from(range.end() - position).unwrap_or(usize::MAX);
         let now = &mut buffer[..left.min(READ)];
         sink.read_at(position, now)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::control::{Phase, Wish};
+use super::control::Wish;
 use super::discover::{Discovery, Failed, discover};
 use super::finish;
 use super::growing;
@@ -53,7 +53,7 @@ struct EndOnDrop(Arc<Link>);
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.0.hub.close();
-        self.0.control.reached(Phase::Ended);
+        self.0.control.end();
     }
 }
 
@@ -75,18 +75,37 @@ pub(crate) enum Run {
 
 async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
     let mut session = Session::new(job, link).await?;
+    let outcome = bring(&mut session).await;
+    clear_away(&session, outcome).await
+}
+
+async fn bring(session: &mut Session<'_>) -> Result<Report, Error> {
     if let Place::Folder { volume, names } = session.place.clone()
-        && let Some(report) = look_first(&session, volume, names).await?
+        && let Some(report) = look_first(session, volume, names).await?
     {
         return Ok(report);
     }
     let mut patience = Patience::default();
     loop {
-        let run = one_go(&mut session).await?;
-        if let Some(report) = patience.after(&mut session, run).await? {
+        let run = one_go(session).await?;
+        if let Some(report) = patience.after(session, run).await? {
             return Ok(report);
         }
     }
+}
+
+/// A cancelled download leaves nothing behind, wherever it was when the caller cancelled it.
+pub(crate) async fn clear_away<V: Volume>(
+    session: &Session<'_, V>,
+    outcome: Result<Report, Error>,
+) -> Result<Report, Error> {
+    if let Err(error) = &outcome
+        && error.kind() == ErrorKind::Cancelled
+        && let Place::Folder { volume, names } = session.place.clone()
+    {
+        finish::remove_partial(volume, names).await?;
+    }
+    outcome
 }
 
 /// How often a download began anew, and why.
@@ -238,10 +257,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
             return finish::finish(session, prepared).await.map(Run::Finished);
         }
         Ok(Outcome::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
-        Ok(Outcome::Cancelled) => {
-            finish::remove_partial(prepared.volume, prepared.names).await?;
-            return Err(session.ended_by(Wish::Cancel, None));
-        }
+        Ok(Outcome::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => (error, attempts),
         Err(Failure::Transfer(TransferError::Storage(error))) => {
             return Err(Error::from(error).with_checkpoint(checkpoint));

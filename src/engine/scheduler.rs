@@ -61,7 +61,7 @@ pub(crate) struct Pace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) id: LeaseId,
-    /// The parts to fetch, none of them completed.
+    /// The parts to fetch, at least one and none of them completed.
     pub(crate) parts: Range<u32>,
     pub(crate) origin: GrantOrigin,
 }
@@ -173,6 +173,8 @@ impl Scheduler {
         let free_bytes = u64::from(self.free_parts) * self.plan.part_size();
         let bytes = request_length(pace, free_bytes);
         let parts = u32::try_from(bytes.div_ceil(self.plan.part_size())).unwrap_or(u32::MAX);
+        // An even share of very small parts over a very slow line may be no byte at all.
+        let parts = parts.max(1);
         let end = run_end.min(start.saturating_add(parts)).min(reach);
         self.free.remove(&start);
         if end < run_end {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
-use super::control::{Phase, Wish};
+use super::control::Wish;
 use super::cursor::Busy;
 use super::link::Link;
 use super::meter::Meter;
@@ -96,8 +96,7 @@ pub(crate) async fn transfer<R: Remote, F: PartFile>(
             End::Failed(error) => return Err(Failure::Transfer(error)),
             End::Halted(Wish::Pause) => {
                 link.hub.tell(Event::Paused);
-                link.control.reached(Phase::Quiet);
-                match link.control.unpaused().await {
+                match link.control.rest().await {
                     Wish::Run | Wish::Pause => meter.resume(),
                     Wish::Stop => return Ok(Outcome::Stopped),
                     Wish::Cancel => return Ok(Outcome::Cancelled),

@@ -22,6 +22,8 @@ use crate::storage::{Durability, PartFile, Sink, StorageError};
 /// What the workers of one run share.
 pub(crate) struct Crew<R, F> {
     pub(crate) plan: Plan,
+    /// What leases are cut at.
+    pub(crate) grains: Plan,
     pub(crate) selection: Selection,
     pub(crate) remote: R,
     pub(crate) sink: Sink<F>,
@@ -146,7 +148,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             &self.board,
             &self.tally,
             transfer,
-            &self.plan,
+            &self.grains,
             &self.sink,
             self.durability,
             busy,

@@ -180,7 +180,7 @@ mod tests {
     async fn body(answer: Script, promised: Option<u64>) -> Body {
         let answer = std::sync::Mutex::new(Some(answer));
         let server = Server::start(move |_: &Seen| answer.lock().unwrap().take().unwrap()).await;
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let http = super::super::testing::plain_client();
         let response = http.get(server.url("/")).send().await.unwrap();
         Body::new(
             response,

@@ -51,6 +51,11 @@ impl Conditions {
         Ok(fields)
     }
 
+    /// Whether only another version than a known one is wanted, so that 304 is an answer.
+    pub(super) fn ask_for_another(&self) -> bool {
+        self.if_none_match.is_some() || self.if_modified_since.is_some()
+    }
+
     /// Evaluates the conditions here as well, in the order of RFC 9110, section 13.2.2: many servers ignore them.
     pub(super) fn judge(
         &self,

@@ -87,6 +87,16 @@ impl HttpError {
         }
     }
 
+    /// An error as a simulation scripts it.
+    #[cfg(test)]
+    pub(crate) fn scripted(kind: HttpErrorKind, retry_after: Option<Duration>) -> Self {
+        let text = format!("scripted: {kind:?}");
+        Self {
+            retry_after,
+            ..Self::new(kind, text)
+        }
+    }
+
     pub(super) fn configuration(text: impl AsRef<str>) -> Self {
         Self::new(HttpErrorKind::Configuration, text)
     }

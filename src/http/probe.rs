@@ -75,9 +75,9 @@ pub(crate) async fn probe(
     match follow(client, source, &ask).await {
         Ok(answer) => match judge_head(answer.head()) {
             Heard::Length(length) => found(&answer, conditions, Some(length), None),
-            Heard::NotModified => Ok(Probed::NotModified),
+            Heard::NotModified if conditions.ask_for_another() => Ok(Probed::NotModified),
             Heard::Failed(error) => Err(answer.blame(error)),
-            Heard::TooLittle => {
+            Heard::TooLittle | Heard::NotModified => {
                 let probed = probe_by_get(client, source, conditions).await?;
                 Ok(pinned_as_by_head(probed, answer.head()))
             }
@@ -126,9 +126,9 @@ pub(crate) async fn probe_by_get(
                 Probed::NotModified => Probed::NotModified,
             })
         }
-        Got::NotModified => Ok(Probed::NotModified),
+        Got::NotModified if conditions.ask_for_another() => Ok(Probed::NotModified),
         Got::Failed(error) => Err(answer.blame(error)),
-        Got::Unusable => Err(answer.blame(answer.head().status_error())),
+        Got::Unusable | Got::NotModified => Err(answer.blame(answer.head().status_error())),
     }
 }
 

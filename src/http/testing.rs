@@ -8,6 +8,13 @@ use tokio::net::{TcpListener, TcpStream};
 use super::client::{Client, ClientConfig};
 use super::source::Source;
 
+/// A client for plain HTTP that does nothing of its own.
+pub(crate) fn plain_client() -> reqwest::Client {
+    // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// A request as it came over the wire.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {

@@ -33,35 +33,53 @@ impl Default for Crc64 {
     }
 }
 
-/// The CRC of two runs of bytes end to end, the second of which is `length_b` bytes long.
-pub(crate) fn combine(crc_a: u64, crc_b: u64, length_b: u64) -> u64 {
-    checksum_combine(CrcAlgorithm::Crc64Xz, crc_a, crc_b, length_b)
+/// The CRC of the object that these parts, each given by its CRC and its length, make end to end.
+pub(crate) fn combine_parts(parts: impl IntoIterator<Item = (u64, u64)>) -> u64 {
+    Crc64Combiner::new().combine(parts)
 }
 
-/// The CRC of the object that these parts, each given by its CRC and its length, make end to end.
-///
-/// Costs about 0.15 µs a part, and some 10 ms each time that the length differs from the one before.
-pub(crate) fn combine_parts(parts: impl IntoIterator<Item = (u64, u64)>) -> u64 {
-    let mut shift = Shift::new(0);
-    parts.into_iter().fold(0, |whole, (crc, length)| {
-        if shift.length != length {
-            shift = Shift::new(length);
-        }
-        shift.apply(whole) ^ crc
-    })
+/// Adds up the CRCs of runs of bytes. Costs about 0.15 µs a run, and 60 µs each time that the length differs from the one
+/// before, from the call before as well.
+#[derive(Debug)]
+pub(crate) struct Crc64Combiner(Shift);
+
+impl Crc64Combiner {
+    pub(crate) fn new() -> Self {
+        Self(Shift::new(0))
+    }
+
+    /// The CRC of these runs, each given by its CRC and its length, end to end.
+    pub(crate) fn combine(&mut self, runs: impl IntoIterator<Item = (u64, u64)>) -> u64 {
+        runs.into_iter().fold(0, |whole, (crc, length)| {
+            if self.0.length != length {
+                self.0 = Shift::new(length);
+            }
+            self.0.apply(whole) ^ crc
+        })
+    }
 }
 
 /// What appending `length` bytes does to the CRC of what comes before. CRC-64/XZ starts with what it ends with, so
 /// that this is linear: a 64 × 64 matrix over GF(2).
+#[derive(Debug)]
 struct Shift {
     length: u64,
     // INVARIANT: column i is the image of bit i.
     columns: [u64; 64],
 }
 
+/// The polynomial of CRC-64/XZ, its highest power in the lowest bit.
+const POLYNOMIAL: u64 = 0xc96c_5795_d787_0f42;
+
 impl Shift {
     fn new(length: u64) -> Self {
-        let columns = std::array::from_fn(|bit| combine(1 << bit, 0, length));
+        let mut columns = [0; 64];
+        // Bit 63 stands for 1, and each lower bit for x times the one above it.
+        let mut image = checksum_combine(CrcAlgorithm::Crc64Xz, 1 << 63, 0, length);
+        for column in columns.iter_mut().rev() {
+            *column = image;
+            image = (image >> 1) ^ ((image & 1).wrapping_neg() & POLYNOMIAL);
+        }
         Self { length, columns }
     }
 
@@ -97,7 +115,9 @@ mod tests {
                 .map(|part| (Crc64::of(part), part.len() as u64))
                 .collect();
             prop_assert_eq!(combine_parts(parts.iter().copied()), Crc64::of(&bytes));
-            let folded = parts.iter().fold(0, |crc, part| combine(crc, part.0, part.1));
+            let folded = parts.iter().fold(0, |crc, part| {
+                checksum_combine(CrcAlgorithm::Crc64Xz, crc, part.0, part.1)
+            });
             prop_assert_eq!(folded, Crc64::of(&bytes));
         }
     }

@@ -5,6 +5,9 @@ use super::ByteRange;
 /// The most parts that a plan may have. Bounds the bitmap, the CRCs and the checkpoint (36 MiB).
 pub(crate) const MAX_PARTS: u32 = 1 << 22;
 
+/// The most grains that a plan is cut into, unless it has as many parts.
+const MAX_GRAINS: u32 = 1 << 20;
+
 const SMALLEST_AUTO: u64 = 256 << 10;
 /// `auto` keeps a checkpoint at this many parts up to [`AUTO_KNEE`].
 const AUTO_PARTS: u64 = 16 << 10;
@@ -71,6 +74,27 @@ impl Plan {
     /// to 64 GiB (then 4 MiB each); beyond, part size and number of parts each double when the length quadruples.
     pub(crate) fn auto(length: u64) -> Self {
         Self::new(length, auto_part_size(length)).expect("auto keeps to MAX_PARTS for every length")
+    }
+
+    /// The same bytes in grains: each part in even shares of `grain` bytes, or in fewer where that would be too many, or
+    /// in one where `grain` bytes don't divide it. Part `i` is the grains from `i * n` on, where `n` is what
+    /// [`grains_per_part`](Self::grains_per_part) says.
+    pub(crate) fn in_grains(&self, grain: u64) -> Self {
+        let divides = grain > 0 && self.part_size.is_multiple_of(grain);
+        let mut shares = if divides { self.part_size / grain } else { 1 };
+        while shares > 1 && shares.saturating_mul(self.parts.into()) > MAX_GRAINS.into() {
+            shares = if shares.is_multiple_of(2) {
+                shares / 2
+            } else {
+                1
+            };
+        }
+        Self::new(self.length, self.part_size / shares).unwrap_or(*self)
+    }
+
+    /// How many grains a part has; the last part may have fewer.
+    pub(crate) fn grains_per_part(&self, grains: &Self) -> u32 {
+        u32::try_from(self.part_size / grains.part_size).unwrap_or(u32::MAX)
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -168,6 +192,23 @@ mod tests {
         assert_eq!(Plan::new(10, 0), Err(PlanError::EmptyParts));
         let too_many = Plan::new(u64::MAX, 1);
         assert!(matches!(too_many, Err(PlanError::TooManyParts { .. })));
+    }
+
+    #[test]
+    fn grains() {
+        let grains = |length, part_size, grain| {
+            let plan = Plan::new(length, part_size).unwrap();
+            let grains = plan.in_grains(grain);
+            assert_eq!(grains.length(), length);
+            (grains.part_size(), plan.grains_per_part(&grains))
+        };
+        assert_eq!(grains(1000, 256, 64), (64, 4));
+        assert_eq!(grains(1000, 192, 64), (64, 3));
+        assert_eq!(grains(1000, 100, 64), (100, 1));
+        assert_eq!(grains(1000, 32, 64), (32, 1));
+        assert_eq!(grains(0, 256, 64), (64, 4));
+        // 64 Ki parts of 16 MiB: 16 grains each, and no more.
+        assert_eq!(grains(1 << 40, 16 << 20, 64 << 10), (1 << 20, 16));
     }
 
     proptest! {

@@ -182,12 +182,18 @@ mod tests {
         range.map(|position| Object::byte(SEED, position)).collect()
     }
 
+    fn plain_client() -> reqwest::Client {
+        // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        reqwest::Client::builder().no_proxy().build().unwrap()
+    }
+
     fn request(
         origin: &Origin,
         method: Method,
         headers: &[(&str, &str)],
     ) -> reqwest::RequestBuilder {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = plain_client();
         let request = client.request(method, origin.url("x?y=1"));
         headers.iter().fold(request, |request, (name, value)| {
             request.header(*name, *value)
@@ -406,6 +412,13 @@ mod tests {
         let url = origin.url("");
         drop(origin);
         assert!(response.bytes().await.is_err());
-        assert!(reqwest::get(url).await.unwrap_err().is_connect());
+        assert!(
+            plain_client()
+                .get(url)
+                .send()
+                .await
+                .unwrap_err()
+                .is_connect()
+        );
     }
 }

@@ -3,17 +3,20 @@
 //! Every step that changes or syncs something counts. [`FakeDisk::cut_at`] cuts the power before a step; every later
 //! one fails. [`FakeDisk::after_power_cut`] is the disk that the next boot finds: names that were not synced are there up
 //! to some point in their order, bytes that were not synced are there or not, sector by sector, as a seed says.
+//! [`FakeDisk::after_exit`] is what the next process of the same boot finds. A sync that fails throws away what it was to
+//! make durable, as kernels do.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::mmap::FileMap;
-use super::{Collision, FileId, FileSystem, PartFile, Space, Volume};
-use crate::object::ByteRange;
+use super::{Collision, FileId, Volume};
+
+mod file;
+
+pub(crate) use file::FakeFile;
 
 const SECTOR: usize = 16;
 
@@ -31,8 +34,19 @@ struct State {
     steps: Vec<String>,
     cut_at: Option<usize>,
     fail_at: Option<usize>,
+    full_at: Option<usize>,
     no_reservation: bool,
     room: Option<u64>,
+    before_step: Option<Hook>,
+}
+
+#[derive(Clone)]
+struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -41,14 +55,6 @@ struct Inode {
     durable: Vec<u8>,
     mode: u32,
     locked: bool,
-}
-
-/// An open file of a [`FakeDisk`]. Dropping it gives its lock back.
-#[derive(Debug)]
-pub(crate) struct FakeFile {
-    disk: FakeDisk,
-    inode: usize,
-    holds_lock: Mutex<bool>,
 }
 
 impl FakeDisk {
@@ -60,6 +66,16 @@ impl FakeDisk {
     /// Makes step `step` fail with EIO, and no other.
     pub(crate) fn fail_at(&self, step: usize) {
         self.state().fail_at = Some(step);
+    }
+
+    /// Leaves no room for anything that is created or written at step `step` or later.
+    pub(crate) fn full_at(&self, step: usize) {
+        self.state().full_at = Some(step);
+    }
+
+    /// Calls `hook` before every step, on the thread that makes it.
+    pub(crate) fn before_each_step(&self, hook: impl Fn() + Send + Sync + 'static) {
+        self.state().before_step = Some(Hook(Arc::new(hook)));
     }
 
     /// Makes `reserve` unsupported.
@@ -84,6 +100,15 @@ impl FakeDisk {
         Some(state.files[inode].live.clone())
     }
 
+    /// Everything that a program can read: names and bytes.
+    pub(crate) fn listing(&self) -> BTreeMap<OsString, Vec<u8>> {
+        let state = self.state();
+        let names = state.names.iter();
+        names
+            .map(|(name, inode)| (name.clone(), state.files[*inode].live.clone()))
+            .collect()
+    }
+
     /// Puts a durable file there, without a step.
     pub(crate) fn plant(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state();
@@ -98,19 +123,67 @@ impl FakeDisk {
         state.durable_names.insert(name.into(), inode);
     }
 
+    /// Takes a name away, durably and without a step.
+    pub(crate) fn forget(&self, name: &str) {
+        let mut state = self.state();
+        state.names.remove(OsStr::new(name));
+        state.durable_names = state.names.clone();
+        state.name_history.clear();
+    }
+
+    /// The disk that the next boot finds where nothing survived but what was synced.
+    pub(crate) fn durable_only(&self) -> Self {
+        let state = self.state();
+        let files = state.files.iter().map(|file| Inode {
+            live: file.durable.clone(),
+            locked: false,
+            ..file.clone()
+        });
+        Self::booted(files.collect(), state.durable_names.clone(), &state)
+    }
+
+    /// The disk that the next process finds after this one ended, in order or not: all that was done, as little of it
+    /// durable as before.
+    pub(crate) fn after_exit(&self) -> Self {
+        let state = self.state();
+        let files = state.files.iter().map(|file| Inode {
+            locked: false,
+            ..file.clone()
+        });
+        Self(Arc::new(Mutex::new(State {
+            files: files.collect(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            name_history: state.name_history.clone(),
+            no_reservation: state.no_reservation,
+            ..State::default()
+        })))
+    }
+
     /// The disk that the next boot finds.
     pub(crate) fn after_power_cut(&self, rng: &mut fastrand::Rng) -> Self {
         let state = self.state();
-        let survived = rng.usize(0..=state.name_history.len());
+        let changes = state.name_history.len();
+        // The last few changes are where protocols meet: they survive together as often as at all other points.
+        let survived = if rng.bool() {
+            changes - rng.usize(0..=changes.min(3))
+        } else {
+            rng.usize(0..=changes)
+        };
         let names = match survived.checked_sub(1) {
             Some(last) => state.name_history[last].clone(),
             None => state.durable_names.clone(),
         };
         let files = state.files.iter().map(|file| file.torn(rng)).collect();
+        Self::booted(files, names, &state)
+    }
+
+    fn booted(files: Vec<Inode>, names: BTreeMap<OsString, usize>, before: &State) -> Self {
         Self(Arc::new(Mutex::new(State {
             files,
             durable_names: names.clone(),
             names,
+            no_reservation: before.no_reservation,
             ..State::default()
         })))
     }
@@ -122,16 +195,30 @@ impl FakeDisk {
     }
 
     fn step(&self, what: &str, name: &OsStr) -> io::Result<MutexGuard<'_, State>> {
+        let (state, outcome) = self.try_step(what, name);
+        outcome.map(|()| state)
+    }
+
+    fn try_step(&self, what: &str, name: &OsStr) -> (MutexGuard<'_, State>, io::Result<()>) {
+        let hook = self.state().before_step.clone();
+        if let Some(Hook(hook)) = hook {
+            hook();
+        }
         let mut state = self.state();
         let step = state.steps.len();
         if state.cut_at.is_some_and(|cut| step >= cut) {
-            return Err(io::Error::other("power cut"));
+            return (state, Err(io::Error::other("power cut")));
         }
         state.steps.push(format!("{what} {}", name.display()));
-        if state.fail_at == Some(step) {
-            return Err(rustix::io::Errno::IO.into());
-        }
-        Ok(state)
+        let is_full = state.full_at.is_some_and(|full| step >= full);
+        let outcome = match state.fail_at {
+            Some(failing) if failing == step => Err(rustix::io::Errno::IO.into()),
+            _ if is_full && matches!(what, "create" | "write") => {
+                Err(rustix::io::Errno::NOSPC.into())
+            }
+            _ => Ok(()),
+        };
+        (state, outcome)
     }
 }
 
@@ -148,30 +235,37 @@ impl State {
 }
 
 impl Inode {
-    /// Each sector is the live or the durable one; the length is either.
+    /// The live bytes, the durable ones, or each sector and the length one or the other.
     fn torn(&self, rng: &mut fastrand::Rng) -> Self {
-        let length = if rng.bool() {
-            self.live.len()
-        } else {
-            self.durable.len()
+        let bytes = match rng.u8(0..4) {
+            0 => self.live.clone(),
+            1 => self.durable.clone(),
+            _ => self.mixed(rng),
         };
-        let mut bytes = vec![0; length];
-        for (index, sector) in bytes.chunks_mut(SECTOR).enumerate() {
-            let source = if rng.bool() {
-                &self.live
-            } else {
-                &self.durable
-            };
-            for (offset, byte) in sector.iter_mut().enumerate() {
-                *byte = source.get(index * SECTOR + offset).copied().unwrap_or(0);
-            }
-        }
         Self {
             live: bytes.clone(),
             durable: bytes,
             mode: self.mode,
             locked: false,
         }
+    }
+
+    fn mixed(&self, rng: &mut fastrand::Rng) -> Vec<u8> {
+        let mut either = || {
+            if rng.bool() {
+                &self.live
+            } else {
+                &self.durable
+            }
+        };
+        let mut bytes = vec![0; either().len()];
+        for (index, sector) in bytes.chunks_mut(SECTOR).enumerate() {
+            let source = either();
+            for (offset, byte) in sector.iter_mut().enumerate() {
+                *byte = source.get(index * SECTOR + offset).copied().unwrap_or(0);
+            }
+        }
+        bytes
     }
 }
 
@@ -259,129 +353,5 @@ fn id(inode: usize) -> FileId {
     FileId {
         device: 1,
         inode: inode as u64,
-    }
-}
-
-impl FakeFile {
-    fn new(disk: &FakeDisk, inode: usize) -> Self {
-        Self {
-            disk: disk.clone(),
-            inode,
-            holds_lock: Mutex::new(false),
-        }
-    }
-
-    fn step(&self, what: &str) -> io::Result<MutexGuard<'_, State>> {
-        let name = {
-            let state = self.disk.state();
-            let mut names = state.names.iter();
-            names.find_map(|(name, inode)| (*inode == self.inode).then(|| name.clone()))
-        };
-        self.disk
-            .step(what, &name.unwrap_or_else(|| "nameless".into()))
-    }
-
-    fn sync_as(&self, what: &str) -> io::Result<()> {
-        let mut state = self.step(what)?;
-        let file = &mut state.files[self.inode];
-        file.durable = file.live.clone();
-        Ok(())
-    }
-}
-
-impl Drop for FakeFile {
-    fn drop(&mut self) {
-        if *self.holds_lock.get_mut().expect("no panic under it") {
-            self.disk.state().files[self.inode].locked = false;
-        }
-    }
-}
-
-impl PartFile for FakeFile {
-    fn try_lock(&self) -> Result<(), TryLockError> {
-        let mut state = self.disk.state();
-        if std::mem::replace(&mut state.files[self.inode].locked, true) {
-            return Err(TryLockError::WouldBlock);
-        }
-        *self.holds_lock.lock().expect("no panic under it") = true;
-        Ok(())
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        Ok(id(self.inode))
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.disk.state().files[self.inode].live.len() as u64)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        let length = usize::try_from(length).map_err(io::Error::other)?;
-        self.step("resize")?.files[self.inode]
-            .live
-            .resize(length, 0);
-        Ok(())
-    }
-
-    fn reserve(&self, length: u64) -> io::Result<()> {
-        if self.disk.state().no_reservation {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        if self.len()? < length {
-            self.set_len(length)?;
-        }
-        Ok(())
-    }
-
-    fn file_system(&self) -> io::Result<FileSystem> {
-        Ok(FileSystem::Unknown)
-    }
-
-    fn space(&self) -> io::Result<Space> {
-        Ok(Space {
-            allocated: self.len()?,
-            available: self.disk.state().room,
-            file_limit: None,
-        })
-    }
-
-    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.state();
-        let start = usize::try_from(position).map_err(io::Error::other)?;
-        let found = state.files[self.inode]
-            .live
-            .get(start..start + buffer.len());
-        buffer.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
-
-    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        let start = usize::try_from(position).map_err(io::Error::other)?;
-        let mut state = self.step("write")?;
-        let live = &mut state.files[self.inode].live;
-        live.resize(live.len().max(start + bytes.len()), 0);
-        live[start..start + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-
-    fn map(&self, _: u64) -> io::Result<FileMap> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    fn start_writeback(&self, _: ByteRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.sync_as("sync data of")
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        self.sync_as("sync")
-    }
-
-    fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.step("permit")?.files[self.inode].mode = mode;
-        Ok(())
     }
 }

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::io;
 
 use super::Names;
-use super::error::{Cause, Operation, StorageError};
-use super::lock::is_named;
+use super::error::{Cause, Operation, StorageError, StorageErrorKind};
+use super::lock::{is_named, open_locked};
 use super::volume::{Collision, Durability, PartFile, Volume};
 
 /// How a file was published.
@@ -91,9 +91,18 @@ pub(crate) fn sweep<V: Volume>(
     Ok(output.is_some())
 }
 
-/// Removes the part file and its checkpoint, for good; names that are free already are fine. The checkpoint goes first: a
-/// part file alone is never taken for anything.
+/// Removes the part file and its checkpoint, for good; names that are free already are fine, and what another run is at
+/// work on stays. The checkpoint goes first: a part file alone is never taken for anything.
+///
+/// Call it with no lock held.
 pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(), StorageError> {
+    let inspected = |error| StorageError::io(Operation::Inspect, volume.path(names.part()), error);
+    let is_there = volume.identity(names.part()).map_err(inspected)?.is_some();
+    let _lock = match is_there.then(|| open_locked(volume, names.part())) {
+        Some(Err(error)) if error.kind() == StorageErrorKind::Locked => return Ok(()),
+        Some(opened) => Some(opened?),
+        None => None,
+    };
     remove_checkpoint(volume, names, Durability::Unsynced)?;
     remove(volume, names.part())?;
     Ok(())
@@ -300,6 +309,17 @@ mod tests {
         let replaced = finish(&disk, &file, Collision::Refuse).unwrap_err();
         assert_eq!(replaced.kind(), StorageErrorKind::Tampered);
         assert!(disk.contents("v").is_none());
+    }
+
+    #[test]
+    fn what_another_run_holds_is_not_removed() {
+        let disk = ready();
+        let (file, _) = open_locked(&disk, names().part()).unwrap();
+        remove_partial(&disk, &names()).unwrap();
+        assert_eq!(disk.listing().len(), 2);
+        drop(file);
+        remove_partial(&disk, &names()).unwrap();
+        assert_eq!(disk.listing().len(), 0);
     }
 
     #[test]

@@ -101,6 +101,20 @@ async fn a_paused_download_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_before_anything_came_takes_what_an_earlier_run_left() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    progressed(&mut handle.events(), ENOUGH).await;
+    soon(handle.stop()).await;
+    assert!(soon(handle.finish()).await.is_err());
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    soon(handle.cancel()).await.unwrap();
+    fixture.assert_holds_only([]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_come_in_order_and_progress_adds_up() {
     let object = Object::new(1, LENGTH);
     let origin = Origin::builder(object).rate(8 << 20).start().await.unwrap();

@@ -32,6 +32,22 @@ fn work_is_taken_from_the_front_in_shrinking_requests() {
 }
 
 #[test]
+fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
+    let plan = Plan::new(10, 5).unwrap();
+    let mut scheduler = Scheduler::new(plan, PartBitmap::new(2));
+    let slow = Pace {
+        connections: 30,
+        rate: 0.5,
+        first_byte: Duration::ZERO,
+    };
+    for part in 0..2 {
+        let grant = scheduler.take_free(&slow, u32::MAX).unwrap();
+        assert_eq!(grant.parts, part..part + 1);
+    }
+    assert_eq!(scheduler.take_free(&slow, u32::MAX), None);
+}
+
+#[test]
 fn a_request_never_covers_a_part_that_is_there() {
     let plan = Plan::new(10 * PART, PART).unwrap();
     let mut done = PartBitmap::new(10);

@@ -102,7 +102,7 @@ impl Server {
 
     /// Asks the client for a certificate that this one signed.
     async fn start_asking(shown: &Shown, client_root: Option<&Shown>) -> Self {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .unwrap();

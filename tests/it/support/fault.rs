@@ -10,111 +10,29 @@
 //! ```
 
 mod reply;
+mod request;
+mod tls;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use partwise::origin::Object;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 use reply::End;
 pub(crate) use reply::{Reply, Step};
+pub(crate) use request::{Request, honest};
+pub(crate) use tls::Certificate;
+use tls::Wire;
 
 /// No wait of a test is longer than this.
 const LONGEST: Duration = Duration::from_secs(30);
 /// More than any request's head has.
 const HEAD_LIMIT: usize = 64 << 10;
-
-/// A request as it came.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    /// How many requests came before it, on whichever connection.
-    pub(crate) nth: usize,
-    pub(crate) method: String,
-    /// The path with the query, or whatever else stood in the request line.
-    pub(crate) target: String,
-    /// Names in lower case, in the order in which they came.
-    pub(crate) headers: Vec<(String, String)>,
-}
-
-impl Request {
-    /// The first header of this name, which is in lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut headers = self.headers.iter();
-        headers
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    }
-
-    pub(crate) fn is_head(&self) -> bool {
-        self.method == "HEAD"
-    }
-
-    /// The single range that it asks for, half open and cut to the length of the object.
-    pub(crate) fn range(&self, length: u64) -> Option<(u64, u64)> {
-        let (first, last) = self
-            .header("range")?
-            .strip_prefix("bytes=")?
-            .split_once('-')?;
-        let end = match last {
-            "" => length,
-            last => length.min(last.parse::<u64>().ok()? + 1),
-        };
-        Some((first.parse().ok()?, end))
-    }
-
-    fn parse(head: &str, nth: usize) -> Self {
-        let mut lines = head.split("\r\n");
-        let mut words = lines.next().unwrap_or_default().split(' ');
-        let headers = lines.filter_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            Some((name.to_ascii_lowercase(), value.trim().to_owned()))
-        });
-        Self {
-            nth,
-            method: words.next().unwrap_or_default().to_owned(),
-            target: words.next().unwrap_or_default().to_owned(),
-            headers: headers.collect(),
-        }
-    }
-}
-
-/// The strong entity tag that [`honest`] sends for an object.
-pub(crate) fn etag(object: &Object) -> String {
-    format!("\"{}-{}\"", object.seed(), object.length())
-}
-
-/// What a correct server answers: 200, 206, 412 or 416, with a strong entity tag.
-pub(crate) fn honest(object: &Object, request: &Request) -> Reply {
-    let (length, etag) = (object.length(), etag(object));
-    if request
-        .header("if-match")
-        .is_some_and(|wanted| wanted != etag)
-    {
-        return Reply::status(412);
-    }
-    let reply = match request.range(length).filter(|_| !request.is_head()) {
-        Some((start, end)) if start >= end => {
-            return Reply::status(416).header("Content-Range", format!("bytes */{length}"));
-        }
-        Some((start, end)) => Reply::status(206)
-            .header(
-                "Content-Range",
-                format!("bytes {start}-{}/{length}", end - 1),
-            )
-            .body(object, start..end),
-        None => Reply::status(200).body(object, 0..length),
-    };
-    let reply = reply.header("ETag", etag).header("Accept-Ranges", "bytes");
-    if request.is_head() {
-        reply.head_only()
-    } else {
-        reply
-    }
-}
 
 /// What happens to a connection before a byte is read from it.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +41,8 @@ pub(crate) enum Door {
     Open,
     /// It is closed at once.
     Shut,
+    /// It is reset at once.
+    Reset,
     /// It stays open and nothing is ever read or said.
     Silent,
 }
@@ -144,7 +64,8 @@ type Doorkeeper = Box<dyn FnMut(Knock) -> Door + Send>;
 /// A server on 127.0.0.1 that follows a script. Lives until it is dropped, and then fails the test if it was never
 /// asked, or if its script panicked.
 pub(crate) struct FaultOrigin {
-    port: u16,
+    /// Scheme, host and port.
+    base: String,
     stage: Arc<Stage>,
     accepting: AbortHandle,
 }
@@ -153,19 +74,40 @@ struct Stage {
     // Locked while the script decides, never over an await. Poisoned = the script panicked.
     script: Mutex<Script>,
     log: watch::Sender<Vec<Request>>,
+    /// Connections so far.
+    knocks: AtomicUsize,
+    /// Connections that stand.
+    open: AtomicUsize,
 }
 
-impl FaultOrigin {
-    /// A server that answers every request as `script` says. Runs on the caller's Tokio runtime.
-    pub(crate) fn new(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
-        Self::with_door(|_| Door::Open, script)
+/// A server that does not run yet.
+pub(crate) struct Builder {
+    door: Doorkeeper,
+    certificate: Option<Certificate>,
+}
+
+impl Builder {
+    /// Lets somebody see each connection first.
+    pub(crate) fn door(self, door: impl FnMut(Knock) -> Door + Send + 'static) -> Self {
+        Self {
+            door: Box::new(door),
+            ..self
+        }
     }
 
-    /// The same, with somebody at the door who sees each connection first.
-    pub(crate) fn with_door(
-        door: impl FnMut(Knock) -> Door + Send + 'static,
+    /// Makes it a server of https.
+    pub(crate) fn certificate(self, certificate: Certificate) -> Self {
+        Self {
+            certificate: Some(certificate),
+            ..self
+        }
+    }
+
+    /// Starts it on the caller's Tokio runtime; it answers every request as `script` says.
+    pub(crate) fn start(
+        self,
         script: impl FnMut(&Request) -> Reply + Send + 'static,
-    ) -> Self {
+    ) -> FaultOrigin {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -173,17 +115,43 @@ impl FaultOrigin {
         let stage = Arc::new(Stage {
             script: Mutex::new(Box::new(script)),
             log: watch::Sender::new(Vec::new()),
+            knocks: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
         });
-        let accepting = tokio::spawn(accept(listener, Box::new(door), Arc::clone(&stage)));
-        Self {
-            port,
+        let scheme = match &self.certificate {
+            Some(_) => "https",
+            None => "http",
+        };
+        let acceptor = self.certificate.as_ref().map(Certificate::acceptor);
+        let accepting = tokio::spawn(accept(listener, acceptor, self.door, Arc::clone(&stage)));
+        FaultOrigin {
+            base: format!("{scheme}://127.0.0.1:{port}/"),
             stage,
             accepting: accepting.abort_handle(),
         }
     }
+}
+
+impl FaultOrigin {
+    /// A server that answers every request as `script` says. Runs on the caller's Tokio runtime.
+    pub(crate) fn new(script: impl FnMut(&Request) -> Reply + Send + 'static) -> Self {
+        Self::builder().start(script)
+    }
+
+    pub(crate) fn builder() -> Builder {
+        Builder {
+            door: Box::new(|_| Door::Open),
+            certificate: None,
+        }
+    }
 
     pub(crate) fn url(&self, name: &str) -> String {
-        format!("http://127.0.0.1:{}/{name}", self.port)
+        format!("{}{name}", self.base)
+    }
+
+    /// How many connections there were so far.
+    pub(crate) fn knocks(&self) -> usize {
+        self.stage.knocks.load(Ordering::Relaxed)
     }
 
     /// Every request so far.
@@ -212,31 +180,29 @@ impl Drop for FaultOrigin {
             !self.stage.script.is_poisoned(),
             "the fault origin's script panicked"
         );
-        assert!(
-            !self.stage.log.borrow().is_empty(),
-            "the fault origin was never asked"
-        );
+        assert!(self.knocks() > 0, "the fault origin was never asked");
     }
 }
 
 /// Accepts until it is aborted; the connections live in its join set and end with it.
-async fn accept(listener: TcpListener, mut door: Doorkeeper, stage: Arc<Stage>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    mut door: Doorkeeper,
+    stage: Arc<Stage>,
+) {
     let mut connections = JoinSet::new();
-    for number in 0.. {
-        let Ok((stream, _)) = listener.accept().await else {
-            return;
-        };
+    while let Ok((stream, _)) = listener.accept().await {
         while connections.try_join_next().is_some() {}
+        let number = stage.knocks.fetch_add(1, Ordering::Relaxed);
         let open = connections.len();
         match door(Knock { number, open }) {
             Door::Open => {
-                let stage = Arc::clone(&stage);
-                connections.spawn(async move {
-                    // A client that goes away is no fault of the script's.
-                    let _ = converse(stream, &stage).await;
-                });
+                connections.spawn(welcome(stream, acceptor.clone(), Arc::clone(&stage)));
             }
             Door::Shut => drop(stream),
+            // A client that is gone already has no use for it.
+            Door::Reset => drop(stream.set_zero_linger()),
             Door::Silent => {
                 connections.spawn(async move {
                     std::future::pending::<()>().await;
@@ -247,8 +213,36 @@ async fn accept(listener: TcpListener, mut door: Doorkeeper, stage: Arc<Stage>) 
     }
 }
 
-async fn converse(mut stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
+async fn welcome(stream: TcpStream, acceptor: Option<TlsAcceptor>, stage: Arc<Stage>) {
+    let _standing = Standing::new(&stage);
+    // A client that goes away, or trusts nobody, is no fault of the script's.
+    let _ = match acceptor {
+        None => converse(stream, &stage).await,
+        Some(acceptor) => match acceptor.accept(stream).await {
+            Ok(stream) => converse(stream, &stage).await,
+            Err(error) => Err(error),
+        },
+    };
+}
+
+/// A connection that is counted as long as it stands.
+struct Standing<'a>(&'a Stage);
+
+impl<'a> Standing<'a> {
+    fn new(stage: &'a Stage) -> Self {
+        stage.open.fetch_add(1, Ordering::Relaxed);
+        Self(stage)
+    }
+}
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn converse(mut stream: impl Wire, stage: &Stage) -> std::io::Result<()> {
+    stream.tcp().set_nodelay(true)?;
     let mut received = Vec::new();
     while let Some(head) = next_head(&mut stream, &mut received).await? {
         let reply = {
@@ -256,14 +250,15 @@ async fn converse(mut stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
                 .script
                 .lock()
                 .expect("a script that did not panic before");
-            let request = Request::parse(&head, stage.log.borrow().len());
+            let open = stage.open.load(Ordering::Relaxed);
+            let request = Request::parse(&head, stage.log.borrow().len(), open);
             stage.log.send_modify(|log| log.push(request.clone()));
             script(&request)
         };
         match reply.play(&mut stream).await? {
             End::NextRequest => {}
             End::Close => return stream.shutdown().await,
-            End::Reset => return stream.set_zero_linger(),
+            End::Reset => return stream.tcp().set_zero_linger(),
         }
     }
     Ok(())
@@ -271,7 +266,7 @@ async fn converse(mut stream: TcpStream, stage: &Stage) -> std::io::Result<()> {
 
 /// Reads to the empty line; `None` = the client closed the connection.
 async fn next_head(
-    stream: &mut TcpStream,
+    stream: &mut impl Wire,
     received: &mut Vec<u8>,
 ) -> std::io::Result<Option<String>> {
     loop {
@@ -288,10 +283,13 @@ async fn next_head(
 
 #[cfg(test)]
 mod tests {
+    use partwise::origin::Object;
+
+    use super::request::etag;
     use super::*;
 
     async fn get(url: String, range: &str) -> reqwest::Result<reqwest::Response> {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let client = crate::support::plain_client();
         client.get(url).header("range", range).send().await
     }
 
@@ -335,16 +333,15 @@ mod tests {
 
     #[tokio::test]
     async fn somebody_at_the_door() {
-        let origin = FaultOrigin::with_door(
-            |knock| {
+        let origin = FaultOrigin::builder()
+            .door(|knock| {
                 if knock.number == 0 {
                     Door::Shut
                 } else {
                     Door::Open
                 }
-            },
-            |_| Reply::status(204).without("content-length"),
-        );
+            })
+            .start(|_| Reply::status(204).without("content-length"));
         assert!(get(origin.url("x"), "bytes=0-").await.is_err());
         assert_eq!(
             get(origin.url("x"), "bytes=0-").await.unwrap().status(),

@@ -12,24 +12,34 @@ use partwise::{Download, DownloadBuilder};
 use tempfile::TempDir;
 
 use super::requests::Stretch;
-use command::Invocation;
-pub(crate) use command::{Outcome, Running};
+pub(crate) use command::{Invocation, Outcome, Running};
 use file::Written;
 
-/// A temporary folder that is the working directory and the home of every command that is run in it.
+/// A folder, mostly a temporary one, that is the working directory and the home of every command that is run in it.
 pub(crate) struct Fixture {
-    folder: TempDir,
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
 }
 
 impl Fixture {
     pub(crate) fn new() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
         Self {
-            folder: tempfile::tempdir().unwrap(),
+            folder: temporary.path().to_owned(),
+            _temporary: Some(temporary),
+        }
+    }
+
+    /// A folder of somebody else's, such as a mounted file system.
+    pub(crate) fn at(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            _temporary: None,
         }
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

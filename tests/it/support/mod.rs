@@ -1,6 +1,7 @@
 //! What the tests stand on: servers, a folder with the command in it, and how to read a log.
 
 pub(crate) mod fault;
+pub(crate) mod file_system;
 pub(crate) mod fixture;
 pub(crate) mod requests;
 pub(crate) mod servers;
@@ -23,6 +24,22 @@ pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T
             Err(_) => panic!("{caller}: nothing after {LONGEST:?}"),
         }
     }
+}
+
+/// A client for plain HTTP that does nothing of its own.
+pub(crate) fn plain_client() -> reqwest::Client {
+    // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+/// The seed of a random test: `PARTWISE_SEED`, or a new one.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("PARTWISE_SEED").ok();
+    given.map_or_else(
+        || fastrand::u64(..),
+        |seed| seed.parse().expect("PARTWISE_SEED is a number"),
+    )
 }
 
 /// At most this many transfers at once.

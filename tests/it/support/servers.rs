@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use partwise::origin::Object;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tempfile::TempDir;
 
 /// The longest that a server may take to accept its first connection.
@@ -192,6 +192,12 @@ impl Process {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
         }
+        // Its workers end a moment later than their leader, and until then the port is theirs.
+        let deadline = Instant::now() + READY;
+        let group = Pid::from_child(&self.child);
+        while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
+            thread::sleep(GLANCE);
+        }
     }
 }
 
@@ -215,7 +221,7 @@ mod tests {
             return;
         };
         let get = |url| {
-            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            let client = crate::support::plain_client();
             client.get(url).header("range", "bytes=8-15").send()
         };
         let (old, new) = (Object::new(1, 100_000), Object::new(2, 100_000));

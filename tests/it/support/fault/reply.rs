@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use partwise::origin::Object;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+
+use super::tls::Wire;
 
 /// A step of an answer, after its head.
 #[derive(Clone, Debug)]
@@ -24,6 +25,17 @@ pub(crate) enum Step {
     Close,
 }
 
+impl Step {
+    /// Bytes that it sends.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) | Self::Slowly(bytes, _) => bytes.len() as u64,
+            Self::Object(_, range) => range.end - range.start,
+            Self::Stall | Self::Reset | Self::Close => 0,
+        }
+    }
+}
+
 /// What becomes of the connection.
 pub(super) enum End {
     NextRequest,
@@ -36,6 +48,9 @@ pub(super) enum End {
 pub(crate) struct Reply {
     before: Vec<u8>,
     status: Option<u16>,
+    version: &'static str,
+    reason: String,
+    is_chunked: bool,
     headers: Vec<(String, String)>,
     steps: Vec<Step>,
 }
@@ -44,10 +59,9 @@ impl Reply {
     /// This status and no body.
     pub(crate) fn status(status: u16) -> Self {
         Self {
-            before: Vec::new(),
             status: Some(status),
             headers: vec![("Content-Length".into(), "0".into())],
-            steps: Vec::new(),
+            ..Self::raw([])
         }
     }
 
@@ -56,6 +70,9 @@ impl Reply {
         Self {
             before: bytes.into(),
             status: None,
+            version: "HTTP/1.1",
+            reason: "Scripted".into(),
+            is_chunked: false,
             headers: Vec::new(),
             steps: Vec::new(),
         }
@@ -65,6 +82,25 @@ impl Reply {
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);
         self
+    }
+
+    /// The text behind the status.
+    pub(crate) fn reason(mut self, reason: &str) -> Self {
+        self.reason = reason.to_owned();
+        self
+    }
+
+    /// From a server of the last century: HTTP/1.0, and the connection closed after the body.
+    pub(crate) fn http10(mut self) -> Self {
+        self.version = "HTTP/1.0";
+        self.then(Step::Close)
+    }
+
+    /// The body in chunks, each step one, with no length in the head.
+    pub(crate) fn chunked(mut self) -> Self {
+        self.is_chunked = true;
+        self.without("content-length")
+            .add_header("Transfer-Encoding", "chunked")
     }
 
     /// These bytes come before the head: a 103, say.
@@ -141,9 +177,14 @@ impl Reply {
     }
 
     /// Sends it.
-    pub(super) async fn play(self, stream: &mut TcpStream) -> std::io::Result<End> {
+    pub(super) async fn play(self, stream: &mut impl Wire) -> std::io::Result<End> {
         stream.write_all(&self.head()).await?;
         for step in self.steps {
+            if self.is_chunked && step.length() > 0 {
+                let size = format!("{:x}\r\n", step.length());
+                stream.write_all(size.as_bytes()).await?;
+            }
+            let has_bytes = step.length() > 0;
             match step {
                 Step::Bytes(bytes) => stream.write_all(&bytes).await?,
                 Step::Object(object, range) => send(stream, &object, range).await?,
@@ -151,20 +192,33 @@ impl Reply {
                     for byte in bytes {
                         tokio::time::sleep(pause).await;
                         stream.write_u8(byte).await?;
+                        stream.flush().await?;
                     }
                 }
-                Step::Stall => std::future::pending().await,
+                Step::Stall => {
+                    stream.flush().await?;
+                    return std::future::pending().await;
+                }
                 Step::Reset => return Ok(End::Reset),
                 Step::Close => return Ok(End::Close),
             }
+            if self.is_chunked && has_bytes {
+                stream.write_all(b"\r\n").await?;
+            }
         }
+        if self.is_chunked {
+            stream.write_all(b"0\r\n\r\n").await?;
+        }
+        stream.flush().await?;
         Ok(End::NextRequest)
     }
 
     fn head(&self) -> Vec<u8> {
         let mut head = self.before.clone();
         if let Some(status) = self.status {
-            head.extend_from_slice(format!("HTTP/1.1 {status} Scripted\r\n").as_bytes());
+            head.extend_from_slice(
+                format!("{} {status} {}\r\n", self.version, self.reason).as_bytes(),
+            );
             for (name, value) in &self.headers {
                 head.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
             }
@@ -174,7 +228,7 @@ impl Reply {
     }
 }
 
-async fn send(stream: &mut TcpStream, object: &Object, range: Range<u64>) -> std::io::Result<()> {
+async fn send(stream: &mut impl Wire, object: &Object, range: Range<u64>) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let mut position = range.start;
     while position < range.end {

@@ -1,0 +1,194 @@
+//! One run of the engine, from its start to its end, and the caller beside it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::oracle;
+use super::remote::{Happening, Server, Weather};
+use super::turn::Turn;
+use super::world::{World, names};
+use crate::engine::control::Wish;
+use crate::engine::job::Job;
+use crate::engine::link::Link;
+use crate::engine::run::{Patience, clear_away, in_parts, look_first};
+use crate::engine::session::{Place, Session};
+use crate::error::Error;
+use crate::report::Report;
+use crate::storage::Names;
+use crate::storage::fake::FakeDisk;
+
+/// No run takes longer by its own clock, however bad the weather.
+const LONGEST: Duration = Duration::from_secs(4 * 3600);
+
+/// What happens to a run from outside, each after a wait.
+#[derive(Clone, Debug)]
+pub(super) enum Act {
+    /// Pauses, waits until all is quiet, looks again after a while, goes on.
+    Pause(Duration),
+    /// Pauses and goes on without waiting for quiet.
+    Flicker,
+    /// Pauses, waits until all is quiet, and ends it in this way.
+    EndQuiet(Wish),
+    Stop,
+    Cancel,
+    /// The object changes on its server.
+    Change,
+}
+
+/// A run, and the world that it meets.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) world: &'a World,
+    /// The version that the server has at first.
+    pub(super) version: usize,
+    pub(super) weather: &'a Weather,
+    pub(super) job: &'a Job,
+    pub(super) acts: &'a [(Duration, Act)],
+    pub(super) boot: [u8; 16],
+}
+
+/// How it went.
+pub(super) struct Played {
+    pub(super) outcome: Result<Report, Error>,
+    /// The version that the server has at last.
+    pub(super) version: usize,
+    pub(super) log: Vec<(Duration, Happening)>,
+    pub(super) link: Link,
+}
+
+impl Played {
+    pub(super) fn happenings(&self) -> impl Iterator<Item = &Happening> {
+        self.log.iter().map(|(_, what)| what)
+    }
+}
+
+impl Scene<'_> {
+    /// Plays it on `disk`. The same seed and disk give the same run.
+    pub(super) fn play(self, disk: &FakeDisk, seed: u64) -> Played {
+        fastrand::seed(seed);
+        let (runtime, turn) = Turn::runtime();
+        let order = Arc::clone(&turn);
+        disk.before_each_step(move || order.wait());
+        let _end = turn.ends();
+        let rng = fastrand::Rng::with_seed(seed);
+        runtime.block_on(async {
+            let link = Link::new();
+            let server = Server::new(self.world.clone(), self.version, self.weather.clone(), rng);
+            let life = Life {
+                server: &server,
+                disk,
+                job: self.job,
+                boot: self.boot,
+                acts: self.acts,
+            };
+            Played {
+                outcome: life.live(&link).await,
+                version: server.version(),
+                log: server.log(),
+                link,
+            }
+        })
+    }
+}
+
+/// One run of the engine.
+#[derive(Clone, Copy)]
+struct Life<'a> {
+    server: &'a Server,
+    disk: &'a FakeDisk,
+    job: &'a Job,
+    boot: [u8; 16],
+    acts: &'a [(Duration, Act)],
+}
+
+impl Life<'_> {
+    async fn live(self, link: &Link) -> Result<Report, Error> {
+        let outcome = tokio::select! {
+            biased;
+            outcome = timeout(LONGEST, self.drive(link)) => outcome,
+            () = self.meddle(link) => unreachable!("a caller waits for the end"),
+        };
+        link.control.end();
+        outcome.unwrap_or_else(|_| panic!("a run that never ends: {:?}", self.server.log()))
+    }
+
+    /// What `run::drive` does, with the simulated server's probe in place of a request.
+    async fn drive(self, link: &Link) -> Result<Report, Error> {
+        let (volume, names) = (Arc::new(self.disk.clone()), names());
+        let place = Place::Folder {
+            volume: Arc::clone(&volume),
+            names: names.clone(),
+        };
+        let mut session = Session::at(self.job, link, place, Some(self.boot));
+        let outcome = self.bring(&mut session, volume, names).await;
+        clear_away(&session, outcome).await
+    }
+
+    async fn bring(
+        self,
+        session: &mut Session<'_, FakeDisk>,
+        volume: Arc<FakeDisk>,
+        names: Names,
+    ) -> Result<Report, Error> {
+        if let Some(report) = look_first(session, Arc::clone(&volume), names.clone()).await? {
+            return Ok(report);
+        }
+        let mut patience = Patience::default();
+        loop {
+            let object = tokio::select! {
+                biased;
+                wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+                object = self.server.probe(session) => object?,
+            };
+            let run = in_parts(session, Arc::clone(&volume), names.clone(), object).await?;
+            if let Some(report) = patience.after(session, run).await? {
+                return Ok(report);
+            }
+        }
+    }
+
+    async fn meddle(self, link: &Link) {
+        for (wait, act) in self.acts {
+            sleep(*wait).await;
+            match act {
+                Act::Pause(length) => {
+                    self.pause(link, *length).await;
+                    link.control.ask(Wish::Run);
+                }
+                Act::EndQuiet(wish) => {
+                    self.pause(link, Duration::from_secs(1)).await;
+                    link.control.ask(*wish);
+                }
+                Act::Flicker => {
+                    link.control.ask(Wish::Pause);
+                    sleep(Duration::from_millis(1)).await;
+                    link.control.ask(Wish::Run);
+                }
+                Act::Stop => link.control.ask(Wish::Stop),
+                Act::Cancel => link.control.ask(Wish::Cancel),
+                Act::Change => self.server.change(),
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn pause(self, link: &Link, length: Duration) {
+        link.control.ask(Wish::Pause);
+        // A run that ends takes this future with it.
+        link.control.settled().await;
+        let look = || {
+            assert_eq!(
+                self.server.underway(),
+                0,
+                "quiet, with a request on its way"
+            );
+            (self.disk.steps().len(), self.server.log().len())
+        };
+        let before = look();
+        oracle::all_is_committed(self.disk, link);
+        sleep(length).await;
+        assert_eq!(look(), before, "something happened during a pause");
+    }
+}

@@ -1,0 +1,292 @@
+//! Power cuts at every step of the disk: all of them, one after the other, each with several ways in which what was not
+//! synced may have survived.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsString;
+use std::time::Duration;
+
+use super::life::{Act, Scene};
+use super::oracle::{self, Final};
+use super::remote::Weather;
+use super::world::{World, job};
+use crate::download::Connections;
+use crate::engine::job::Job;
+use crate::error::ErrorKind;
+use crate::storage::Durability;
+use crate::storage::fake::FakeDisk;
+
+pub(super) const BOOT: [u8; 16] = [1; 16];
+pub(super) const NEXT_BOOT: [u8; 16] = [2; 16];
+const LAST_BOOT: [u8; 16] = [3; 16];
+
+/// Images of the disk that are tried for each cut: as the next process of the same boot finds it, with nothing but what was
+/// synced, and torn in these many ways.
+const TEARS: u64 = 10;
+const PART: u64 = 40;
+const SEED: u64 = 7;
+
+/// A download that is to be cut.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) world: World,
+    pub(super) job: Job,
+    pub(super) start: FakeDisk,
+    version: usize,
+    acts: Vec<(Duration, Act)>,
+}
+
+impl Case {
+    /// A download of six parts onto an empty disk.
+    fn new(name: &'static str) -> Self {
+        let world = World::new(SEED, &[5 * PART + 13, 4 * PART + 3]);
+        Self {
+            name,
+            job: job(&world, PART),
+            world,
+            start: FakeDisk::default(),
+            version: 0,
+            acts: Vec::new(),
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Something stands at the final name, to be replaced.
+    fn over_an_old_file(self) -> Self {
+        self.with(|case| {
+            let old = b"what stood there before".to_vec();
+            case.start.plant("v", &old);
+            case.world.old = Some(old);
+            case.job.overwrite = true;
+        })
+    }
+
+    /// An earlier run was stopped half-way.
+    fn half_done(self) -> Self {
+        self.with(|case| {
+            let acts = [(Duration::from_millis(1200), Act::Stop)];
+            let first = Scene {
+                acts: &acts,
+                ..case.scene(BOOT)
+            };
+            let stopped = first.play(&case.start, SEED).outcome.unwrap_err();
+            assert_eq!(stopped.kind(), ErrorKind::Stopped, "{stopped}");
+            case.start = case.start.after_exit();
+            let parts = oracle::checkpoint_on(&case.start).unwrap().completed;
+            assert!(!parts.is_full() && parts.count() > 0, "{parts:?}");
+        })
+    }
+
+    fn unsynced(self) -> Self {
+        self.with(|case| case.job.durability = Durability::Unsynced)
+    }
+
+    fn acting(self, after: u64, act: Act) -> Self {
+        self.with(|case| case.acts.push((Duration::from_millis(after), act)))
+    }
+
+    pub(super) fn scene(&self, boot: [u8; 16]) -> Scene<'_> {
+        Scene {
+            world: &self.world,
+            version: self.version,
+            weather: &FAIR,
+            job: &self.job,
+            acts: &self.acts,
+            boot,
+        }
+    }
+
+    /// Runs the download on what is left, in peace: it ends in the right bytes and fetches nothing twice.
+    #[track_caller]
+    pub(super) fn goes_on(&self, image: &FakeDisk, boot: [u8; 16], version: usize, place: &str) {
+        let before = oracle::final_name(&self.world, image);
+        let trusted = oracle::trusted(&self.world, image, &self.job, boot, version);
+        let scene = Scene {
+            version,
+            acts: &[],
+            ..self.scene(boot)
+        };
+        let played = scene.play(image, SEED + 1);
+        let after = oracle::final_name(&self.world, image);
+        match (&played.outcome, before) {
+            (Ok(_), Final::Untouched | Final::Wrong) => {
+                assert_eq!(after, Final::Whole(version), "{place}");
+            }
+            (Ok(_), Final::Whole(_)) => assert!(matches!(after, Final::Whole(_)), "{place}"),
+            (Err(error), Final::Whole(_) | Final::Wrong) if !self.job.overwrite => {
+                assert_eq!(error.kind(), ErrorKind::File, "{place}: {error}");
+                assert_eq!(after, before, "{place}");
+            }
+            (Err(error), _) => panic!("{place}: {error}"),
+        }
+        for name in ["v.part", "v.part.ckpt", "v.part.ckpt.tmp"] {
+            assert_eq!(image.contents(name), None, "{place}: {name} is left");
+        }
+        if before == Final::Untouched {
+            oracle::nothing_is_fetched_again(&trusted, played.happenings());
+        }
+    }
+}
+
+static FAIR: std::sync::LazyLock<Weather> = std::sync::LazyLock::new(Weather::fair);
+
+/// The downloads that are cut and made to fail at every step.
+pub(super) fn cases() -> Vec<Case> {
+    let two = Connections::Fixed(std::num::NonZeroU32::new(2).unwrap());
+    vec![
+        Case::new("new"),
+        Case::new("two connections").with(|case| case.job.connections = two),
+        Case::new("no reservation").with(|case| case.start.without_reservation()),
+        Case::new("over an old file").over_an_old_file(),
+        Case::new("resumed").half_done(),
+        Case::new("resumed over an old file")
+            .over_an_old_file()
+            .half_done(),
+        Case::new("of a new version")
+            .half_done()
+            .with(|case| case.version = 1),
+        Case::new("fresh")
+            .half_done()
+            .with(|case| case.job.fresh = true),
+        Case::new("beside a checkpoint whose file is lost")
+            .half_done()
+            .with(|case| case.start.forget("v.part")),
+        Case::new("changed midway").acting(1500, Act::Change),
+        Case::new("paused").acting(900, Act::Pause(Duration::from_secs(5))),
+        Case::new("stopped").acting(1500, Act::Stop),
+        Case::new("cancelled").acting(1500, Act::Cancel),
+        Case::new("cancelled over an old file")
+            .over_an_old_file()
+            .half_done()
+            .acting(500, Act::Cancel),
+        Case::new("without syncs").unsynced(),
+        Case::new("resumed without syncs").unsynced().half_done(),
+        Case::new("without syncs over an old file")
+            .over_an_old_file()
+            .unsynced(),
+        Case::new("ranges")
+            .with(|case| {
+                let ranges = "150-,3-90";
+                case.world.selection = crate::object::SelectionSpec::parse(ranges).unwrap();
+                case.job.selection = case.world.selection.clone();
+            })
+            .half_done(),
+    ]
+}
+
+#[derive(Default)]
+struct Count {
+    cuts: usize,
+    images: usize,
+    /// Those that no other cut of the same case left: the others were gone on from already.
+    different: usize,
+}
+
+/// What was gone on from already: what a run can read, the boot, the server's version.
+type Seen = HashSet<(BTreeMap<OsString, Vec<u8>>, [u8; 16], usize)>;
+
+/// What is left after a cut, and the boot that finds it.
+pub(super) fn images(disk: &FakeDisk, seed: u64) -> impl Iterator<Item = (FakeDisk, [u8; 16])> {
+    let same = std::iter::once((disk.after_exit(), BOOT));
+    let durable = std::iter::once((disk.durable_only(), NEXT_BOOT));
+    let torn = (0..TEARS).map(move |tear| {
+        let mut rng = fastrand::Rng::with_seed(seed * 1000 + tear);
+        (disk.after_power_cut(&mut rng), NEXT_BOOT)
+    });
+    same.chain(durable).chain(torn)
+}
+
+fn cut_everywhere(case: &Case, count: &mut Count) {
+    let whole_run = case.start.after_exit();
+    case.scene(BOOT).play(&whole_run, SEED).outcome.ok();
+    let steps = whole_run.steps().len();
+    let mut seen = Seen::new();
+    for cut in 0..=steps {
+        let disk = case.start.after_exit();
+        disk.cut_at(cut);
+        let played = case.scene(BOOT).play(&disk, SEED);
+        assert_eq!(
+            disk.steps(),
+            whole_run.steps()[..cut],
+            "{}: cut {cut}",
+            case.name
+        );
+        oracle::laws_hold(&case.world, &disk);
+        count.cuts += 1;
+        for (number, (image, boot)) in images(&disk, cut as u64).enumerate() {
+            let place = format!("{}: cut before step {cut}, image {number}", case.name);
+            if boot == BOOT || oracle::is_bound(&case.job) {
+                let found = oracle::laws_hold(&case.world, &image);
+                let published = matches!(found, Final::Whole(_));
+                assert!(published || played.outcome.is_err(), "{place}");
+            }
+            count.images += 1;
+            if seen.insert((image.listing(), boot, played.version)) {
+                case.goes_on(&image, boot, played.version, &place);
+                count.different += 1;
+            }
+        }
+    }
+    println!("{}: {} cuts", case.name, steps + 1);
+}
+
+#[test]
+fn a_power_cut_at_any_step_leaves_what_can_be_gone_on_from() {
+    let mut count = Count::default();
+    for case in cases() {
+        cut_everywhere(&case, &mut count);
+    }
+    println!(
+        "{} power cuts, {} images of the disk, {} of them different",
+        count.cuts, count.images, count.different
+    );
+    assert!(count.cuts > 900 && count.different > 2_000);
+}
+
+/// The second run is cut as well, at every step, on what a torn disk left it.
+#[test]
+fn a_second_power_cut_is_no_worse() {
+    let mut count = Count::default();
+    let case = Case::new("new");
+    let whole_run = case.start.after_exit();
+    case.scene(BOOT).play(&whole_run, SEED).outcome.unwrap();
+    let (mut begun_from, mut gone_on_from) = (Seen::new(), Seen::new());
+    for cut in 0..=whole_run.steps().len() {
+        let disk = case.start.after_exit();
+        disk.cut_at(cut);
+        case.scene(BOOT).play(&disk, SEED).outcome.ok();
+        let mut rng = fastrand::Rng::with_seed(cut as u64);
+        let again = Case {
+            start: disk.after_power_cut(&mut rng),
+            ..Case::new("again")
+        };
+        if !begun_from.insert((again.start.listing(), NEXT_BOOT, 0)) {
+            continue;
+        }
+        count.cuts += 1;
+        let second_run = again.start.after_exit();
+        again.scene(NEXT_BOOT).play(&second_run, SEED).outcome.ok();
+        for second in 0..=second_run.steps().len() {
+            let disk = again.start.after_exit();
+            disk.cut_at(second);
+            again.scene(NEXT_BOOT).play(&disk, SEED).outcome.ok();
+            let image = disk.after_power_cut(&mut rng);
+            let place = format!("cut before step {cut}, then {second}");
+            oracle::laws_hold(&again.world, &disk);
+            oracle::laws_hold(&again.world, &image);
+            count.images += 1;
+            if gone_on_from.insert((image.listing(), LAST_BOOT, 0)) {
+                again.goes_on(&image, LAST_BOOT, 0, &place);
+                count.different += 1;
+            }
+        }
+    }
+    println!(
+        "{} different disks after a power cut, {} second cuts, {} different disks after them",
+        count.cuts, count.images, count.different
+    );
+    assert!(count.cuts > 30 && count.images > 1_000);
+}

@@ -1,0 +1,326 @@
+//! The server: honest about versions and ranges, and as bad as the weather in everything else.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+use tokio::time::{Instant, sleep};
+
+use super::world::World;
+use crate::engine::prepare::{Object, Wanted};
+use crate::engine::remote::{FetchError, Remote, RemoteBody};
+use crate::engine::session::Session;
+use crate::error::Error;
+use crate::http::{HttpError, HttpErrorKind, RangeSupport};
+use crate::object::ByteRange;
+use crate::storage::Volume;
+
+/// How the server and the way to it behave.
+#[derive(Clone, Debug)]
+pub(super) struct Weather {
+    pub(super) ranges: Ranges,
+    /// The probability that a request is refused or lost.
+    pub(super) refuse: f64,
+    /// The probability that a body breaks, before each chunk.
+    pub(super) tear: f64,
+    /// The probability that a reply is a legal prefix of what was asked for.
+    pub(super) shorten: f64,
+    /// Whether some refusals are final.
+    pub(super) fatal: bool,
+    /// The longest wait for a head, and for a chunk.
+    pub(super) wait: Duration,
+    pub(super) longest_chunk: u64,
+}
+
+impl Weather {
+    /// Nothing fails.
+    pub(super) fn fair() -> Self {
+        Self {
+            ranges: Ranges::Served,
+            refuse: 0.0,
+            tear: 0.0,
+            shorten: 0.0,
+            fatal: false,
+            wait: Duration::from_millis(300),
+            longest_chunk: 24,
+        }
+    }
+}
+
+/// What becomes of the `Range` field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ranges {
+    Served,
+    /// The probe tells that there are none.
+    Denied,
+    /// The probe tells nothing, and the replies are whole.
+    Ignored,
+}
+
+/// One server with one object.
+#[derive(Clone, Debug)]
+pub(super) struct Server(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    world: World,
+    rng: fastrand::Rng,
+    weather: Weather,
+    version: usize,
+    underway: u32,
+    begun: Instant,
+    log: Vec<(Duration, Happening)>,
+}
+
+/// What a server remembers.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Happening {
+    Probed { version: usize },
+    Asked { range: ByteRange, version: usize },
+    Failed(HttpErrorKind),
+    Sent { position: u64, bytes: usize },
+    Changed,
+}
+
+impl Server {
+    /// A server that begins with this version.
+    pub(super) fn new(world: World, version: usize, weather: Weather, rng: fastrand::Rng) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            world,
+            rng,
+            weather,
+            version,
+            underway: 0,
+            begun: Instant::now(),
+            log: Vec::new(),
+        })))
+    }
+
+    /// Replaces the object by its next version, where there is one.
+    pub(super) fn change(&self) {
+        let mut state = self.state();
+        if state.version + 1 < state.world.lengths.len() {
+            state.version += 1;
+            state.note(Happening::Changed);
+        }
+    }
+
+    pub(super) fn version(&self) -> usize {
+        self.state().version
+    }
+
+    /// Requests that are under way.
+    pub(super) fn underway(&self) -> u32 {
+        self.state().underway
+    }
+
+    /// What happened so far, and when.
+    pub(super) fn log(&self) -> Vec<(Duration, Happening)> {
+        self.state().log.clone()
+    }
+
+    /// Finds the object, as a probe does.
+    pub(super) async fn probe<V: Volume>(
+        &self,
+        session: &Session<'_, V>,
+    ) -> Result<Object<SimRemote>, Error> {
+        let wait = self.state().wait();
+        sleep(wait).await;
+        let mut state = self.state();
+        let version = state.version;
+        state.note(Happening::Probed { version });
+        let ranges = match state.weather.ranges {
+            Ranges::Served => RangeSupport::Yes,
+            Ranges::Denied => RangeSupport::No,
+            Ranges::Ignored => RangeSupport::Unknown,
+        };
+        let metadata = state.world.metadata(version, ranges);
+        let length = state.world.lengths[version];
+        let remote = SimRemote {
+            server: self.clone(),
+            pinned: version,
+            whole: AtomicBool::new(ranges == RangeSupport::No),
+        };
+        drop(state);
+        Ok(Object {
+            wanted: Wanted::new(session, length, &metadata)?,
+            metadata,
+            remote,
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0
+            .lock()
+            .expect("no simulation panics while it holds the server")
+    }
+}
+
+impl State {
+    fn note(&mut self, what: Happening) {
+        let at = self.begun.elapsed();
+        self.log.push((at, what));
+    }
+
+    fn wait(&mut self) -> Duration {
+        self.weather.wait.mul_f64(self.rng.f64())
+    }
+
+    fn fail(&mut self, kind: HttpErrorKind, after: Option<Duration>) -> HttpError {
+        self.note(Happening::Failed(kind.clone()));
+        HttpError::scripted(kind, after)
+    }
+
+    /// A refusal, and how long it takes.
+    fn refusal(&mut self) -> (Duration, HttpError) {
+        let after = self
+            .rng
+            .bool()
+            .then(|| Duration::from_millis(self.rng.u64(0..5000)));
+        let last = if self.weather.fatal { 10 } else { 8 };
+        let status = HttpErrorKind::Status;
+        let (seconds, kind, after) = match self.rng.u8(0..last) {
+            0 => (10, HttpErrorKind::Timeout, None),
+            1 => (15, HttpErrorKind::Stalled, None),
+            2 => (0, HttpErrorKind::Closed, None),
+            3 => (0, HttpErrorKind::Connect, None),
+            4 => (0, status(StatusCode::SERVICE_UNAVAILABLE), after),
+            5 => (0, status(StatusCode::TOO_MANY_REQUESTS), after),
+            6 => (0, status(StatusCode::BAD_GATEWAY), after),
+            7 => (0, HttpErrorKind::Transport, None),
+            8 => (0, HttpErrorKind::Refused(StatusCode::FORBIDDEN), None),
+            _ => (0, status(StatusCode::NOT_FOUND), None),
+        };
+        (Duration::from_secs(seconds), self.fail(kind, after))
+    }
+}
+
+/// A version of the object on its server.
+#[derive(Debug)]
+pub(super) struct SimRemote {
+    server: Server,
+    pinned: usize,
+    whole: AtomicBool,
+}
+
+/// Counts a request for as long as it lives.
+#[derive(Debug)]
+struct Underway(Server);
+
+impl Drop for Underway {
+    fn drop(&mut self) {
+        self.0.state().underway -= 1;
+    }
+}
+
+impl Remote for SimRemote {
+    type Body = SimBody;
+
+    fn is_whole(&self) -> bool {
+        self.whole.load(Ordering::Relaxed)
+    }
+
+    async fn fetch(&self, range: ByteRange) -> Result<SimBody, FetchError> {
+        let (underway, wait) = {
+            let mut state = self.server.state();
+            state.underway += 1;
+            let version = self.pinned;
+            state.note(Happening::Asked { range, version });
+            (Underway(self.server.clone()), state.wait())
+        };
+        sleep(wait).await;
+        let refusal = {
+            let mut state = self.server.state();
+            let refused = state.rng.f64() < state.weather.refuse;
+            refused.then(|| state.refusal())
+        };
+        if let Some((time, error)) = refusal {
+            sleep(time).await;
+            return Err(error.into());
+        }
+        let mut state = self.server.state();
+        if state.version != self.pinned {
+            let error = state.fail(HttpErrorKind::Changed(String::new()), None);
+            return Err(error.into());
+        }
+        let to_the_end = state.world.lengths[self.pinned];
+        let end = if self.is_whole() {
+            to_the_end
+        } else if state.weather.ranges == Ranges::Ignored {
+            let first = !self.whole.swap(true, Ordering::Relaxed);
+            if range.start() != 0 || !first {
+                return Err(FetchError::RangesIgnored);
+            }
+            to_the_end
+        } else if state.rng.f64() < state.weather.shorten {
+            state.rng.u64(range.start() + 1..=range.end())
+        } else {
+            range.end()
+        };
+        Ok(SimBody {
+            remote: self.server.clone(),
+            version: self.pinned,
+            position: range.start(),
+            end,
+            first_byte: wait,
+            _underway: underway,
+        })
+    }
+}
+
+/// A reply's body. It is of the version that it began with, whatever becomes of the object meanwhile.
+#[derive(Debug)]
+pub(super) struct SimBody {
+    remote: Server,
+    version: usize,
+    position: u64,
+    end: u64,
+    first_byte: Duration,
+    _underway: Underway,
+}
+
+impl RemoteBody for SimBody {
+    fn first_byte(&self) -> Duration {
+        self.first_byte
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        if self.position == self.end {
+            return Ok(None);
+        }
+        let (wait, torn) = {
+            let mut state = self.remote.state();
+            (state.wait(), state.rng.f64() < state.weather.tear)
+        };
+        sleep(wait).await;
+        if torn {
+            let (seconds, error) = {
+                let mut state = self.remote.state();
+                let (expected, found) = (self.end, self.position);
+                let (seconds, kind) = match state.rng.u8(0..3) {
+                    0 => (15, HttpErrorKind::Stalled),
+                    1 => (0, HttpErrorKind::Short { expected, found }),
+                    _ => (0, HttpErrorKind::Transport),
+                };
+                (seconds, state.fail(kind, None))
+            };
+            sleep(Duration::from_secs(seconds)).await;
+            return Err(error);
+        }
+        let mut state = self.remote.state();
+        let longest = state.weather.longest_chunk.min(self.end - self.position);
+        let length = state.rng.u64(1..=longest);
+        let positions = self.position..self.position + length;
+        let bytes: Bytes = positions
+            .map(|position| state.world.byte(self.version, position))
+            .collect();
+        state.note(Happening::Sent {
+            position: self.position,
+            bytes: bytes.len(),
+        });
+        self.position += length;
+        Ok(Some(bytes))
+    }
+}

@@ -1,0 +1,126 @@
+//! Many random schedules, and what they came to.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::schedule::{Count, Entry, Schedule};
+
+/// Schedules where nobody says how many.
+const SCHEDULES: u64 = 600;
+/// Failing schedules after which no other is begun.
+const MOST_FAILURES: usize = 10;
+/// A schedule takes milliseconds.
+const TOO_LONG: Duration = Duration::from_secs(60);
+
+/// Schedules that are to be played, are being played, and were.
+struct Season {
+    next: AtomicU64,
+    end: u64,
+    // When each one that is being played began, by the wall clock.
+    playing: Mutex<BTreeMap<u64, Instant>>,
+    failed: Mutex<Vec<u64>>,
+    count: Mutex<Count>,
+}
+
+impl Season {
+    fn play(&self) {
+        loop {
+            let seed = self.next.fetch_add(1, Ordering::Relaxed);
+            if seed >= self.end || self.failed.lock().unwrap().len() >= MOST_FAILURES {
+                return;
+            }
+            self.playing.lock().unwrap().insert(seed, Instant::now());
+            let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
+            self.playing.lock().unwrap().remove(&seed);
+            match played {
+                Ok((count, _)) => self.count.lock().unwrap().add(count),
+                Err(_) => {
+                    println!("schedule {seed} fails; {}", again(seed));
+                    self.failed.lock().unwrap().push(seed);
+                }
+            }
+        }
+    }
+
+    /// Ends the process where a schedule takes all too long: a task that never gives way can't be stopped.
+    fn watch(&self, is_over: &AtomicBool) {
+        while !is_over.load(Ordering::Relaxed) {
+            let playing = self.playing.lock().unwrap().clone();
+            let stuck = playing.iter().find(|(_, begun)| begun.elapsed() > TOO_LONG);
+            if let Some((seed, _)) = stuck {
+                eprintln!("schedule {seed} never ends; {}", again(*seed));
+                std::process::abort();
+            }
+            std::thread::park_timeout(TOO_LONG / 10);
+        }
+    }
+}
+
+fn again(seed: u64) -> String {
+    format!(
+        "to play it again:\n    \
+         PARTWISE_SIM_SEED={seed} cargo test --lib sim::schedules::every -- --nocapture"
+    )
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|error| panic!("{name}: {error}")),
+    )
+}
+
+/// Whether one seed is played again, to be looked at.
+fn is_single() -> bool {
+    number("PARTWISE_SIM_SEED").is_some() && number("PARTWISE_SIM_RUNS").is_none()
+}
+
+fn play(seed: u64) -> (Count, Vec<Entry>) {
+    Schedule::new(seed, is_single()).play()
+}
+
+#[test]
+fn every_schedule_comes_to_a_good_end_and_keeps_the_laws() {
+    let first = number("PARTWISE_SIM_SEED");
+    let default = first.map_or(SCHEDULES, |_| 1);
+    let first = first.unwrap_or(0);
+    let season = Season {
+        next: AtomicU64::new(first),
+        end: first + number("PARTWISE_SIM_RUNS").unwrap_or(default),
+        playing: Mutex::default(),
+        failed: Mutex::default(),
+        count: Mutex::default(),
+    };
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let watch = scope.spawn(|| season.watch(&is_over));
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let players: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| season.play()))
+            .collect();
+        for player in players {
+            player.join().unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
+    });
+    let count = *season.count.lock().unwrap();
+    println!("seeds {first}..{}: {count}", season.end);
+    let failed = season.failed.lock().unwrap();
+    assert!(failed.is_empty(), "the schedules {failed:?} fail");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_log() {
+    for seed in 0..20 {
+        let ((_, first), (_, second)) = (play(seed), play(seed));
+        assert_eq!(first.len(), second.len());
+        for (first, second) in first.iter().zip(&second) {
+            assert_eq!(first, second, "seed {seed}");
+        }
+    }
+}

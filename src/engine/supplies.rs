@@ -1,0 +1,276 @@
+//! The sources that one object is fetched from, and whose turn it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use super::hub::Hub;
+use crate::http::{self, HttpError, HttpErrorKind, Pinned, Source, Verdict};
+
+/// Failures in a row after which a supply is asked only when the others fail as well.
+const MOST_FAILURES: u32 = 3;
+
+/// How many fetches under way weigh as much as one failure in the choice of a supply.
+const WEIGHT_OF_FAILURE: u32 = 4;
+
+/// A source of the object, and the version of it that every reply of this source must belong to.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    pub(crate) source: Source,
+    pub(crate) pinned: Pinned,
+    underway: AtomicU32,
+    /// In a row; [`LEFT_OUT`] once it is left out.
+    failures: AtomicU32,
+    /// Some reply was a part, so a whole object in place of another is a fault.
+    has_ranges: AtomicBool,
+}
+
+const LEFT_OUT: u32 = u32::MAX;
+
+/// The sources of one object, the one that was asked for first.
+#[derive(Debug)]
+pub(crate) struct Supplies {
+    // INVARIANT: at least one.
+    supplies: Vec<Supply>,
+    hub: Arc<Hub>,
+}
+
+/// A fetch that counts as under way at its supply for as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    supplies: Arc<Supplies>,
+    // INVARIANT: the index of a supply.
+    at: usize,
+}
+
+/// Where to go on after a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Another supply may have what this one did not give.
+    Another,
+    /// The error is what there is to tell.
+    Nowhere,
+}
+
+impl Supply {
+    pub(crate) fn new(source: Source, pinned: Pinned) -> Self {
+        Self {
+            source,
+            pinned,
+            underway: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            has_ranges: AtomicBool::new(false),
+        }
+    }
+
+    fn is_left_out(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == LEFT_OUT
+    }
+
+    /// The less, the sooner it is its turn.
+    fn load(&self) -> (u32, u32) {
+        let failures = self.failures.load(Ordering::Relaxed);
+        let underway = self.underway.load(Ordering::Relaxed);
+        if failures < MOST_FAILURES {
+            (0, underway + failures * WEIGHT_OF_FAILURE)
+        } else {
+            (failures, underway)
+        }
+    }
+}
+
+impl Supplies {
+    pub(crate) fn new(first: Supply, mirrors: Vec<Supply>, hub: Arc<Hub>) -> Arc<Self> {
+        let mut supplies = vec![first];
+        supplies.extend(mirrors);
+        Arc::new(Self { supplies, hub })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.supplies.len()
+    }
+
+    /// The source that was asked for.
+    pub(crate) fn first(&self) -> &Supply {
+        &self.supplies[0]
+    }
+
+    /// A turn at the supply with the fewest fetches under way; one that failed lately comes after the others.
+    pub(crate) fn next(self: &Arc<Self>) -> Turn {
+        let at = (0..self.len())
+            .min_by_key(|at| self.supplies[*at].load())
+            .unwrap_or(0);
+        self.supplies[at].underway.fetch_add(1, Ordering::Relaxed);
+        Turn {
+            supplies: Arc::clone(self),
+            at,
+        }
+    }
+}
+
+impl Turn {
+    pub(crate) fn supply(&self) -> &Supply {
+        &self.supplies.supplies[self.at]
+    }
+
+    /// Whether every other supply is left out.
+    pub(crate) fn is_at_the_last(&self) -> bool {
+        let mut others = self.supplies.supplies.iter().enumerate();
+        others.all(|(at, other)| at == self.at || other.is_left_out())
+    }
+
+    /// Takes note that the supply answered a range with a part.
+    pub(crate) fn has_ranges(&self) {
+        self.supply().has_ranges.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the supply may answer a range with the whole object: it never did otherwise, and there is no other.
+    pub(crate) fn may_be_whole(&self) -> bool {
+        !self.supply().has_ranges.load(Ordering::Relaxed) && self.is_at_the_last()
+    }
+
+    /// Takes note that bytes come.
+    pub(crate) fn succeeded(&self) {
+        if !self.supply().is_left_out() {
+            self.supply().failures.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes note of a failure. A supply that failed for good is left out from now on, if there is another.
+    pub(crate) fn failed(&self, error: &HttpError) -> After {
+        let supply = self.supply();
+        if self.is_at_the_last() {
+            return After::Nowhere;
+        }
+        // That the object asked for has changed, or wants fresh credentials, is for the caller to hear.
+        let is_the_callers = self.at == 0
+            && matches!(
+                error.kind(),
+                HttpErrorKind::Changed(_) | HttpErrorKind::Refused(_)
+            );
+        if is_the_callers {
+            return After::Nowhere;
+        }
+        let hub = &self.supplies.hub;
+        let shown = || supply.source.shown();
+        if http::verdict(error) == Verdict::Fatal {
+            if supply.failures.swap(LEFT_OUT, Ordering::Relaxed) != LEFT_OUT {
+                hub.warn(format!("going on without {}: {error}", shown()));
+            }
+        } else if !supply.is_left_out()
+            && supply.failures.fetch_add(1, Ordering::Relaxed) + 1 == MOST_FAILURES
+        {
+            hub.warn(format!(
+                "going on without {} while others answer: {error}",
+                shown()
+            ));
+        }
+        After::Another
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.supply().underway.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::Validator;
+
+    fn supplies() -> (Arc<Supplies>, Arc<Hub>) {
+        let supply = |host: &str| {
+            let pinned = Pinned {
+                length: 10,
+                validator: Validator::None,
+            };
+            let url = format!("http://user:secret@{host}/x?secret");
+            Supply::new(Source::new(&url, None).unwrap(), pinned)
+        };
+        let hub = Arc::new(Hub::default());
+        let supplies = Supplies::new(supply("a"), vec![supply("b")], Arc::clone(&hub));
+        (supplies, hub)
+    }
+
+    fn lie() -> HttpError {
+        HttpError::protocol("a lie")
+    }
+
+    /// Turns at both, the first supply's first.
+    fn turns(supplies: &Arc<Supplies>) -> (Turn, Turn) {
+        let (first, second) = (supplies.next(), supplies.next());
+        assert_eq!((first.at, second.at), (0, 1));
+        (first, second)
+    }
+
+    #[test]
+    fn turns_are_spread_and_given_back() {
+        let (supplies, _) = supplies();
+        let (first, _second) = turns(&supplies);
+        drop(first);
+        assert_eq!(supplies.next().at, 0);
+    }
+
+    #[tokio::test]
+    async fn a_supply_that_fails_for_good_is_left_out_while_there_is_another() {
+        let (supplies, hub) = supplies();
+        let mut events = hub.subscribe();
+        let (first, second) = turns(&supplies);
+        assert_eq!(second.failed(&lie()), After::Another);
+        second.succeeded();
+        let _busy: Vec<_> = (0..5).map(|_| supplies.next()).collect();
+        assert_eq!(supplies.next().at, 0);
+        assert_eq!(first.failed(&lie()), After::Nowhere);
+        assert!(!supplies.first().is_left_out());
+        assert_eq!(
+            second.failed(&lie()),
+            After::Another,
+            "what is left out already is told once"
+        );
+        hub.close();
+        let event = std::future::poll_fn(|cx| events.poll_next(cx)).await;
+        let message = "going on without http://b/x: a lie".to_owned();
+        assert_eq!(event, Some(crate::event::Event::Warning { message }));
+        let event = std::future::poll_fn(|cx| events.poll_next(cx)).await;
+        assert_eq!(event, None);
+    }
+
+    #[test]
+    fn a_supply_that_stumbles_gets_its_turn_again_and_one_that_lies_low_comes_last() {
+        let (supplies, _) = supplies();
+        let (first, second) = turns(&supplies);
+        drop(first);
+        let stumble = HttpError::protocol("a stumble").passing();
+        assert_eq!(second.failed(&stumble), After::Another);
+        let busy: Vec<_> = (0..8).map(|_| supplies.next()).collect();
+        assert!(busy.iter().any(|turn| turn.at == 1));
+        for _ in 1..MOST_FAILURES {
+            second.failed(&stumble);
+        }
+        let _busier: Vec<_> = (0..20).map(|_| supplies.next()).collect();
+        assert_eq!(supplies.next().at, 0);
+        second.succeeded();
+        assert_eq!(supplies.next().at, 1);
+    }
+
+    #[test]
+    fn what_the_caller_must_hear_of_the_first_supply_is_told() {
+        let (supplies, _) = supplies();
+        let (first, second) = turns(&supplies);
+        let changed = HttpError::changed("another tag");
+        assert_eq!(first.failed(&changed), After::Nowhere);
+        assert_eq!(second.failed(&changed), After::Another);
+    }
+
+    #[test]
+    fn only_the_last_supply_may_have_no_ranges() {
+        let (supplies, _) = supplies();
+        let (first, second) = turns(&supplies);
+        assert!(!first.may_be_whole());
+        second.failed(&lie());
+        assert!(first.may_be_whole());
+        first.has_ranges();
+        assert!(!first.may_be_whole());
+    }
+}
