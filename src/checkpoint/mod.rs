@@ -7,5 +7,7 @@ mod model;
 mod store;
 
 pub(crate) use format::{CheckpointError, FORMAT_VERSION};
+#[cfg(fuzzing)]
+pub(crate) use format::{decode, encode, seal};
 pub(crate) use model::{Checkpoint, boot_id, hash_url};
 pub(crate) use store::{load, read, save};

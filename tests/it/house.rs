@@ -60,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("manual", &[]),
+    ("fuzzing", &["checkpoint", "http", "integrity", "object"]),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),
     ("cli", &[]),
