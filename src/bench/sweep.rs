@@ -63,12 +63,14 @@ pub async fn run(
         measured = measure(template, warm_up(course), course.bytes_per_run(), folder) => measured?,
     };
     let (bytes, mut fetched, mut done) = (warm_up.bytes, warm_up.fetched_bytes, 0);
+    // What a run may fetch beside what it keeps: hedges, attempts that broke off.
+    let mut extra = fetched.saturating_sub(bytes);
     for _round in 0..course.runs() {
         fastrand::shuffle(&mut order);
         for &index in &order {
             let cell = course.cells()[index];
             let end = |end| Ok(Results::new(course, bytes, fetched, &runs, end));
-            if fetched.saturating_add(bytes) > course.traffic() {
+            if fetched.saturating_add(bytes + extra) > course.traffic() {
                 return end(End::OutOfTraffic);
             }
             tell(Step::Began { cell, done, total });
@@ -84,6 +86,7 @@ pub async fn run(
             };
             done += 1;
             fetched += measured.fetched_bytes;
+            extra = extra.max(measured.fetched_bytes.saturating_sub(bytes));
             let bytes_per_second = measured.rate();
             tell(Step::Ended {
                 cell,

@@ -40,15 +40,15 @@ async fn a_sweep_keeps_to_its_traffic_and_leaves_nothing() {
     let origin = Origin::start(Object::cheap(64 * MIB)).await.unwrap();
     let fixture = Fixture::new();
     let url = origin.url("x?signature=SECRET");
-    let options = ["--traffic", "32M", "--json", "--html", "page.html", &url];
+    let options = ["--traffic", "64M", "--json", "--html", "page.html", &url];
     let outcome = fixture.partwise(sweep(&options)).exit_code(0);
 
     let results = outcome.json();
     assert_measured(&results, &["null", "file"]);
-    assert!(results["fetched_bytes"].as_u64() <= Some(32 * MIB));
+    assert!(results["fetched_bytes"].as_u64() <= Some(64 * MIB));
     let bytes = results["bytes_per_run"].as_u64().unwrap();
     assert!(origin.served_bytes() >= 9 * bytes, "a warm-up and 8 runs");
-    outcome.stderr_has("this fetches at most 32.0 MiB from 127.0.0.1");
+    outcome.stderr_has("this fetches at most 64.0 MiB from 127.0.0.1");
     outcome.assert_no_secret("SECRET");
     fixture.assert_holds_only(["page.html"]);
     let page = std::fs::read_to_string(fixture.path("page.html")).unwrap();
