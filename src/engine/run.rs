@@ -226,7 +226,7 @@ async fn pause_before_retry<V: Volume>(
         delay,
     });
     tokio::select! {
-        wish = session.link.control.ending() => Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => Err(session.ended_by(wish, None)),
         () = tokio::time::sleep(delay) => Ok(()),
     }
 }
@@ -234,7 +234,7 @@ async fn pause_before_retry<V: Volume>(
 async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     let discovered = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
@@ -247,7 +247,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     };
     let mirrors = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
