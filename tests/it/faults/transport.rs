@@ -10,7 +10,7 @@ use super::asked::Asked;
 use super::fault::{Fault, fault};
 use super::table::{Ends, Row, assert_ends, assert_no_secret, hold, row};
 use super::{LENGTH, PART};
-use crate::support::fault::{Certificate, Door, FaultOrigin, Reply, Step, honest};
+use crate::support::fault::{Certificate, Door, FaultOrigin, Reply, Step};
 use crate::support::fixture::Fixture;
 use partwise::origin::Object;
 
@@ -101,13 +101,6 @@ fn silences() -> Vec<Fault> {
             .arguments(["-k"])
             .healed_by(["-k"])
             .fails(3, ["could not connect"]),
-        passes("a byte at a time", |asked| {
-            let (start, end) = asked.bounds();
-            let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-            asked.object.read_at(start, &mut bytes);
-            let head = asked.honest().head_only();
-            head.then(Step::Slowly(bytes, Duration::from_millis(200)))
-        }),
         fault("heads that drip")
             .later(|_| {
                 let head = b"HTTP/1.1 503 Slow\r\nContent-Length: 0\r\n\r\n";
@@ -211,9 +204,17 @@ fn pauses() -> Vec<Row> {
 
 fn assert_pause_is_cut(pause: &'static str) {
     let object = Object::new(9, LENGTH);
-    let origin = FaultOrigin::new(move |request| match request.range(LENGTH) {
-        Some((start, _)) if start > 0 => Reply::status(503).header("Retry-After", pause),
-        _ => honest(&object, request),
+    let origin = FaultOrigin::new(move |request| {
+        let asked = Asked {
+            request,
+            object: &object,
+            elsewhere: None,
+        };
+        if asked.is_later() {
+            Reply::status(503).header("Retry-After", pause)
+        } else {
+            asked.honest()
+        }
     });
     let fixture = Fixture::new();
     let (url, part) = (origin.url("x?QUERYSECRET"), PART.to_string());
