@@ -81,6 +81,9 @@ mod handle;
 mod http;
 mod inspect;
 mod integrity;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 #[cfg(doc)]
 pub mod manual;
 mod object;
