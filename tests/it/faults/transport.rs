@@ -101,6 +101,13 @@ fn silences() -> Vec<Fault> {
             .arguments(["-k"])
             .healed_by(["-k"])
             .fails(3, ["could not connect"]),
+        passes("a byte at a time", |asked| {
+            let (start, end) = asked.bounds();
+            let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+            asked.object.read_at(start, &mut bytes);
+            let head = asked.honest().head_only();
+            head.then(Step::Slowly(bytes, Duration::from_millis(200)))
+        }),
         fault("heads that drip")
             .later(|_| {
                 let head = b"HTTP/1.1 503 Slow\r\nContent-Length: 0\r\n\r\n";
