@@ -81,8 +81,7 @@ pub enum Output {
     File(PathBuf),
     /// The process's standard output, in order; nothing is kept for a resume.
     Stdout,
-    /// Nowhere: every byte is fetched, checked and checksummed, and none is kept; for the benchmark.
-    #[doc(hidden)]
+    /// Nowhere: every byte is fetched and checked, and none is kept.
     Discard,
     /// Memory of this process, given back at the end: what a file costs without a disk, for the benchmark.
     #[doc(hidden)]
@@ -267,8 +266,8 @@ impl DownloadBuilder {
         self
     }
 
-    /// Keeps no byte: everything is fetched, checked and checksummed as ever, then dropped.
-    #[doc(hidden)]
+    /// Keeps no byte: everything is fetched and checked as ever, then dropped. [`build`](Self::build) refuses
+    /// checksums, as nothing is left to compare with them.
     #[must_use]
     pub fn discard(mut self) -> Self {
         self.output = Output::Discard;

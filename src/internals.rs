@@ -1,1 +1,208 @@
-//! What `benches/micro.rs` measures. Behind a feature of its own, and no part of the API.
+//! What the micro-benchmarks in `benches/` measure. No part of the interface: it may change with every version.
+
+use std::error::Error;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::checkpoint;
+use crate::engine::internals::{Assembly, Observed, Pace, Scheduler, Snapshot};
+use crate::integrity::{Crc64, combine_parts};
+use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The parts of an object, cut as `auto` does, and every other one of them completed.
+#[derive(Debug)]
+pub struct Half {
+    plan: Plan,
+    completed: PartBitmap,
+}
+
+impl Half {
+    /// Of an object of so many bytes.
+    #[must_use]
+    pub fn of(length: u64) -> Self {
+        let plan = Plan::auto(length);
+        Self::with(plan)
+    }
+
+    /// Of so many parts of 64 KiB.
+    #[must_use]
+    pub fn of_parts(parts: u32) -> Self {
+        let grain = 64 << 10;
+        Self::with(Plan::new(u64::from(parts) * grain, grain).unwrap_or(Plan::auto(0)))
+    }
+
+    fn with(plan: Plan) -> Self {
+        let mut completed = PartBitmap::new(plan.parts());
+        for part in (0..plan.parts()).step_by(2) {
+            completed.insert(PartIndex(part));
+        }
+        Self { plan, completed }
+    }
+
+    /// How many parts there are.
+    #[must_use]
+    pub fn parts(&self) -> u32 {
+        self.plan.parts()
+    }
+
+    /// Looks every part up by its last byte; returns how many were found.
+    #[must_use]
+    pub fn look_up(&self) -> usize {
+        let ends = (0..self.plan.parts()).map(|part| self.plan.range(PartIndex(part)).end() - 1);
+        ends.filter_map(|last| self.plan.part_at(last)).count()
+    }
+
+    /// Walks over the missing runs; returns how many there are.
+    #[must_use]
+    pub fn missing_runs(&self) -> usize {
+        self.completed.missing_runs().count()
+    }
+
+    /// Leases, completes and releases all that is missing, on so many connections; returns the number of leases.
+    #[must_use]
+    pub fn schedule(&self, connections: u32) -> u64 {
+        let mut scheduler = Scheduler::new(self.plan, self.completed.clone());
+        let pace = Pace {
+            connections,
+            rate: 10e6,
+            first_byte: Duration::from_millis(20),
+        };
+        let mut leases = 0;
+        let mut held = Vec::new();
+        loop {
+            while held.len() < connections as usize {
+                let Some(grant) = scheduler.lease(&pace, u32::MAX, |_| Observed::default()) else {
+                    break;
+                };
+                leases += 1;
+                held.push(grant);
+            }
+            if held.is_empty() {
+                return leases;
+            }
+            for grant in held.drain(..) {
+                for part in grant.parts.clone() {
+                    scheduler.complete(grant.id, PartIndex(part));
+                }
+                scheduler.release(grant.id);
+            }
+        }
+    }
+
+    /// Puts the parts together out of grains of 64 KiB; returns how many are completed.
+    #[must_use]
+    pub fn assemble(&self) -> u32 {
+        let grains = self.plan.in_grains(64 << 10);
+        let nothing = Snapshot {
+            completed: PartBitmap::new(self.plan.parts()),
+            crcs: Vec::new(),
+        };
+        let mut assembly = Assembly::new(self.plan, grains, nothing);
+        for grain in 0..grains.parts() {
+            assembly.add(PartIndex(grain), u64::from(grain));
+        }
+        assembly.completed().count()
+    }
+
+    /// A checkpoint that names the completed parts.
+    #[must_use]
+    pub fn checkpoint(&self) -> Commit {
+        Commit(checkpoint::Checkpoint {
+            generation: 1,
+            length: self.plan.length(),
+            part_size: self.plan.part_size(),
+            selection: Vec::new(),
+            etag: Some("\"0123456789abcdef0123456789abcdef\"".to_owned()),
+            last_modified: None,
+            origin: "https://example.org".to_owned(),
+            path: "/v.mp4".to_owned(),
+            url_key: [1; 16],
+            url_hash: [2; 32],
+            crcs: (0..u64::from(self.completed.count())).collect(),
+            completed: self.completed.clone(),
+            boot_id: None,
+            clean: false,
+        })
+    }
+}
+
+/// A checkpoint that is ready to be written.
+#[derive(Debug)]
+pub struct Commit(checkpoint::Checkpoint);
+
+impl Commit {
+    /// Its bytes.
+    ///
+    /// # Errors
+    ///
+    /// It can't be encoded.
+    pub fn encode(&self) -> Outcome<Vec<u8>> {
+        Ok(checkpoint::encode(&self.0)?)
+    }
+
+    /// Replaces the checkpoint in this folder, with every sync.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    pub fn commit(&self, folder: &Path) -> Outcome<()> {
+        let folder = Folder::open_or_create(folder, Durability::Synced)?;
+        let names = Names::new(OsStr::new("bench"))?;
+        Ok(checkpoint::save(
+            &folder,
+            &names,
+            &self.0,
+            Durability::Synced,
+        )?)
+    }
+}
+
+/// The CRC-64/XZ of these bytes.
+#[must_use]
+pub fn crc64(bytes: &[u8]) -> u64 {
+    Crc64::of(bytes)
+}
+
+/// Adds so many CRCs of parts of 256 KiB up.
+#[must_use]
+pub fn combine(parts: u64) -> u64 {
+    combine_parts((0..parts).map(|part| (part, 256 << 10)))
+}
+
+/// Writes `bytes` over and over into a new file of `length` bytes, window by window of 2 MiB, without a sync.
+///
+/// # Errors
+///
+/// Those of the disk; a map where it is not safe.
+pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> Outcome<()> {
+    const WINDOW: u64 = 2 << 20;
+    let volume = Folder::open_or_create(folder, Durability::Unsynced)?;
+    let names = Names::new(OsStr::new("bench"))?;
+    let choice = if mapped {
+        WriterChoice::Mmap
+    } else {
+        WriterChoice::Pwrite
+    };
+    let (file, _) = storage::open_locked(&volume, names.part())?;
+    let durability = Durability::Unsynced;
+    let reserved = storage::reserve(&volume, names.part(), &file, length, choice, durability)?;
+    let path = folder.join(names.part());
+    let sink = Sink::new(file, path, reserved.kind, length, choice)?;
+    let mut position = 0;
+    while position < length {
+        let range = crate::object::ByteRange::new(position, length.min(position + WINDOW));
+        let mut window = sink.window(range.ok_or("an empty window")?)?;
+        while position < window.range().end() {
+            let left = usize::try_from(window.range().end() - position)?;
+            let now = &bytes[..left.min(bytes.len())];
+            window.write(position, now)?;
+            position += now.len() as u64;
+        }
+    }
+    storage::remove_partial(&volume, &names)?;
+    Ok(())
+}

@@ -74,6 +74,9 @@ mod download;
 mod engine;
 mod error;
 mod event;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod http;
 mod inspect;

@@ -48,10 +48,10 @@ pub struct Report {
     /// What held the download back.
     pub bottleneck: Bottleneck,
     /// From the start to the first body byte; `None` where none came.
-    #[serde(rename = "first_byte_seconds", serialize_with = "optional_seconds")]
+    #[serde(skip)]
     pub first_byte: Option<Duration>,
     /// The time at the end in which fewer transfers than ever were under way: the last stragglers, the last sync.
-    #[serde(rename = "tail_seconds", serialize_with = "seconds")]
+    #[serde(skip)]
     pub tail: Duration,
     /// What single requests were like.
     #[doc(hidden)]
@@ -131,13 +131,6 @@ pub enum Bottleneck {
 
 fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
-}
-
-fn optional_seconds<S: Serializer>(
-    duration: &Option<Duration>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    duration.map(|d| d.as_secs_f64()).serialize(serializer)
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

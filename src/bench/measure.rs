@@ -1,7 +1,6 @@
 //! One run of one cell.
 
 use std::path::Path;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -41,15 +40,13 @@ impl Measurement {
     }
 }
 
-/// Fetches the first `bytes` of the object as `cell` says; `None` where `stop` was ready before the end, and then nothing
-/// is left of it.
+/// Fetches the first `bytes` of the object as `cell` says. Dropped half-way, the download stops.
 pub(super) async fn measure(
     template: &DownloadBuilder,
     cell: Cell,
     bytes: u64,
     folder: &Path,
-    stop: Pin<&mut impl Future<Output = ()>>,
-) -> Result<Option<Measurement>, Error> {
+) -> Result<Measurement, Error> {
     let builder = template
         .clone()
         .connections(Connections::Fixed(cell.connections))
@@ -63,25 +60,17 @@ pub(super) async fn measure(
     .build()?;
     let (mark, begun) = (Mark::now(), Instant::now());
     let handle = download.start();
-    let timeline = tokio::select! {
-        biased;
-        () = stop => {
-            // It may just have ended by itself; whatever it wrote goes with the folder.
-            let _ = handle.cancel().await;
-            return Ok(None);
-        }
-        timeline = watch(&handle, begun) => timeline?,
-    };
+    let timeline = watch(&handle, begun).await?;
     let report = handle.finish().await?;
     let used = mark.since();
     if cell.sink == Sink::File {
         remove(folder).await?;
     }
-    Ok(Some(Measurement {
+    Ok(Measurement {
         timeline,
         used,
         ..measurement(report)
-    }))
+    })
 }
 
 /// Follows a run to its end.

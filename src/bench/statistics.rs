@@ -80,10 +80,13 @@ impl Percentiles {
     /// Percentiles of whole values, each multiplied by `scale`; `None` where there are none.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = u64>, scale: f64) -> Option<Self> {
-        // Three digits are allowed, and the range grows as far as `u64` reaches.
+        // Three digits and a range that grows: the creation can't fail, and no value is out of range.
         let mut histogram = Histogram::<u64>::new(3).ok()?;
         for value in values {
-            histogram.record(value).ok()?;
+            // It grows as needed; what even that does not hold counts as the most that it does.
+            if histogram.record(value).is_err() {
+                histogram.saturating_record(value);
+            }
         }
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 * scale;
         (!histogram.is_empty()).then(|| Self {

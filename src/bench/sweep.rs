@@ -57,28 +57,36 @@ pub async fn run(
     let mut order: Vec<usize> = (0..course.cells().len()).collect();
     let total = order.len() * course.runs() as usize;
     tell(Step::WarmUp);
-    let (cell, bytes) = (warm_up(course), course.bytes_per_run());
-    let Some(warm_up) = measure(template, cell, bytes, folder, stop.as_mut()).await? else {
-        return Ok(Results::new(course, 0, 0, &runs, End::Stopped));
+    let warm_up = tokio::select! {
+        biased;
+        () = &mut stop => return Ok(Results::new(course, 0, 0, &runs, End::Stopped)),
+        measured = measure(template, warm_up(course), course.bytes_per_run(), folder) => measured?,
     };
     let (bytes, mut fetched, mut done) = (warm_up.bytes, warm_up.fetched_bytes, 0);
+    // What a run may fetch beside what it keeps: hedges, attempts that broke off.
+    let mut extra = fetched.saturating_sub(bytes);
     for _round in 0..course.runs() {
         fastrand::shuffle(&mut order);
         for &index in &order {
             let cell = course.cells()[index];
             let end = |end| Ok(Results::new(course, bytes, fetched, &runs, end));
-            if fetched.saturating_add(bytes) > course.traffic() {
+            if fetched.saturating_add(bytes + extra) > course.traffic() {
                 return end(End::OutOfTraffic);
             }
             tell(Step::Began { cell, done, total });
-            let measured = match measure(template, cell, bytes, folder, stop.as_mut()).await {
-                Ok(Some(measured)) => measured,
-                Ok(None) => return end(End::Stopped),
+            let measured = tokio::select! {
+                biased;
+                () = &mut stop => return end(End::Stopped),
+                measured = measure(template, cell, bytes, folder) => measured,
+            };
+            let measured = match measured {
+                Ok(measured) => measured,
                 Err(error) if done == 0 => return Err(error),
                 Err(error) => return end(End::Failed(error)),
             };
             done += 1;
             fetched += measured.fetched_bytes;
+            extra = extra.max(measured.fetched_bytes.saturating_sub(bytes));
             let bytes_per_second = measured.rate();
             tell(Step::Ended {
                 cell,

@@ -86,12 +86,17 @@ struct Body {
 /// # Errors
 ///
 /// Where strings or selection are so long that [`decode`] would refuse the file.
-pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
+pub(crate) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     let body = bincode::encode_to_vec(Body::from(checkpoint), config::legacy())
         .map_err(|error| CheckpointError::Body(error.to_string()))?;
     if body.len() > MAX_BODY {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
     }
+    Ok(seal(&body))
+}
+
+/// Puts the envelope around a body, whatever that is.
+pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
     bytes.extend(MAGIC);
     bytes.extend(FORMAT_VERSION.to_le_bytes());
@@ -99,11 +104,11 @@ pub(super) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError
     bytes.extend(body);
     let crc = Crc64::of(&bytes);
     bytes.extend(crc.to_le_bytes());
-    Ok(bytes)
+    bytes
 }
 
 /// The checkpoint that these bytes are. Allocates at most about sixteen times their length.
-pub(super) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let body = open_envelope(bytes)?;
     let (parsed, consumed) = decode_body(body).map_err(|e| CheckpointError::Body(e.to_string()))?;
     if consumed != body.len() {
@@ -162,6 +167,7 @@ fn decode_body(body: &[u8]) -> Result<(Body, usize), DecodeError> {
         0..=0x1000 => limited::<0x1000>(body),
         0x1001..=0x1_0000 => limited::<0x1_0000>(body),
         0x1_0001..=0x10_0000 => limited::<0x10_0000>(body),
+        0x10_0001..=0x100_0000 => limited::<0x100_0000>(body),
         _ => limited::<MAX_BODY>(body),
     }
 }

@@ -6,6 +6,10 @@ mod format;
 mod model;
 mod store;
 
+#[cfg(any(fuzzing, feature = "internals"))]
+pub(crate) use format::encode;
 pub(crate) use format::{CheckpointError, FORMAT_VERSION};
+#[cfg(fuzzing)]
+pub(crate) use format::{decode, seal};
 pub(crate) use model::{Checkpoint, boot_id, hash_url};
 pub(crate) use store::{load, read, save};

@@ -40,7 +40,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, Failure> {
     parse(&name, &content)
 }
 
-fn parse(name: &str, content: &[u8]) -> Result<Vec<Entry>, Failure> {
+/// The downloads of an input file; `name` is for what is said about it.
+pub(super) fn parse(name: &str, content: &[u8]) -> Result<Vec<Entry>, Failure> {
     let content = content
         .strip_prefix("\u{feff}".as_bytes())
         .unwrap_or(content);

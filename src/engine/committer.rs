@@ -15,7 +15,7 @@ use super::transfer::Keeper;
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::storage::{Durability, Names, Sink, StorageError, Volume};
+use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ impl<V: Volume> Keeper for Committer<V> {
         let shared = Arc::clone(&self.shared);
         // Stays so if this future is dropped in mid-sync: then nobody learns how it went.
         self.poisoned = true;
-        let write = tokio::task::spawn_blocking(move || shared.write(&checkpoint));
+        let write = tokio::task::spawn_blocking(move || shared.write(checkpoint));
         write
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
@@ -148,11 +148,18 @@ impl<V: Volume> Keeper for Committer<V> {
 }
 
 impl<V: Volume> Shared<V> {
-    fn write(&self, checkpoint: &Checkpoint) -> Result<(), CommitError> {
+    fn write(&self, mut checkpoint: Checkpoint) -> Result<(), CommitError> {
         if self.durability == Durability::Synced {
             self.sink.sync()?;
         }
-        checkpoint::save(&*self.volume, &self.names, checkpoint, self.durability)?;
+        // Where somebody put another file at the name, the next run must not take that one's bytes on trust.
+        checkpoint.clean &= storage::is_untouched(
+            &*self.volume,
+            self.names.part(),
+            self.sink.file(),
+            checkpoint.file_length(),
+        );
+        checkpoint::save(&*self.volume, &self.names, &checkpoint, self.durability)?;
         Ok(())
     }
 }

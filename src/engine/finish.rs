@@ -16,7 +16,9 @@ use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
 use crate::object::Plan;
 use crate::report::{Integrity, Report, WriterKind};
-use crate::storage::{self, Names, PartFile, Published, Sink, SinkKind, StorageError, Volume};
+use crate::storage::{
+    self, Names, Operation, PartFile, Published, Sink, SinkKind, StorageError, Volume,
+};
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 20;
@@ -58,16 +60,16 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
     };
     drop(crew);
     let published = publish(session, whole, volume, names).await;
-    if published.as_ref().is_err_and(is_of_bytes) {
-        // Somebody may have changed a part that was there: the next run is to read them all back before it trusts them.
+    // Not after any other error: what failed may have been a sync, and then no further commit could be believed.
+    if published
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::Checksum)
+    {
+        // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
         // Where this fails, the first error is the one to tell.
         let _ = committer.commit(snapshot, Moment::Midway).await;
     }
     published.map_err(|error| error.with_checkpoint(checkpoint))
-}
-
-fn is_of_bytes(error: &Error) -> bool {
-    error.kind() == ErrorKind::Checksum
 }
 
 /// Verifies a whole file and gives it its name.
@@ -96,10 +98,7 @@ pub(crate) async fn publish<V: Volume>(
         parts: part_count,
         validator: kind_of(&metadata.validator),
         etag: metadata.etag.as_ref().map(ToString::to_string),
-        writer: match sink.kind() {
-            SinkKind::Mmap => WriterKind::Mmap,
-            SinkKind::Pwrite => WriterKind::Pwrite,
-        },
+        writer: writer_of(sink.kind()),
         integrity,
         ..session.report(length)
     };
@@ -187,6 +186,14 @@ fn expected<V: Volume>(session: &Session<'_, V>, metadata: &Metadata) -> Vec<Exp
     given.chain(sent).collect()
 }
 
+/// How bytes reach the file, as a report says it.
+pub(crate) fn writer_of(kind: SinkKind) -> WriterKind {
+    match kind {
+        SinkKind::Mmap => WriterKind::Mmap,
+        SinkKind::Pwrite => WriterKind::Pwrite,
+    }
+}
+
 /// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.
 fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
     let lengths = parts.completed.iter().map(|part| plan.range(part).len());
@@ -251,6 +258,8 @@ pub(crate) async fn remove_partial<V: Volume>(volume: Arc<V>, names: Names) -> R
 pub(crate) enum Earlier {
     Nothing,
     Taken,
+    /// By what is no file: a folder, a FIFO, a device.
+    Immovable,
     /// The whole file of a run that was interrupted between giving it its name and removing its checkpoint; now
     /// that is done.
     Finished {
@@ -258,6 +267,14 @@ pub(crate) enum Earlier {
     },
     /// The file of such a run, of which bytes were lost: it was not synced when the machine went down.
     Damaged,
+}
+
+/// What was found at the final name.
+enum Swept {
+    Free,
+    Immovable,
+    /// With the checkpoint that was left beside it, if it is this file's.
+    File(Option<Box<Checkpoint>>),
 }
 
 /// Does what is left of an earlier run's last steps.
@@ -272,7 +289,14 @@ pub(crate) async fn sweep<V: Volume>(
         blocking(move || {
             let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
             if !storage::sweep(&*volume, &names, durability)? {
-                return Ok(None);
+                return Ok(Swept::Free);
+            }
+            let output = names.output();
+            let is_replaceable = volume.is_replaceable(output).map_err(|error| {
+                StorageError::io(Operation::Inspect, volume.path(output), error)
+            })?;
+            if !is_replaceable {
+                return Ok(Swept::Immovable);
             }
             let left_over = checkpoint::load(&*volume, &names).ok().flatten().is_some();
             let length = volume.length(names.output()).ok().flatten();
@@ -281,14 +305,15 @@ pub(crate) async fn sweep<V: Volume>(
                     && checkpoint.completed.is_full()
                     && Some(checkpoint.file_length()) == length
             });
-            Ok::<_, StorageError>(Some(of_this_file))
+            Ok::<_, StorageError>(Swept::File(of_this_file.map(Box::new)))
         })
         .await?
     };
     match swept {
-        None => Ok(Earlier::Nothing),
-        Some(None) => Ok(Earlier::Taken),
-        Some(Some(checkpoint)) => judge_published(session, volume, names, checkpoint).await,
+        Swept::Free => Ok(Earlier::Nothing),
+        Swept::Immovable => Ok(Earlier::Immovable),
+        Swept::File(None) => Ok(Earlier::Taken),
+        Swept::File(Some(checkpoint)) => judge_published(session, volume, names, *checkpoint).await,
     }
 }
 

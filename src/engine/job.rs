@@ -79,7 +79,14 @@ impl Job {
                 "expected at least 1, found 0",
             ));
         }
-        let is_scratch = matches!(destination, Destination::Scratch(_));
+        let checksums = checksums(&options.checksums)?;
+        let scratch = matches!(destination, Destination::Scratch(_));
+        if scratch && !checksums.is_empty() {
+            return Err(usage(
+                "the checksum",
+                "expected none, as no byte is kept to compare with it",
+            ));
+        }
         Ok(Self {
             client,
             mirrors: mirrors::parse(&source, &options.mirrors)?,
@@ -87,7 +94,7 @@ impl Job {
             conditions: conditions(&options)?,
             destination,
             selection: selection(options.ranges.as_deref())?,
-            checksums: checksums(&options.checksums)?,
+            checksums,
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
@@ -96,7 +103,7 @@ impl Job {
             retries: options.retries,
             fresh: options.fresh,
             overwrite: options.overwrite,
-            durability: if options.sync && !is_scratch {
+            durability: if options.sync && !scratch {
                 Durability::Synced
             } else {
                 Durability::Unsynced

@@ -12,6 +12,8 @@ mod discover;
 mod finish;
 mod growing;
 mod hub;
+#[cfg(feature = "internals")]
+pub(crate) mod internals;
 mod job;
 mod limiter;
 mod link;

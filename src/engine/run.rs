@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
+use super::blocking;
 use super::control::Wish;
 use super::discover::{Discovery, Failed, discover};
 use super::finish;
@@ -20,6 +21,7 @@ use super::scratch;
 use super::session::{Place, Session};
 use super::transfer::{Failure, Outcome, transfer};
 use super::worker::TransferError;
+use crate::checkpoint;
 use crate::download::OnChange;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -77,7 +79,7 @@ pub(crate) enum Run {
 async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
     let mut session = Session::new(job, link).await?;
     let outcome = bring(&mut session).await;
-    clear_away(&session, outcome).await
+    conclude(&session, outcome).await
 }
 
 async fn bring(session: &mut Session<'_>) -> Result<Report, Error> {
@@ -95,18 +97,31 @@ async fn bring(session: &mut Session<'_>) -> Result<Report, Error> {
     }
 }
 
-/// A cancelled download leaves nothing behind, wherever it was when the caller cancelled it.
-pub(crate) async fn clear_away<V: Volume>(
+/// The last of every download. One that was cancelled leaves nothing behind, wherever it was when the caller cancelled it;
+/// any other that can be gone on with tells of its checkpoint, be it an earlier run's.
+pub(crate) async fn conclude<V: Volume>(
     session: &Session<'_, V>,
     outcome: Result<Report, Error>,
 ) -> Result<Report, Error> {
-    if let Err(error) = &outcome
-        && error.kind() == ErrorKind::Cancelled
-        && let Place::Folder { volume, names } = session.place.clone()
-    {
-        finish::remove_partial(volume, names).await?;
+    let (error, volume, names) = match (outcome, session.place.clone()) {
+        (Err(error), Place::Folder { volume, names }) => (error, volume, names),
+        (outcome, _) => return outcome,
+    };
+    match error.kind() {
+        ErrorKind::Cancelled => {
+            finish::remove_partial(volume, names).await?;
+            Err(error)
+        }
+        ErrorKind::Stopped | ErrorKind::Network | ErrorKind::Changed | ErrorKind::Refused
+            if error.checkpoint().is_none() =>
+        {
+            let found = blocking(move || checkpoint::load(&*volume, &names)).await;
+            let is_there = matches!(found, Ok(Some(_)));
+            let path = session.checkpoint_path().filter(|_| is_there);
+            Err(error.with_checkpoint(path))
+        }
+        _ => Err(error),
     }
-    outcome
 }
 
 /// How often a download began anew, and why.
@@ -163,6 +178,12 @@ pub(crate) async fn look_first<V: Volume>(
         finish::Earlier::Finished { length } if !session.job.fresh => {
             Ok(Some(session.finished_before(length)))
         }
+        finish::Earlier::Immovable => Err(Error::new(
+            ErrorKind::File,
+            format!("can't write {}", session.output().display()),
+            "what stands there is not a regular file",
+        )
+        .with_hint("choose another file with --output")),
         _ if session.job.overwrite => Ok(None),
         finish::Earlier::Damaged => Err(Error::new(
             ErrorKind::File,
@@ -205,7 +226,7 @@ async fn pause_before_retry<V: Volume>(
         delay,
     });
     tokio::select! {
-        wish = session.link.control.ending() => Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => Err(session.ended_by(wish, None)),
         () = tokio::time::sleep(delay) => Ok(()),
     }
 }
@@ -213,7 +234,7 @@ async fn pause_before_retry<V: Volume>(
 async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     let discovered = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
@@ -226,20 +247,12 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
     };
     let mirrors = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_at_rest(wish)),
+        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
         (Place::Stdout, _) => ordered::download(session, object, mirrors).await,
-        (Place::Scratch(scratch), Some(length)) => {
-            scratch::download(
-                session,
-                scratch,
-                Object::found(session, length, object, mirrors)?,
-            )
-            .await
-        }
-        (Place::Scratch(_), None) => Err(scratch::no_length(session)),
+        (Place::Scratch(scratch), _) => scratch::download(session, scratch, object, mirrors).await,
         (Place::Folder { volume, names }, Some(length)) => {
             let object = Object::found(session, length, object, mirrors)?;
             in_parts(session, volume, names, object).await

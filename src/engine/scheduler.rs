@@ -28,6 +28,8 @@ const HEDGE_GAIN: f64 = 0.5;
 const HEDGE_LEAST: Duration = Duration::from_millis(100);
 /// Hedges may fetch this share of the object a second time.
 const HEDGE_BUDGET: f64 = 0.02;
+/// or this much, in bytes, where the object is small.
+const HEDGE_LEAST_BUDGET: u64 = 256 << 10;
 /// A stolen tail takes at least this long to fetch: the theft costs its victim's connection.
 const THEFT_LEAST: Duration = Duration::from_millis(10);
 /// A transfer that stands still is reckoned with this share of the usual rate.
@@ -107,6 +109,7 @@ pub(crate) struct Scheduler {
     // `free`; owners' runs, free runs and `done` cover the plan.
     leases: BTreeMap<LeaseId, Lease>,
     next_id: u64,
+    /// What may still be fetched a second time, in bytes.
     hedge_bytes_left: u64,
 }
 
@@ -125,8 +128,7 @@ impl Scheduler {
         )]
         let hedge_bytes_left = (plan.length() as f64 * HEDGE_BUDGET) as u64;
         Self {
-            // An object of a few parts may spend one part's worth.
-            hedge_bytes_left: hedge_bytes_left.max(plan.part_size().min(SMALLEST_REQUEST)),
+            hedge_bytes_left: hedge_bytes_left.max(HEDGE_LEAST_BUDGET),
             plan,
             done,
             free,
@@ -237,7 +239,8 @@ impl Scheduler {
     fn hedge(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
         let hedged = self.hedged();
         let newcomer = reckon(None, pace);
-        let (victim, bytes) = self
+        let affordable = self.hedge_bytes_left.saturating_sub(self.at_stake());
+        let victim = self
             .owners()
             .filter(|(id, lease)| lease.next < lease.end && !hedged.contains(id))
             .filter_map(|(id, lease)| {
@@ -247,12 +250,11 @@ impl Scheduler {
                 let second = pace.first_byte.as_secs_f64() + again as f64 / newcomer;
                 let worth = second < left * HEDGE_GAIN
                     && left > HEDGE_LEAST.as_secs_f64()
-                    && again <= self.hedge_bytes_left;
-                worth.then_some((left, id, again))
+                    && again <= affordable;
+                worth.then_some((left, id))
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
-            .map(|(_, id, bytes)| (id, bytes))?;
-        self.hedge_bytes_left -= bytes;
+            .map(|(_, id)| id)?;
         let lease = self.leases.get(&victim)?;
         let parts = lease.next..lease.end;
         Some(self.grant(parts, GrantOrigin::Hedge(victim)))
@@ -290,6 +292,7 @@ impl Scheduler {
             lease.next += 1;
         }
         if !self.done.insert(part) {
+            self.spend(part);
             return Completion::Duplicate;
         }
         self.withdraw(part.0);
@@ -331,6 +334,8 @@ impl Scheduler {
             return;
         };
         if lease.hedges.is_some() {
+            // At most what it has begun and nobody will count.
+            self.spend(PartIndex(lease.next));
             return;
         }
         if let Some(heir) = self
@@ -362,6 +367,19 @@ impl Scheduler {
                 self.free.insert(part, end);
             }
         }
+    }
+
+    /// Bytes that the hedges under way may yet fetch a second time.
+    fn at_stake(&self) -> u64 {
+        let hedges = self.leases.values().filter(|l| l.hedges.is_some());
+        hedges
+            .map(|l| self.plan.run(PartIndex(l.next), l.end).len())
+            .sum()
+    }
+
+    fn spend(&mut self, part: PartIndex) {
+        let bytes = self.plan.range(part).len();
+        self.hedge_bytes_left = self.hedge_bytes_left.saturating_sub(bytes);
     }
 
     /// The leases that a hedge stands behind.

@@ -1,5 +1,5 @@
-//! Downloads that keep nothing, for the benchmark: every byte is fetched, checked and checksummed, then dropped, or
-//! written to memory that is given back at the end.
+//! Downloads that keep nothing: every byte is fetched, checked and checksummed, and dropped, or written to memory that is
+//! given back at the end.
 
 use std::fs::TryLockError;
 use std::io;
@@ -11,16 +11,18 @@ use super::blocking;
 use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
 use super::control::Wish;
-use super::discover::Failed;
+use super::discover::{Discovered, Failed};
+use super::finish;
 use super::prepare::{self, Object, kind_of};
 use super::remote::HttpRemote;
 use super::run::{Run, judge};
 use super::session::Session;
+use super::supplies::Supply;
 use super::transfer::{Failure, Keeper, Outcome, transfer};
 use super::worker::TransferError;
 use crate::error::{Error, ErrorKind};
 use crate::object::{ByteRange, PartBitmap, Plan};
-use crate::report::{Report, WriterKind};
+use crate::report::Report;
 use crate::storage::{
     DiskFile, FileId, FileMap, FileSystem, Operation, PartFile, Sink, SinkKind, Space,
     StorageError, WriterChoice,
@@ -43,12 +45,21 @@ impl Scratch {
     }
 }
 
-/// Downloads to nowhere. Digests of the whole are not compared: there is nothing to read them from.
+/// Downloads to nowhere.
 pub(crate) async fn download(
     session: &mut Session<'_>,
     scratch: Scratch,
-    object: Object<HttpRemote>,
+    object: Discovered,
+    mirrors: Vec<Supply>,
 ) -> Result<Run, Error> {
+    let Some(length) = object.metadata.length else {
+        return Err(Error::new(
+            ErrorKind::Network,
+            session.subject(),
+            "the server does not tell the length, so that there is nothing to cut into parts",
+        ));
+    };
+    let object = Object::found(session, length, object, mirrors)?;
     let plan = prepare::plan_for(session, object.wanted.selection.length(), None)?;
     match scratch {
         Scratch::Nothing => {
@@ -64,15 +75,6 @@ pub(crate) async fn download(
             in_parts(session, plan, sink, object).await
         }
     }
-}
-
-/// The error of an object that can't be cut into parts.
-pub(crate) fn no_length(session: &Session<'_>) -> Error {
-    Error::new(
-        ErrorKind::Network,
-        session.subject(),
-        "the server does not tell the length, so that no range of the object can be asked for",
-    )
 }
 
 fn memory(
@@ -109,10 +111,7 @@ async fn in_parts<F: PartFile>(
             parts: plan.parts(),
             validator: kind_of(&metadata.validator),
             etag: metadata.etag.as_ref().map(ToString::to_string),
-            writer: match crew.sink.kind() {
-                SinkKind::Mmap => WriterKind::Mmap,
-                SinkKind::Pwrite => WriterKind::Pwrite,
-            },
+            writer: finish::writer_of(crew.sink.kind()),
             ..session.report(plan.length())
         })),
         Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),

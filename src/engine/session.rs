@@ -161,17 +161,6 @@ impl<'a, V: Volume> Session<'a, V> {
         Error::new(kind, self.subject(), why).with_checkpoint(checkpoint)
     }
 
-    /// The same while no transfer is under way: a checkpoint that is there is as it was.
-    pub(crate) fn ended_at_rest(&self, wish: Wish) -> Error {
-        let earlier = match (&self.place, wish) {
-            (Place::Folder { volume, names }, Wish::Run | Wish::Pause | Wish::Stop) => {
-                volume.length(names.checkpoint()).ok().flatten()
-            }
-            _ => None,
-        };
-        self.ended_by(wish, earlier.and_then(|_| self.checkpoint_path()))
-    }
-
     /// A report of what was counted so far, for an object of `bytes` bytes.
     pub(crate) fn report(&self, bytes: u64) -> Report {
         let elapsed = self.begun.elapsed();

@@ -25,5 +25,7 @@ pub(crate) use conditions::Conditions;
 pub(crate) use error::{HttpError, HttpErrorKind};
 pub(crate) use fetch::{Pinned, Reply, fetch, fetch_whole};
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
+#[cfg(fuzzing)]
+pub(crate) use retry::{LONGEST_RETRY_AFTER, parse_retry_after};
 pub(crate) use retry::{Verdict, backoff, verdict};
 pub(crate) use source::Source;

@@ -205,5 +205,29 @@ mod tests {
         fn no_pause_leaves_its_bounds(attempt in any::<u32>(), random in any::<f64>()) {
             prop_assert!(backoff(attempt, random) <= BACKOFF_CAP);
         }
+
+        #[test]
+        fn whatever_a_server_asks_for_is_bounded(value in "\\PC{0,40}|[0-9]{1,30}|[0-9 +.e-]{0,12}", seconds: u32) {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
+            if let Some(pause) = parse_retry_after(&value, now) {
+                prop_assert!(pause <= LONGEST_RETRY_AFTER);
+            }
+        }
+
+        #[test]
+        fn a_date_that_was_changed_is_refused_or_bounded(
+            ahead in -1000..1000i64,
+            at in any::<prop::sample::Index>(),
+            change in "\\PC|[0-9A-Za-z ,:-]|",
+        ) {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+            let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000u64.saturating_add_signed(ahead));
+            let mut value = httpdate::fmt_http_date(then);
+            let bounded = Duration::from_secs(ahead.max(0).unsigned_abs()).min(LONGEST_RETRY_AFTER);
+            prop_assert_eq!(parse_retry_after(&value, now), Some(bounded));
+            let at = at.index(value.len());
+            value.replace_range(at..=at, &change);
+            prop_assert!(parse_retry_after(&value, now).is_none_or(|pause| pause <= LONGEST_RETRY_AFTER));
+        }
     }
 }

@@ -201,6 +201,20 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_text_is_refused_or_lies_in_the_object(
+            text in "\\PC{0,40}|([0-9]{0,20}-[0-9]{0,20},?){1,4}",
+            length: u64,
+        ) {
+            let Ok(selection) = SelectionSpec::parse(&text).and_then(|spec| spec.resolve(length)) else {
+                return Ok(());
+            };
+            prop_assert!(selection.extents().iter().all(|extent| !extent.is_empty() && extent.end() <= length));
+            let written: Vec<_> = selection.extents().iter().map(ToString::to_string).collect();
+            let again = SelectionSpec::parse(&written.join(",")).and_then(|spec| spec.resolve(length));
+            prop_assert_eq!(again, Ok(selection));
+        }
+
+        #[test]
         fn locating_walks_the_extents(
             extents in prop::collection::vec((0..1000u64, 1..50u64), 1..6),
             step in 1..70u64,

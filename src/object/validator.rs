@@ -233,6 +233,21 @@ mod tests {
         fn any_text_is_refused_or_printable(text in "\\PC{0,40}|(W/)?\"[!-~]{0,20}\"") {
             if let Ok(tag) = EntityTag::parse(&text) {
                 prop_assert!(tag.as_str().bytes().all(|b| b.is_ascii_graphic()));
+                prop_assert_eq!(EntityTag::parse(tag.as_str()), Ok(tag));
+            }
+        }
+
+        #[test]
+        fn a_tag_that_was_changed_is_refused_or_sent_back_as_it_came(
+            tag in "(W/)?\"[!#-~]{0,20}\"",
+            at in any::<prop::sample::Index>(),
+            change in "\\PC|[\\x00- \"]|",
+        ) {
+            let mut text = tag;
+            let at = at.index(text.len());
+            text.replace_range(at..=at, &change);
+            if let Ok(tag) = EntityTag::parse(&text) {
+                prop_assert_eq!(tag.as_str(), text.trim());
             }
         }
     }

@@ -331,6 +331,10 @@ impl Volume for FakeDisk {
         Ok(self.state().names.get(name).map(|inode| id(*inode)))
     }
 
+    fn is_replaceable(&self, _: &OsStr) -> io::Result<bool> {
+        Ok(true)
+    }
+
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>> {
         let state = self.state();
         let inode = state.names.get(name);

@@ -158,6 +158,15 @@ impl Volume for Folder {
         }
     }
 
+    fn is_replaceable(&self, name: &OsStr) -> io::Result<bool> {
+        match statat(&self.handle, name, AtFlags::empty()) {
+            Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
+            // A link that leads nowhere is as good as none.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>> {
         match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {

@@ -121,6 +121,16 @@ pub(crate) fn empty<V: Volume>(
         .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
 }
 
+/// Whether the name still stands for this very file, and that is as long as it should be.
+pub(crate) fn is_untouched<V: Volume>(
+    volume: &V,
+    name: &OsStr,
+    file: &V::File,
+    expected: u64,
+) -> bool {
+    check_untouched(volume, name, file, expected).is_ok()
+}
+
 /// A part file that somebody truncated, removed or replaced is not the one that was verified.
 fn check_untouched<V: Volume>(
     volume: &V,

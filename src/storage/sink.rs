@@ -110,8 +110,11 @@ impl<F: PartFile> Sink<F> {
             shared.check_limit(range.end())?;
         }
         if let Some(map) = &shared.map {
-            map.populate(range)
-                .map_err(|error| StorageError::io(Operation::Map, &shared.path, error))?;
+            map.populate(range).map_err(|error| {
+                // A file that was made shorter since has no pages to show: that is the cause to tell.
+                let shortened = shared.check_length(range.start()).err();
+                shortened.unwrap_or_else(|| StorageError::io(Operation::Map, &shared.path, error))
+            })?;
         }
         Ok(Window { shared, range })
     }

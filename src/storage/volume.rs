@@ -32,6 +32,10 @@ pub(crate) trait Volume: Send + Sync + 'static {
     /// What the name stands for, `None` where it is free. A symbolic link stands for itself.
     fn identity(&self, name: &OsStr) -> io::Result<Option<FileId>>;
 
+    /// Whether another file may take the name: it is free, a regular file's, or a symbolic link's to such a name.
+    /// A folder can't be replaced, and a FIFO or a device is there for somebody else.
+    fn is_replaceable(&self, name: &OsStr) -> io::Result<bool>;
+
     /// How long the regular file of this name is; `None` where the name is free or stands for something else.
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>>;
 

@@ -51,6 +51,11 @@ fn help_of_get() {
 }
 
 #[test]
+fn help_of_bench() {
+    assert_snapshot!(run(&["bench", "--help"]));
+}
+
+#[test]
 fn help_of_inspect() {
     assert_snapshot!(run(&["inspect", "--help"]));
 }

@@ -115,6 +115,22 @@ async fn a_cancel_before_anything_came_takes_what_an_earlier_run_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stop_before_anything_came_tells_what_an_earlier_run_left() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    progressed(&mut handle.events(), ENOUGH).await;
+    soon(handle.stop()).await;
+    let first = soon(handle.finish()).await.unwrap_err();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    soon(handle.stop()).await;
+    let second = soon(handle.finish()).await.unwrap_err();
+    assert!(first.checkpoint().is_some_and(std::path::Path::exists));
+    assert_eq!(second.checkpoint(), first.checkpoint());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_come_in_order_and_progress_adds_up() {
     let object = Object::new(1, LENGTH);
     let origin = Origin::builder(object).rate(8 << 20).start().await.unwrap();

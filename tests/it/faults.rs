@@ -7,8 +7,10 @@
 mod asked;
 mod checkpoint;
 mod discovery;
+mod disk;
 mod fault;
 mod identity;
+mod names;
 mod redirects;
 mod replies;
 mod table;

@@ -40,7 +40,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("storage", &["object"]),
     ("integrity", &[]),
     ("object", &[]),
-    // What stands beside it. The benchmark uses what everybody can, and what is hidden behind it.
+    // What stands beside it.
+    ("origin", &[]),
+    // It measures by the public interface.
     (
         "bench",
         &[
@@ -57,12 +59,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "Samples",
         ],
     ),
-    (
-        "internals",
-        &["checkpoint", "engine", "integrity", "object"],
-    ),
-    ("origin", &[]),
     ("manual", &[]),
+    ("fuzzing", &["checkpoint", "http", "integrity", "object"]),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),
     ("cli", &[]),

@@ -156,6 +156,37 @@ fn a_crafted_count_is_refused_before_it_is_allocated() {
     assert!(decode(&sealed(1, body.len() as u64, &body)).is_err());
 }
 
+/// Decodes, and holds that this took no more memory than the bytes account for.
+#[track_caller]
+fn decode_within_bounds(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    let mut decoded = None;
+    let allocated = allocation_counter::measure(|| decoded = Some(decode(bytes)));
+    let (most, length) = (allocated.bytes_max, bytes.len() as u64);
+    // The least limit that bincode is given, and the text of an error.
+    assert!(
+        most <= 16 * length + 8192,
+        "{most} bytes allocated for {length}"
+    );
+    decoded.expect("it was just decoded")
+}
+
+/// The count is as large as the limit lets pass for a body that is just too long for the limit before.
+#[test]
+fn a_crafted_count_that_passes_allocates_little() {
+    for (longer_than, limit) in [
+        (0x1000, 0x1_0000),
+        (0x1_0000, 0x10_0000),
+        (0x10_0000, 0x100_0000),
+        (0x10_0000, MAX_BODY as u64),
+        (0x100_0000, MAX_BODY as u64),
+    ] {
+        let mut body = vec![0; longer_than + 1];
+        body[24..32].copy_from_slice(&((limit - 32) / 16).to_le_bytes());
+        let error = decode_within_bounds(&sealed(1, body.len() as u64, &body)).unwrap_err();
+        assert!(matches!(error, CheckpointError::Body(_)), "{error}");
+    }
+}
+
 #[test]
 fn the_most_parts_fit() {
     let largest = Checkpoint {
@@ -167,7 +198,7 @@ fn the_most_parts_fit() {
         ..sample()
     };
     let bytes = encode(&largest).unwrap();
-    assert!(decode(&bytes).unwrap() == largest);
+    assert!(decode_within_bounds(&bytes).unwrap() == largest);
     let too_long = Checkpoint {
         path: "x".repeat(MAX_BODY),
         ..sample()
@@ -236,22 +267,24 @@ proptest! {
 
     #[test]
     fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        prop_assert!(decode(&bytes).is_err());
-        let _ = decode(&sealed(1, bytes.len() as u64, &bytes));
+        prop_assert!(decode_within_bounds(&bytes).is_err());
+        let _ = decode_within_bounds(&sealed(1, bytes.len() as u64, &bytes));
     }
 
     #[test]
     fn a_body_that_was_changed_and_sealed_anew_makes_sense_or_is_refused(
         checkpoint in any_checkpoint(),
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..3)), 1..4),
     ) {
         let bytes = encode(&checkpoint).unwrap();
         let mut body = bytes[HEAD..bytes.len() - TAIL].to_vec();
-        for (index, byte) in changes {
+        for (index, bytes) in changes {
             let index = index.index(body.len());
-            body[index] = byte;
+            body.splice(index..=index, bytes);
         }
-        if let Ok(found) = decode(&sealed(1, body.len() as u64, &body)) {
+        let file = sealed(1, body.len() as u64, &body);
+        if let Ok(found) = decode_within_bounds(&file) {
+            prop_assert_eq!(encode(&found).unwrap(), file);
             let plan: Plan = found.plan().unwrap();
             prop_assert_eq!(plan.parts(), found.completed.parts());
             prop_assert_eq!(found.completed.count() as usize, found.crcs.len());

@@ -12,7 +12,7 @@ use super::world::{World, names};
 use crate::engine::control::Wish;
 use crate::engine::job::Job;
 use crate::engine::link::Link;
-use crate::engine::run::{Patience, clear_away, in_parts, look_first};
+use crate::engine::run::{Patience, conclude, in_parts, look_first};
 use crate::engine::session::{Place, Session};
 use crate::error::Error;
 use crate::report::Report;
@@ -123,7 +123,7 @@ impl Life<'_> {
         };
         let mut session = Session::at(self.job, link, place, Some(self.boot));
         let outcome = self.bring(&mut session, volume, names).await;
-        clear_away(&session, outcome).await
+        conclude(&session, outcome).await
     }
 
     async fn bring(

@@ -168,6 +168,11 @@ impl Schedule {
             return;
         }
         let found = oracle::laws_hold(&self.setting.world, &self.disk);
+        assert_eq!(
+            oracle::checkpoint_on(&self.disk).is_some(),
+            self.disk.contents("v.part.ckpt").is_some(),
+            "a checkpoint that can't be read"
+        );
         let is_whole = matches!(found, Final::Whole(_));
         assert!(
             is_whole || played.outcome.is_err(),

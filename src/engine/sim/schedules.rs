@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::schedule::{Count, Entry, Schedule};
 
 /// Schedules where nobody says how many.
-const SCHEDULES: u64 = 600;
+const SCHEDULES: u64 = 400;
 /// Failing schedules after which no other is begun.
 const MOST_FAILURES: usize = 10;
 /// A schedule takes milliseconds.

@@ -89,7 +89,15 @@ impl Trial<'_> {
         match error.kind() {
             ErrorKind::Cancelled => self.nothing_is_left(),
             ErrorKind::File => {}
-            _ => self.all_is_committed(),
+            _ => {
+                self.all_is_committed();
+                let is_there = oracle::checkpoint_on(self.disk).is_some();
+                assert_eq!(
+                    error.checkpoint().is_some(),
+                    is_there,
+                    "the checkpoint, after {error}"
+                );
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use super::asked::Asked;
 use super::fault::{Fault, fault};
 use super::table::{Ends, Row, assert_ends, assert_no_secret, hold, row};
 use super::{LENGTH, PART};
-use crate::support::fault::{Certificate, Door, FaultOrigin, Reply, Step, honest};
+use crate::support::fault::{Certificate, Door, FaultOrigin, Reply, Step};
 use crate::support::fixture::Fixture;
 use partwise::origin::Object;
 
@@ -211,9 +211,17 @@ fn pauses() -> Vec<Row> {
 
 fn assert_pause_is_cut(pause: &'static str) {
     let object = Object::new(9, LENGTH);
-    let origin = FaultOrigin::new(move |request| match request.range(LENGTH) {
-        Some((start, _)) if start > 0 => Reply::status(503).header("Retry-After", pause),
-        _ => honest(&object, request),
+    let origin = FaultOrigin::new(move |request| {
+        let asked = Asked {
+            request,
+            object: &object,
+            elsewhere: None,
+        };
+        if asked.is_later() {
+            Reply::status(503).header("Retry-After", pause)
+        } else {
+            asked.honest()
+        }
     });
     let fixture = Fixture::new();
     let (url, part) = (origin.url("x?QUERYSECRET"), PART.to_string());
