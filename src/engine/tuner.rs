@@ -200,6 +200,9 @@ impl Tuner {
 }
 
 #[cfg(test)]
+mod links;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
