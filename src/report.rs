@@ -53,18 +53,6 @@ pub struct Report {
     /// The time at the end in which fewer transfers than ever were under way: the last stragglers, the last sync.
     #[serde(skip)]
     pub tail: Duration,
-    /// Connections that were wanted at the end: where `auto` came to after what it tried.
-    #[serde(skip)]
-    pub connections_kept: u32,
-    /// Connections and requests that the server refused because there were too many.
-    #[serde(skip)]
-    pub refusals: u64,
-    /// Requests that were given up because no byte came.
-    #[serde(skip)]
-    pub stalls: u64,
-    /// How long transfers waited for the file's pages, summed over all of them.
-    #[serde(skip)]
-    pub disk_wait: Duration,
     /// What single requests were like.
     #[doc(hidden)]
     #[serde(skip)]

@@ -1,7 +1,6 @@
 //! What is said of a finished download.
 
 use std::path::Path;
-use std::time::Duration;
 
 use partwise::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
 
@@ -72,8 +71,6 @@ fn account(report: &Report) -> String {
             ),
         ),
         ("requests", requests(report)),
-        ("connections", connections(report)),
-        ("time", time(report)),
         ("written by", writer(report.writer).to_owned()),
         ("integrity", integrity(&report.integrity)),
         ("held back by", bottleneck(report.bottleneck).to_owned()),
@@ -106,33 +103,10 @@ fn requests(report: &Report) -> String {
     } else {
         format!("{} retries", report.retries)
     };
-    format!("{}, {retries}", text::count(report.attempts, "attempt"))
-}
-
-fn connections(report: &Report) -> String {
-    let at_most = format!("{} at most", report.connections);
-    let kept = match report.connections_kept {
-        0 => String::new(),
-        kept => format!(", {kept} at the end"),
-    };
+    let connections = text::count(u64::from(report.connections), "connection");
     format!(
-        "{at_most}{kept}; {}, {}",
-        text::count(report.refusals, "refusal"),
-        text::count(report.stalls, "stall")
-    )
-}
-
-/// Where the time went that no byte came in at full speed.
-fn time(report: &Report) -> String {
-    let seconds = |span: Duration| format!("{:.2} s", span.as_secs_f64());
-    let first_byte = report.first_byte.map_or_else(
-        || "no body byte came".to_owned(),
-        |after| format!("first byte after {}", seconds(after)),
-    );
-    format!(
-        "{first_byte}, {} of fewer transfers at the end, {} of waiting for the disk",
-        seconds(report.tail),
-        seconds(report.disk_wait)
+        "{} over at most {connections}, {retries}",
+        text::count(report.attempts, "attempt")
     )
 }
 

@@ -14,8 +14,6 @@ pub(crate) struct Tally {
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
-    stalls: AtomicU64,
-    wanted: AtomicU32,
     disk_wait_nanos: AtomicU64,
     active: AtomicU32,
     most_active: AtomicU32,
@@ -46,15 +44,6 @@ impl Tally {
 
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stalled(&self) {
-        self.stalls.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes note of how many connections are wanted from now on.
-    pub(crate) fn want(&self, connections: u32) {
-        self.wanted.store(connections, Ordering::Relaxed);
     }
 
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
@@ -91,15 +80,6 @@ impl Tally {
 
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stalls(&self) -> u64 {
-        self.stalls.load(Ordering::Relaxed)
-    }
-
-    /// Connections that were wanted last; 0 where there was no transfer in parts.
-    pub(crate) fn wanted(&self) -> u32 {
-        self.wanted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn disk_wait(&self) -> Duration {

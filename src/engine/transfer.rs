@@ -153,7 +153,6 @@ async fn supervise<R: Remote, F: PartFile>(
                 if let Some(window) = meter.window(now, crew.board.first_byte()) {
                     crew.tune(|tuner| tuner.observe(window));
                 }
-                crew.tally.want(crew.target());
                 if crew.workers.load(Ordering::Acquire) > crew.target() {
                     // Left to themselves, the quickest would be the first to come free and to leave.
                     crew.board.abort_slowest();
@@ -162,7 +161,6 @@ async fn supervise<R: Remote, F: PartFile>(
             }
         }
     };
-    crew.tally.want(crew.target());
     workers.shutdown().await;
     drop(busy);
     // Nothing is ever sent: this waits until nobody holds the other end, and so the file.

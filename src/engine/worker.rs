@@ -15,7 +15,7 @@ use super::remote::{FetchError, Remote, RemoteBody};
 use super::tally::Tally;
 use super::tuner::Tuner;
 use crate::event::Event;
-use crate::http::{self, HttpError, HttpErrorKind, Verdict};
+use crate::http::{self, HttpError, Verdict};
 use crate::object::{ByteRange, Plan, Selection};
 use crate::storage::{Durability, PartFile, Sink, StorageError};
 
@@ -186,9 +186,6 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     fn judge(&self, error: &HttpError) -> Judgement {
-        if matches!(error.kind(), HttpErrorKind::Stalled) {
-            self.tally.stalled();
-        }
         match http::verdict(error) {
             Verdict::Fatal => Judgement::Fatal,
             Verdict::Retry { after } => Judgement::Retry { after },
