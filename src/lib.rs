@@ -101,4 +101,4 @@ pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
 #[doc(hidden)]
 pub use report::Samples;
-pub use report::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
+pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

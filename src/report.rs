@@ -47,12 +47,8 @@ pub struct Report {
     pub integrity: Vec<Integrity>,
     /// What held the download back.
     pub bottleneck: Bottleneck,
-    /// From the start to the first body byte; `None` where none came.
-    #[serde(skip)]
-    pub first_byte: Option<Duration>,
-    /// The time at the end in which fewer transfers than ever were under way: the last stragglers, the last sync.
-    #[serde(skip)]
-    pub tail: Duration,
+    /// Where the time went.
+    pub account: Account,
     /// What single requests were like.
     #[doc(hidden)]
     #[serde(skip)]
@@ -62,6 +58,43 @@ pub struct Report {
     pub not_modified: bool,
     /// Completed parts that were read back and did not match their CRC, and were fetched again.
     pub damaged_parts: u32,
+}
+
+/// Where the time of a download went, and what stood in its way.
+///
+/// Times of transfers are added up over all of them, so that several at once spend more than the wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Account {
+    /// From the start to the first body byte; `None` where none came.
+    #[serde(rename = "first_byte_seconds", serialize_with = "optional_seconds")]
+    pub first_byte: Option<Duration>,
+    /// The time at the end in which fewer transfers than ever were under way: the last stragglers, and `closing`.
+    #[serde(rename = "tail_seconds", serialize_with = "seconds")]
+    pub tail: Duration,
+    /// The time at the end in which none was: digests, the last sync, the final name.
+    #[serde(rename = "closing_seconds", serialize_with = "seconds")]
+    pub closing: Duration,
+    /// What all transfers took together: connecting, waiting for replies, receiving, writing.
+    #[serde(rename = "transfer_seconds", serialize_with = "seconds")]
+    pub transfers: Duration,
+    /// What they waited for connections and the heads of replies.
+    #[serde(rename = "reply_wait_seconds", serialize_with = "seconds")]
+    pub reply_wait: Duration,
+    /// What they waited for the file to take more. Positional writes don't tell.
+    #[serde(rename = "disk_wait_seconds", serialize_with = "seconds")]
+    pub disk_wait: Duration,
+    /// Processor time of the whole process meanwhile.
+    #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
+    pub cpu: Duration,
+    /// Connections that were wanted at the end; the report's `connections` is how many there were at most.
+    pub connections_kept: u32,
+    /// Connections and requests that the server turned away: 429, 503, refused, closed before a reply.
+    pub refusals: u64,
+    /// Attempts that ended because no byte came for too long.
+    pub stalls: u64,
+    /// Connections that were given up because they crawled beside the others.
+    pub replaced: u64,
 }
 
 /// What single requests were like; of many, the newest.
@@ -131,6 +164,13 @@ pub enum Bottleneck {
 
 fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
+}
+
+fn optional_seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration.map(|d| d.as_secs_f64()).serialize(serializer)
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

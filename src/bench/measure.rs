@@ -1,6 +1,7 @@
 //! One run of one cell.
 
 use std::path::Path;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -40,13 +41,15 @@ impl Measurement {
     }
 }
 
-/// Fetches the first `bytes` of the object as `cell` says. Dropped half-way, the download stops.
+/// Fetches the first `bytes` of the object as `cell` says; `None` where `stop` was ready before the end, and then nobody
+/// writes in the folder any more.
 pub(super) async fn measure(
     template: &DownloadBuilder,
     cell: Cell,
     bytes: u64,
     folder: &Path,
-) -> Result<Measurement, Error> {
+    stop: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Option<Measurement>, Error> {
     let builder = template
         .clone()
         .connections(Connections::Fixed(cell.connections))
@@ -60,17 +63,25 @@ pub(super) async fn measure(
     .build()?;
     let (mark, begun) = (Mark::now(), Instant::now());
     let handle = download.start();
-    let timeline = watch(&handle, begun).await?;
+    let timeline = tokio::select! {
+        biased;
+        () = stop => {
+            // It may just have ended by itself; whatever it wrote goes with the folder.
+            let _ = handle.cancel().await;
+            return Ok(None);
+        }
+        timeline = watch(&handle, begun) => timeline?,
+    };
     let report = handle.finish().await?;
     let used = mark.since();
     if cell.sink == Sink::File {
         remove(folder).await?;
     }
-    Ok(Measurement {
+    Ok(Some(Measurement {
         timeline,
         used,
         ..measurement(report)
-    })
+    }))
 }
 
 /// Follows a run to its end.
@@ -114,8 +125,8 @@ fn measurement(report: Report) -> Measurement {
         wasted_bytes: report.wasted_bytes,
         part_size: report.part_size,
         elapsed: report.elapsed,
-        first_byte: report.first_byte.unwrap_or_default(),
-        tail: report.tail,
+        first_byte: report.account.first_byte.unwrap_or_default(),
+        tail: report.account.tail,
         used: Used::default(),
         retries: report.retries,
         bottleneck: report.bottleneck,

@@ -57,10 +57,9 @@ pub async fn run(
     let mut order: Vec<usize> = (0..course.cells().len()).collect();
     let total = order.len() * course.runs() as usize;
     tell(Step::WarmUp);
-    let warm_up = tokio::select! {
-        biased;
-        () = &mut stop => return Ok(Results::new(course, 0, 0, &runs, End::Stopped)),
-        measured = measure(template, warm_up(course), course.bytes_per_run(), folder) => measured?,
+    let (cell, bytes) = (warm_up(course), course.bytes_per_run());
+    let Some(warm_up) = measure(template, cell, bytes, folder, stop.as_mut()).await? else {
+        return Ok(Results::new(course, 0, 0, &runs, End::Stopped));
     };
     let (bytes, mut fetched, mut done) = (warm_up.bytes, warm_up.fetched_bytes, 0);
     // What a run may fetch beside what it keeps: hedges, attempts that broke off.
@@ -74,13 +73,9 @@ pub async fn run(
                 return end(End::OutOfTraffic);
             }
             tell(Step::Began { cell, done, total });
-            let measured = tokio::select! {
-                biased;
-                () = &mut stop => return end(End::Stopped),
-                measured = measure(template, cell, bytes, folder) => measured,
-            };
-            let measured = match measured {
-                Ok(measured) => measured,
+            let measured = match measure(template, cell, bytes, folder, stop.as_mut()).await {
+                Ok(Some(measured)) => measured,
+                Ok(None) => return end(End::Stopped),
                 Err(error) if done == 0 => return Err(error),
                 Err(error) => return end(End::Failed(error)),
             };

@@ -1,8 +1,9 @@
 //! What is said of a finished download.
 
 use std::path::Path;
+use std::time::Duration;
 
-use partwise::{Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
+use partwise::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
 
 use super::exit::{Exit, Failure};
 use super::settings::Closing;
@@ -71,6 +72,10 @@ fn account(report: &Report) -> String {
             ),
         ),
         ("requests", requests(report)),
+        ("in the way", hindrances(&report.account)),
+        ("time", times(report)),
+        ("of connections", shares(&report.account)),
+        ("processors", processors(report)),
         ("written by", writer(report.writer).to_owned()),
         ("integrity", integrity(&report.integrity)),
         ("held back by", bottleneck(report.bottleneck).to_owned()),
@@ -105,9 +110,58 @@ fn requests(report: &Report) -> String {
     };
     let connections = text::count(u64::from(report.connections), "connection");
     format!(
-        "{} over at most {connections}, {retries}",
-        text::count(report.attempts, "attempt")
+        "{} over at most {connections}, {} wanted at the end, {retries}",
+        text::count(report.attempts, "attempt"),
+        report.account.connections_kept
     )
+}
+
+fn hindrances(account: &Account) -> String {
+    format!(
+        "{}, {}, {} given up for crawling",
+        text::count(account.refusals, "refusal"),
+        text::count(account.stalls, "stall"),
+        text::count(account.replaced, "connection")
+    )
+}
+
+/// The wall time, from front to back.
+fn times(report: &Report) -> String {
+    let account = &report.account;
+    let Some(first_byte) = account.first_byte else {
+        return format!("{}, and no byte was fetched", text::short(report.elapsed));
+    };
+    let fetching = report.elapsed.saturating_sub(first_byte + account.closing);
+    format!(
+        "{} to the first byte, {} of transfers, {} to check, sync and name the file",
+        text::short(first_byte),
+        text::short(fetching),
+        text::short(account.closing)
+    )
+}
+
+/// What the connections did with their time.
+fn shares(account: &Account) -> String {
+    let share = |part: Duration| {
+        let share = part.as_secs_f64() / account.transfers.as_secs_f64().max(1e-9);
+        (share * 100.0).clamp(0.0, 100.0)
+    };
+    let (replies, disk) = (share(account.reply_wait), share(account.disk_wait));
+    format!(
+        "{replies:.0} % waiting for replies, {disk:.0} % for the disk, {:.0} % receiving and writing",
+        (100.0 - replies - disk).max(0.0)
+    )
+}
+
+fn processors(report: &Report) -> String {
+    let cpu = report.account.cpu;
+    let gibibytes = report.fetched_bytes as f64 / f64::from(1 << 30);
+    let each = if gibibytes > 0.0 {
+        format!(", {:.2} s a GiB", cpu.as_secs_f64() / gibibytes)
+    } else {
+        String::new()
+    };
+    format!("{} busy{each}", text::short(cpu))
 }
 
 fn writer(writer: WriterKind) -> &'static str {

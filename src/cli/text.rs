@@ -98,6 +98,14 @@ pub(crate) fn duration(span: Duration) -> String {
     seconds(span.as_secs() + u64::from(span.subsec_millis() >= 500))
 }
 
+/// A span of time that may be a very short one: `37 ms`, then as [`duration`] has it.
+pub(crate) fn short(span: Duration) -> String {
+    match span.as_millis() {
+        millis @ 0..1000 => format!("{millis} ms"),
+        _ => duration(span),
+    }
+}
+
 /// A span of whole seconds.
 pub(crate) fn seconds(seconds: u64) -> String {
     match seconds {
@@ -165,6 +173,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn short_spans_are_told_in_milliseconds() {
+        assert_eq!(short(Duration::from_micros(1_999)), "1 ms");
+        assert_eq!(short(Duration::from_millis(999)), "999 ms");
+        assert_eq!(short(Duration::from_millis(1_000)), "1.0 s");
+        assert_eq!(short(Duration::from_secs(90)), "1 min 30 s");
+    }
 
     #[test]
     fn what_could_steer_a_terminal_is_escaped() {

@@ -214,11 +214,11 @@ impl Board {
 
     /// Ends a transfer that crawls while the others don't: its worker goes on over a new connection, which may be a
     /// better one. One at a time.
-    pub(crate) fn replace_crawler(&self, now: Instant) {
+    pub(crate) fn replace_crawler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
         let rates: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
         if rates.len() < 3 || inner.replaced == MOST_REPLACED {
-            return;
+            return false;
         }
         let sum: f64 = rates.iter().sum();
         let others = (rates.len() - 1) as f64;
@@ -232,7 +232,9 @@ impl Board {
         if let Some(watched) = crawler {
             watched.transfer.abort.abort();
             inner.replaced += 1;
+            return true;
         }
+        false
     }
 
     /// Takes note of how long a reply let wait for its first byte.

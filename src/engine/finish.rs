@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::blocking;
 use super::board::Snapshot;
 use super::committer::Moment;
@@ -103,6 +105,7 @@ pub(crate) async fn publish<V: Volume>(
         integrity,
         ..session.report(length)
     };
+    let publishing = Instant::now();
     let published = blocking(move || {
         storage::publish(&*volume, &names, sink.file(), length, collision, durability)
     })
@@ -116,7 +119,8 @@ pub(crate) async fn publish<V: Volume>(
     // The last sync is part of the time that the caller waited.
     Ok(Report {
         elapsed: session.begun.elapsed(),
-        tail: session.tail(),
+        account: session.account(),
+        bottleneck: session.bottleneck(report.bytes_per_second, publishing.elapsed()),
         ..report
     })
 }

@@ -68,7 +68,7 @@ pub(crate) async fn download(
                 metadata,
             };
             let report = finish::publish(session, whole, volume, names).await?;
-            Ok(Run::Finished(report))
+            Ok(Run::finished(report))
         }
         Poured::Broken(error) => Ok(Run::StreamLost(Failed { error, attempts: 1 })),
     }

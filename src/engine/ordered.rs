@@ -65,7 +65,7 @@ pub(crate) async fn download(
     match poured {
         Ok(bytes) | Err(Poured::ReaderGone { bytes }) => {
             session.tally.useful(bytes);
-            Ok(Run::Finished(session.report(bytes)))
+            Ok(Run::finished(session.report(bytes)))
         }
         Err(Poured::Output(error)) => Err(CommitError::Output(error).into()),
         // What went out can't be taken back, so there is no second try.
@@ -115,7 +115,7 @@ async fn in_parts(
         Ok(Outcome::Complete) => {
             let found: Vec<_> = drain.hashers.into_iter().map(Hasher::finish).collect();
             let integrity = finish::compare_all(session, &metadata, &found)?;
-            Ok(Run::Finished(Report {
+            Ok(Run::finished(Report {
                 integrity,
                 ..report(session)
             }))
@@ -123,7 +123,7 @@ async fn in_parts(
         Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
         Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Commit(CommitError::Output(error))) if is_gone(&error) => {
-            Ok(Run::Finished(report(session)))
+            Ok(Run::finished(report(session)))
         }
         Err(Failure::Commit(error)) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),

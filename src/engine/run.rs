@@ -62,7 +62,7 @@ impl Drop for EndOnDrop {
 
 /// What one go at the object led to.
 pub(crate) enum Run {
-    Finished(Report),
+    Finished(Box<Report>),
     /// The object changed on its server.
     Changed(Error),
     /// The metadata that HEAD gave was wrong or missing: once more, by GET; or once more after a pause.
@@ -74,6 +74,12 @@ pub(crate) enum Run {
         error: Error,
         progressed: bool,
     },
+}
+
+impl Run {
+    pub(crate) fn finished(report: Report) -> Self {
+        Self::Finished(Box::new(report))
+    }
 }
 
 async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
@@ -140,7 +146,7 @@ impl Patience {
         run: Run,
     ) -> Result<Option<Report>, Error> {
         match run {
-            Run::Finished(report) => return Ok(Some(report)),
+            Run::Finished(report) => return Ok(Some(*report)),
             Run::Again => {}
             Run::Changed(error) => {
                 if session.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
@@ -242,7 +248,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
             session.stands_in_for = object.stands_in_for.take();
             *object
         }
-        Ok(Discovery::NotModified) => return Ok(Run::Finished(session.not_modified())),
+        Ok(Discovery::NotModified) => return Ok(Run::finished(session.not_modified())),
         Err(failed) => return judge(session, &failed, None, false),
     };
     let mirrors = tokio::select! {
@@ -277,7 +283,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     let checkpoint = session.checkpoint_path();
     let (error, attempts) = match outcome {
         Ok(Outcome::Complete) => {
-            return finish::finish(session, prepared).await.map(Run::Finished);
+            return finish::finish(session, prepared).await.map(Run::finished);
         }
         Ok(Outcome::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
         Ok(Outcome::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),

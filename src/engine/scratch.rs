@@ -107,7 +107,7 @@ async fn in_parts<F: PartFile>(
     let (crew, metadata) = prepare::crew(session, plan, grains, sink, none, object);
     prepare::announce(session, &metadata, &plan);
     match transfer(&crew, &mut Forget, session.link).await {
-        Ok(Outcome::Complete) => Ok(Run::Finished(Report {
+        Ok(Outcome::Complete) => Ok(Run::finished(Report {
             part_size: plan.part_size(),
             parts: plan.parts(),
             validator: kind_of(&metadata.validator),

@@ -19,7 +19,7 @@ use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::integrity::Hasher;
-use crate::report::{Bottleneck, Report, ValidatorKind, WriterKind};
+use crate::report::{Account, Bottleneck, Report, ValidatorKind, WriterKind};
 use crate::storage::{Collision, Folder, Names, Volume};
 
 /// See the module.
@@ -189,36 +189,49 @@ impl<'a, V: Volume> Session<'a, V> {
             etag: None,
             writer: WriterKind::Pwrite,
             integrity: Vec::new(),
-            bottleneck: self.bottleneck(bytes_per_second),
-            first_byte: self.tally.first_byte().map(|at| at - self.begun),
-            tail: self.tail(),
+            bottleneck: self.bottleneck(bytes_per_second, Duration::ZERO),
+            account: self.account(),
             samples: self.link.samples(),
             not_modified: false,
             damaged_parts: self.damaged_parts,
         }
     }
 
-    /// How long it is since as many transfers as ever were under way.
-    pub(crate) fn tail(&self) -> Duration {
-        self.tally
-            .last_full()
-            .map_or(Duration::ZERO, |at| at.elapsed())
+    /// Where the time went so far.
+    pub(crate) fn account(&self) -> Account {
+        let tally = &self.tally;
+        let ends = tally.ends();
+        let since = |end: Option<Instant>| end.map_or(Duration::ZERO, |at| at.elapsed());
+        Account {
+            first_byte: tally.first_byte().map(|at| at - self.begun),
+            tail: since(ends.full),
+            closing: since(ends.busy),
+            transfers: tally.transfer_time(),
+            reply_wait: tally.reply_wait(),
+            disk_wait: tally.disk_wait(),
+            cpu: processor::time().saturating_sub(self.processor_begun),
+            connections_kept: tally.wanted().max(tally.most_active().min(1)),
+            refusals: tally.refusals(),
+            stalls: tally.stalls(),
+            replaced: tally.replacements(),
+        }
     }
 
-    /// What held the download back, as far as counters tell.
-    fn bottleneck(&self, bytes_per_second: u64) -> Bottleneck {
+    /// What held the download back, as far as counters tell. `publishing` is what the last sync and the rename took.
+    pub(crate) fn bottleneck(&self, bytes_per_second: u64, publishing: Duration) -> Bottleneck {
         let elapsed = self.begun.elapsed().as_secs_f64();
         let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-        let busy = processor::time().saturating_sub(self.processor_begun);
-        let transfers = f64::from(self.tally.most_active().max(1));
+        let account = self.account();
         let limited = |limit: u64| bytes_per_second as f64 >= limit as f64 * 0.8;
         if self.job.limit_rate.is_some_and(limited) {
             Bottleneck::LimitRate
-        } else if self.tally.disk_wait().as_secs_f64() > 0.3 * elapsed * transfers {
+        } else if account.disk_wait.as_secs_f64() > 0.3 * account.transfers.as_secs_f64()
+            || publishing.as_secs_f64() > 0.3 * elapsed
+        {
             Bottleneck::Disk
-        } else if busy.as_secs_f64() > 0.6 * elapsed * processors {
+        } else if account.cpu.as_secs_f64() > 0.6 * elapsed * processors {
             Bottleneck::Cpu
-        } else if self.tally.refusals() > 0 {
+        } else if account.refusals > 0 {
             Bottleneck::Server
         } else {
             Bottleneck::Network

@@ -14,17 +14,34 @@ pub(crate) struct Tally {
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
+    stalls: AtomicU64,
+    replaced: AtomicU64,
+    transfer_nanos: AtomicU64,
+    reply_wait_nanos: AtomicU64,
     disk_wait_nanos: AtomicU64,
     active: AtomicU32,
     most_active: AtomicU32,
+    wanted: AtomicU32,
     first_byte: OnceLock<Instant>,
     // Taken once a request.
-    last_full: Mutex<Option<Instant>>,
+    ends: Mutex<Ends>,
+}
+
+/// Moments after which less was going on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ends {
+    /// The last one at which as many transfers as ever were under way.
+    pub(crate) full: Option<Instant>,
+    /// The last one at which any was.
+    pub(crate) busy: Option<Instant>,
 }
 
 /// A transfer that counts as under way for as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Underway<'a>(&'a Tally);
+pub(crate) struct Underway<'a> {
+    tally: &'a Tally,
+    since: Instant,
+}
 
 impl Tally {
     pub(crate) fn fetched(&self, bytes: u64) {
@@ -46,9 +63,26 @@ impl Tally {
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn stalled(&self) {
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection that crawled was given up.
+    pub(crate) fn replaced(&self) {
+        self.replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many connections are wanted from now on.
+    pub(crate) fn wants(&self, connections: u32) {
+        self.wanted.store(connections, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waited_for_reply(&self, wait: Duration) {
+        add(&self.reply_wait_nanos, wait);
+    }
+
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
-        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-        self.disk_wait_nanos.fetch_add(nanos, Ordering::Relaxed);
+        add(&self.disk_wait_nanos, wait);
     }
 
     pub(crate) fn attempted(&self) {
@@ -59,7 +93,10 @@ impl Tally {
     pub(crate) fn underway(&self) -> Underway<'_> {
         let now = self.active.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_active.fetch_max(now, Ordering::Relaxed);
-        Underway(self)
+        Underway {
+            tally: self,
+            since: Instant::now(),
+        }
     }
 
     pub(crate) fn fetched_bytes(&self) -> u64 {
@@ -82,6 +119,27 @@ impl Tally {
         self.refusals.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn stalls(&self) -> u64 {
+        self.stalls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replaced.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wanted(&self) -> u32 {
+        self.wanted.load(Ordering::Relaxed)
+    }
+
+    /// How long all transfers that have ended took, added up.
+    pub(crate) fn transfer_time(&self) -> Duration {
+        Duration::from_nanos(self.transfer_nanos.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn reply_wait(&self) -> Duration {
+        Duration::from_nanos(self.reply_wait_nanos.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn disk_wait(&self) -> Duration {
         Duration::from_nanos(self.disk_wait_nanos.load(Ordering::Relaxed))
     }
@@ -99,24 +157,31 @@ impl Tally {
         self.first_byte.get().copied()
     }
 
-    /// The last moment at which as many transfers as ever were under way.
-    pub(crate) fn last_full(&self) -> Option<Instant> {
-        *self.full()
+    pub(crate) fn ends(&self) -> Ends {
+        *self.locked_ends()
     }
 
-    fn full(&self) -> MutexGuard<'_, Option<Instant>> {
-        // One assignment is all that happens under the lock, so a panic elsewhere leaves it whole.
-        self.last_full
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn locked_ends(&self) -> MutexGuard<'_, Ends> {
+        // Assignments are all that happens under the lock, so a panic elsewhere leaves it whole.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn add(nanos: &AtomicU64, span: Duration) {
+    let more = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
+    nanos.fetch_add(more, Ordering::Relaxed);
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        let before = self.0.active.fetch_sub(1, Ordering::Relaxed);
-        if before == self.0.most_active() {
-            *self.0.full() = Some(Instant::now());
+        let Self { tally, since } = *self;
+        let now = Instant::now();
+        add(&tally.transfer_nanos, now - since);
+        let before = tally.active.fetch_sub(1, Ordering::Relaxed);
+        let mut ends = tally.locked_ends();
+        ends.busy = Some(now);
+        if before == tally.most_active() {
+            ends.full = Some(now);
         }
     }
 }

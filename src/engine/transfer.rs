@@ -149,7 +149,9 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
-                crew.board.replace_crawler(now);
+                if crew.board.replace_crawler(now) {
+                    crew.tally.replaced();
+                }
                 if let Some(window) = meter.window(now, crew.board.first_byte()) {
                     crew.tune(|tuner| tuner.observe(window));
                 }
@@ -178,6 +180,7 @@ fn hire<R: Remote, F: PartFile>(
     busy: &Busy,
 ) {
     let target = crew.target();
+    crew.tally.wants(target);
     while crew.workers.load(Ordering::Acquire) < target {
         crew.workers.fetch_add(1, Ordering::AcqRel);
         workers.spawn(Arc::clone(crew).work(busy.clone()));

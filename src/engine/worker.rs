@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
+use tokio::time::Instant;
 
 use super::board::{Board, Transfer};
 use super::cursor::{Busy, Cursor};
@@ -15,7 +16,7 @@ use super::remote::{FetchError, Remote, RemoteBody};
 use super::tally::Tally;
 use super::tuner::Tuner;
 use crate::event::Event;
-use crate::http::{self, HttpError, Verdict};
+use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Plan, Selection};
 use crate::storage::{Durability, PartFile, Sink, StorageError};
 
@@ -186,6 +187,9 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     fn judge(&self, error: &HttpError) -> Judgement {
+        if matches!(error.kind(), HttpErrorKind::Stalled) {
+            self.tally.stalled();
+        }
         match http::verdict(error) {
             Verdict::Fatal => Judgement::Fatal,
             Verdict::Retry { after } => Judgement::Retry { after },
@@ -237,7 +241,10 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
 
     async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
         self.tally.attempted();
-        let body = self.remote.fetch(source).await?;
+        let asked = Instant::now();
+        let replied = self.remote.fetch(source).await;
+        self.tally.waited_for_reply(asked.elapsed());
+        let body = replied?;
         self.board.replied(body.first_byte());
         Ok(Carried {
             body,

@@ -65,8 +65,15 @@ impl Source {
         {
             self.stretches.pop_front();
         }
-        let length = self.stretches.front()?.length();
-        let wanted = length
+        // What is counted as passed must be what is sent.
+        let wanted = match self.stretches.front()? {
+            Stretch::Text(text) => text.len() as u64,
+            Stretch::Object(range) => self
+                .object
+                .at_once(range.start)
+                .min(range.end - range.start),
+        };
+        let wanted = wanted
             .min(FRAME)
             .min(self.connection.grain())
             .min(self.shared.pacer.grain());

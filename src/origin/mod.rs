@@ -336,6 +336,12 @@ mod tests {
             .wait_for(|log| log[0].body_bytes_sent == LENGTH)
             .await;
         assert_eq!(log.len(), 1);
+        // A cheap object begins anew in the middle of a frame.
+        let length = 5 << 20;
+        let origin = Origin::start(Object::cheap(length)).await.unwrap();
+        let response = get(&origin, &[]).await;
+        assert_eq!(response.bytes().await.unwrap().len() as u64, length);
+        assert_eq!(origin.served_bytes(), length);
     }
 
     #[tokio::test]

@@ -124,7 +124,15 @@ impl Object {
         }
     }
 
-    /// At most `limit` bytes from `offset` on, at least one where `limit` is not 0.
+    /// How many bytes from `offset` on one frame can hold, at least one.
+    pub(super) fn at_once(&self, offset: u64) -> u64 {
+        match self.source {
+            Source::Generated { .. } => u64::MAX,
+            Source::Repeated => CYCLE - offset % CYCLE,
+        }
+    }
+
+    /// At most `limit` bytes from `offset` on, and all of them up to [`at_once`](Self::at_once).
     pub(super) fn frame(&self, offset: u64, limit: usize) -> Bytes {
         match self.source {
             Source::Generated { seed } => {

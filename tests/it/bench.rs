@@ -87,6 +87,63 @@ async fn an_interrupt_ends_it_with_what_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_while_a_file_is_written_leaves_nothing_of_it() {
+    let origin = Origin::start(Object::cheap(4 * MIB)).await.unwrap();
+    // The warm-up and two runs come through; the third one hangs.
+    origin.hold_after(13 * MIB);
+    let fixture = Fixture::new();
+    let url = origin.url("x");
+    let options = "bench -c 1 -p 256K --runs 3 --sinks file --traffic 32M --json";
+    let options = options.split(' ').chain([url.as_str()]);
+    let mut running = fixture.partwise(options).spawn();
+    origin.wait_for_bytes(13 * MIB).await;
+    running.signal(Signal::INT);
+    let results = running.exit_code(130).json();
+    assert_eq!(results["cells"][0]["bytes_per_second"]["runs"], 2);
+    fixture.assert_holds_only([]);
+}
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    let fixture = Fixture::new();
+    for (arguments, why) in [
+        ("bench -c 0", "invalid value '0'"),
+        ("bench --sinks tape", "invalid value 'tape'"),
+        ("bench --runs 0", "invalid value '0'"),
+        ("bench --json --markdown", "cannot be used with"),
+        ("bench -p 0 -c 1 --sinks null", "--part-sizes"),
+        ("bench ftp://127.0.0.1/a", "ftp"),
+        ("bench http://127.0.0.1/a http://127.0.0.1/b", "unexpected"),
+    ] {
+        let outcome = fixture.partwise(arguments.split(' ')).exit_code(2);
+        outcome.stderr_has("partwise: error: ").stderr_has(why);
+        assert_eq!(outcome.stdout(), b"", "{arguments}");
+    }
+    fixture.assert_holds_only([]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_ends_with_the_code_that_get_has() {
+    let fixture = Fixture::new();
+    let origin = Origin::start(Object::cheap(64 * MIB)).await.unwrap();
+    let url = origin.url("x");
+    let options = ["--traffic", "32M", "--html", "no/such/page.html", &url];
+    let outcome = fixture.partwise(sweep(&options)).exit_code(6);
+    outcome.stderr_has("write no/such/page.html");
+    let options = ["--traffic", "32M", "--dir", "no/such", &url];
+    let outcome = fixture.partwise(sweep(&options)).exit_code(6);
+    outcome.stderr_has("temporary folder");
+    assert_eq!(origin.served_bytes(), 0);
+
+    let origin = Origin::builder(Object::cheap(MIB)).without_length();
+    let origin = origin.start().await.unwrap();
+    let outcome = fixture.partwise(sweep(&["--traffic", "32M", &origin.url("x")]));
+    let outcome = outcome.exit_code(3);
+    outcome.stderr_has("does not tell the length");
+    fixture.assert_holds_only([]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_measured_is_said() {
     let origin = Origin::builder(Object::cheap(64 * MIB)).without_ranges();
     let origin = origin

@@ -41,6 +41,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("integrity", &[]),
     ("object", &[]),
     // What stands beside it.
+    (
+        "internals",
+        &["checkpoint", "engine", "integrity", "object", "storage"],
+    ),
     ("origin", &[]),
     // It measures by the public interface.
     (

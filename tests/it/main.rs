@@ -1,5 +1,6 @@
 //! The integration tests: the library and the real command against servers on the loopback interface.
 
+mod account;
 mod bench;
 mod cli;
 mod control;
