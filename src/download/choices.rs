@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// How many connections one download may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Connections {
-    /// The number is found by measuring, up to [`DownloadBuilder::max_connections`].
+    /// The number is found by measuring, up to [`DownloadBuilder::max_connections`](crate::DownloadBuilder::max_connections).
     #[default]
     Auto,
     /// At most this many transfers at once.
@@ -70,9 +70,9 @@ pub enum HttpVersion {
 /// Where the bytes go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// A file named after the last segment of the URL's path, in [`DownloadBuilder::dir`].
+    /// A file named after the last segment of the URL's path, in [`DownloadBuilder::dir`](crate::DownloadBuilder::dir).
     FromUrl,
-    /// This file, relative to [`DownloadBuilder::dir`].
+    /// This file, relative to [`DownloadBuilder::dir`](crate::DownloadBuilder::dir).
     File(PathBuf),
     /// The process's standard output, in order; nothing is kept for a resume.
     Stdout,
