@@ -10,6 +10,7 @@ mod control;
 mod cursor;
 mod discover;
 mod finish;
+mod ground;
 mod growing;
 mod hub;
 #[cfg(feature = "internals")]

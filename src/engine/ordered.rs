@@ -13,6 +13,7 @@ use super::committer::{CommitError, Moment};
 use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
+use super::ground;
 use super::limiter::Limiter;
 use super::prepare::{self, Object, kind_of};
 use super::run::{Run, judge};
@@ -80,7 +81,7 @@ async fn in_parts(
 ) -> Result<Run, Error> {
     let object = Object::found(session, length, object, mirrors)?;
     let length = object.wanted.selection.length();
-    let plan = prepare::plan_for(session, length, None)?;
+    let plan = ground::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
     let (crew, metadata) = prepare::crew(

@@ -13,6 +13,7 @@ use super::committer::{CommitError, Moment};
 use super::control::Wish;
 use super::discover::{Discovered, Failed};
 use super::finish;
+use super::ground;
 use super::prepare::{self, Object, kind_of};
 use super::remote::HttpRemote;
 use super::run::{Run, judge};
@@ -60,7 +61,7 @@ pub(crate) async fn download(
         ));
     };
     let object = Object::found(session, length, object, mirrors)?;
-    let plan = prepare::plan_for(session, object.wanted.selection.length(), None)?;
+    let plan = ground::plan_for(session, object.wanted.selection.length(), None)?;
     match scratch {
         Scratch::Nothing => {
             let nothing = Nothing {

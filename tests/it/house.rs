@@ -65,6 +65,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("manual", &[]),
     ("fuzzing", &["checkpoint", "http", "integrity", "object"]),
+    (
+        "internals",
+        &["checkpoint", "engine", "integrity", "object", "storage"],
+    ),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),
     ("cli", &[]),
