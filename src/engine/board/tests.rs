@@ -1,0 +1,58 @@
+use super::*;
+
+fn board(parts: u32) -> Board {
+    let plan = Plan::new(u64::from(parts) * 100, 100).unwrap();
+    let nothing = Snapshot {
+        completed: PartBitmap::new(parts),
+        crcs: Vec::new(),
+    };
+    Board::new(plan, plan, nothing)
+}
+
+#[test]
+fn crcs_follow_their_parts() {
+    let board = board(4);
+    let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+    assert!(board.complete(&transfer, PartIndex(2), 22));
+    assert!(board.complete(&transfer, PartIndex(0), 10));
+    assert!(!board.complete(&transfer, PartIndex(0), 99));
+    let snapshot = board.snapshot();
+    assert_eq!(snapshot.crcs, [10, 22]);
+    let plan = Plan::new(400, 100).unwrap();
+    assert_eq!(Board::new(plan, plan, snapshot).snapshot().crcs, [10, 22]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_crawls_is_replaced_and_no_other() {
+    let board = board(400);
+    let mut transfers = Vec::new();
+    for _ in 0..4 {
+        let (abort, registration) = AbortHandle::new_pair();
+        transfers.push((board.lease(4, abort.clone()).unwrap(), abort, registration));
+    }
+    let (crawler, quick) = transfers.split_first().unwrap();
+    for second in 1..=10 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        crawler.0.advance(crawler.0.range.start() + second);
+        for (transfer, ..) in quick {
+            transfer.advance(transfer.range.start() + 50 * second);
+        }
+        board.tick(Instant::now());
+        board.replace_crawler(Instant::now());
+        assert_eq!(crawler.1.is_aborted(), second > 3, "after {second} s");
+    }
+    assert!(quick.iter().all(|(_, abort, _)| !abort.is_aborted()));
+}
+
+#[test]
+fn coverage_in_percent() {
+    let board = board(10);
+    let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+    for part in [0, 1, 2, 5, 9] {
+        board.complete(&transfer, PartIndex(part), 0);
+    }
+    assert_eq!(board.coverage(2), [60, 40]);
+    assert_eq!(board.coverage(5), [100, 50, 50, 0, 50]);
+    assert_eq!(board.coverage(20)[..4], [100, 100, 100, 100]);
+    assert_eq!(board.front(), 3);
+}
