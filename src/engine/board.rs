@@ -23,6 +23,8 @@ const CRAWL: f64 = 0.125;
 const CRAWLS_AFTER: Duration = Duration::from_secs(3);
 /// A server that makes connections crawl is not asked for new ones without end.
 const MOST_REPLACED: u32 = 64;
+/// What is left of the usual rate at the next tick where every transfer under way is slower.
+const FADING: f64 = 0.98;
 /// The weight of the newest measurement in a running mean.
 const NEWEST: f64 = 0.3;
 
@@ -173,8 +175,15 @@ impl Board {
         let mut inner = self.lock();
         inner.scheduler.release(transfer.id);
         if let Some(watched) = inner.transfers.remove(&transfer.id) {
-            let bytes = transfer.position() - transfer.range.start();
-            inner.samples.brought(bytes, watched.since.elapsed());
+            let (bytes, span) = (
+                transfer.position() - transfer.range.start(),
+                watched.since.elapsed(),
+            );
+            inner.samples.brought(bytes, span);
+            if inner.rate <= 0.0 && !span.is_zero() {
+                // Over before anything was measured; better than to know the last one alone.
+                inner.rate = bytes as f64 / span.as_secs_f64();
+            }
         }
         self.changed.notify_waiters();
     }
@@ -262,7 +271,9 @@ impl Board {
         }
         let known: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
         if !known.is_empty() {
-            inner.rate = known.iter().sum::<f64>() / known.len() as f64;
+            let mean = known.iter().sum::<f64>() / known.len() as f64;
+            // The last transfers may be the slow ones, and what the others made is what a new one can hope for.
+            inner.rate = mean.max(inner.rate * FADING);
         }
         drop(inner);
         self.changed.notify_waiters();

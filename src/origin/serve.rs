@@ -118,7 +118,9 @@ async fn converse(stream: TcpStream, number: u64, shared: Arc<Shared>) {
     });
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        _ = served => {}
+        // Looked at first, so that what happens after the call, such as a release, reaches no connection that it ends.
+        biased;
         _ = hang_up.changed() => {}
+        _ = served => {}
     }
 }

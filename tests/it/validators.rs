@@ -102,10 +102,14 @@ async fn changes_half_way(
         "--overwrite",
         "--on-change",
         on_change,
+        "--progress",
+        "json",
         &url,
     ];
     let running = fixture.partwise(arguments).spawn();
     soon(origin.wait_for_bytes(HALF)).await;
+    // More than four parts that are coming in: one is there.
+    running.wait_for_event(|event| event["completed_bytes"].as_u64() > Some(4 * PART));
     fixture.file("x").is_text("precious");
 
     origin.replace(new.clone());

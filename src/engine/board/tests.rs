@@ -56,3 +56,39 @@ fn coverage_in_percent() {
     assert_eq!(board.coverage(20)[..4], [100, 100, 100, 100]);
     assert_eq!(board.front(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_crawler_that_is_left_alone_is_overtaken() {
+    let board = board(400);
+    let mut transfers = Vec::new();
+    for _ in 0..3 {
+        transfers.push(board.lease(3, AbortHandle::new_pair().0).unwrap());
+    }
+    for tenth in 1..=20 {
+        tokio::time::advance(Duration::from_millis(100)).await;
+        for transfer in &transfers {
+            transfer.advance(transfer.range.start() + 50 * tenth);
+        }
+        board.tick(Instant::now());
+    }
+    // All but one part of the last lease comes in, and that one part a byte at a time.
+    while let Some(transfer) = board.lease(3, AbortHandle::new_pair().0) {
+        transfers.push(transfer);
+    }
+    let crawler = transfers.pop().unwrap();
+    let plan = Plan::new(40_000, 100).unwrap();
+    let last = plan.part_at(crawler.range.end() - 1).unwrap();
+    for part in (0..400).filter(|part| *part != last.index.0) {
+        board.complete(&crawler, PartIndex(part), 0);
+    }
+    transfers
+        .iter()
+        .for_each(|transfer| board.release(transfer));
+    for second in 1..=5 {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        crawler.advance(last.range.start() + second);
+        board.tick(Instant::now());
+    }
+    let hedge = board.lease(2, AbortHandle::new_pair().0);
+    assert_eq!(hedge.map(|hedge| hedge.range), Some(last.range));
+}
