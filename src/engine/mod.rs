@@ -9,6 +9,7 @@ mod committer;
 mod control;
 mod cursor;
 mod discover;
+mod fileless;
 mod finish;
 mod ground;
 mod growing;

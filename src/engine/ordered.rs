@@ -12,6 +12,7 @@ use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
 use super::control::Wish;
 use super::discover::{Discovered, Failed};
+use super::fileless::Fileless;
 use super::finish;
 use super::ground;
 use super::limiter::Limiter;
@@ -83,7 +84,7 @@ async fn in_parts(
     let length = object.wanted.selection.length();
     let plan = ground::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
-    let sink = Sink::growing(Arc::clone(&spool), PathBuf::from("-"));
+    let sink = Sink::growing(Fileless(Arc::clone(&spool)), PathBuf::from("-"));
     let (crew, metadata) = prepare::crew(
         session,
         plan,

@@ -1,7 +1,6 @@
 //! Downloads that keep nothing: every byte is fetched, checked and checksummed, and dropped, or written to memory that is
 //! given back at the end.
 
-use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
 
@@ -12,6 +11,7 @@ use super::board::{Board, Snapshot};
 use super::committer::{CommitError, Moment};
 use super::control::Wish;
 use super::discover::{Discovered, Failed};
+use super::fileless::{Destination, Fileless};
 use super::finish;
 use super::ground;
 use super::prepare::{self, Object, kind_of};
@@ -22,12 +22,9 @@ use super::supplies::Supply;
 use super::transfer::{Failure, Keeper, Outcome, transfer};
 use super::worker::TransferError;
 use crate::error::{Error, ErrorKind};
-use crate::object::{ByteRange, PartBitmap, Plan};
+use crate::object::{PartBitmap, Plan};
 use crate::report::Report;
-use crate::storage::{
-    DiskFile, FileId, FileMap, FileSystem, Operation, PartFile, Sink, SinkKind, Space,
-    StorageError, WriterChoice,
-};
+use crate::storage::{DiskFile, Operation, PartFile, Sink, SinkKind, StorageError, WriterChoice};
 
 /// Where the bytes go that nobody wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +64,7 @@ pub(crate) async fn download(
             let nothing = Nothing {
                 length: plan.length(),
             };
-            let sink = Sink::growing(nothing, scratch.path());
+            let sink = Sink::growing(Fileless(nothing), scratch.path());
             in_parts(session, plan, sink, object).await
         }
         Scratch::Memory => {
@@ -145,74 +142,18 @@ impl Keeper for Forget {
     }
 }
 
-/// A file that takes every byte and keeps none. What asks for a real file answers `Unsupported`.
+/// Takes every byte and keeps none.
 #[derive(Clone, Copy, Debug)]
 struct Nothing {
     length: u64,
 }
 
-impl PartFile for Nothing {
-    fn try_lock(&self) -> Result<(), TryLockError> {
-        Err(TryLockError::Error(unsupported()))
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        Err(unsupported())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.length)
-    }
-
-    fn set_len(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn reserve(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn file_system(&self) -> io::Result<FileSystem> {
-        Err(unsupported())
-    }
-
-    fn space(&self) -> io::Result<Space> {
-        Ok(Space {
-            allocated: 0,
-            available: None,
-            file_limit: None,
-        })
-    }
-
-    fn read_at(&self, _position: u64, _buffer: &mut [u8]) -> io::Result<()> {
-        Err(unsupported())
+impl Destination for Nothing {
+    fn length(&self) -> u64 {
+        self.length
     }
 
     fn write_at(&self, _position: u64, _bytes: &[u8]) -> io::Result<()> {
         Ok(())
     }
-
-    fn map(&self, _length: u64) -> io::Result<FileMap> {
-        Err(unsupported())
-    }
-
-    fn start_writeback(&self, _range: ByteRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn set_mode(&self, _mode: u32) -> io::Result<()> {
-        Err(unsupported())
-    }
-}
-
-fn unsupported() -> io::Error {
-    io::ErrorKind::Unsupported.into()
 }

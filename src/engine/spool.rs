@@ -1,12 +1,11 @@
 //! Parts in memory, between the connections that bring them in any order and the output that takes them in order.
 
 use std::collections::HashMap;
-use std::fs::TryLockError;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::object::{ByteRange, Plan};
-use crate::storage::{FileId, FileMap, FileSystem, PartFile, Space};
+use super::fileless::Destination;
+use crate::object::Plan;
 
 /// A file that is only as large as the parts that are in it.
 #[derive(Debug)]
@@ -35,42 +34,9 @@ impl Spool {
     }
 }
 
-/// What asks for a real file answers `Unsupported`: nothing here is reserved, mapped, locked or synced.
-impl PartFile for Arc<Spool> {
-    fn try_lock(&self) -> Result<(), TryLockError> {
-        Err(TryLockError::Error(unsupported()))
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        Err(unsupported())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.plan.length())
-    }
-
-    fn set_len(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn reserve(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn file_system(&self) -> io::Result<FileSystem> {
-        Err(unsupported())
-    }
-
-    fn space(&self) -> io::Result<Space> {
-        Ok(Space {
-            allocated: 0,
-            available: None,
-            file_limit: None,
-        })
-    }
-
-    fn read_at(&self, _position: u64, _buffer: &mut [u8]) -> io::Result<()> {
-        Err(unsupported())
+impl Destination for Arc<Spool> {
+    fn length(&self) -> u64 {
+        self.plan.length()
     }
 
     /// The bytes lie in one part.
@@ -87,30 +53,6 @@ impl PartFile for Arc<Spool> {
             .copy_from_slice(bytes);
         Ok(())
     }
-
-    fn map(&self, _length: u64) -> io::Result<FileMap> {
-        Err(unsupported())
-    }
-
-    fn start_writeback(&self, _range: ByteRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn set_mode(&self, _mode: u32) -> io::Result<()> {
-        Err(unsupported())
-    }
-}
-
-fn unsupported() -> io::Error {
-    io::ErrorKind::Unsupported.into()
 }
 
 #[cfg(test)]
