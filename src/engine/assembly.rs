@@ -65,12 +65,12 @@ impl Assembly {
             .entry(part)
             .or_insert_with(|| vec![None; grains.len()]);
         begun[(grain.0 - grains.start) as usize] = Some(crc);
-        let Some(crcs) = begun.iter().copied().collect::<Option<Vec<_>>>() else {
+        if begun.contains(&None) {
             return;
-        };
-        self.begun.remove(&part);
+        }
+        let crcs = self.begun.remove(&part).into_iter().flatten().flatten();
         let lengths = grains.map(|grain| self.grains.range(PartIndex(grain)).len());
-        self.crcs[part as usize] = self.combiner.combine(crcs.into_iter().zip(lengths));
+        self.crcs[part as usize] = self.combiner.combine(crcs.zip(lengths));
         self.completed.insert(PartIndex(part));
     }
 
