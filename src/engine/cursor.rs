@@ -67,26 +67,33 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
     }
 
-    /// Writes the bytes that come next, and reports every grain that they complete.
+    /// Writes the bytes that come next, as many at once as the window holds, and reports every grain that they complete.
     pub(crate) async fn take(&mut self, mut bytes: &[u8]) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let window = self
                 .windows
                 .at(self.position, self.transfer, self.tally)
                 .await?;
-            let room = self.grain.range.end().min(window.range().end()) - self.position;
-            let now = usize::try_from(room).map_or(bytes.len(), |room| room.min(bytes.len()));
-            let (these, rest) = bytes.split_at(now);
+            let (these, rest) = bytes.split_at(left(self.position, window.range(), bytes));
             window.write(self.position, these)?;
+            self.count(these);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Counts bytes that were written, grain by grain.
+    fn count(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (these, rest) = bytes.split_at(left(self.position, self.grain.range, bytes));
             self.crc.update(these);
             bytes = rest;
-            self.position += now as u64;
+            self.position += these.len() as u64;
             self.transfer.advance(self.position);
             if self.position == self.grain.range.end() {
                 self.complete_grain();
             }
         }
-        Ok(())
     }
 
     fn complete_grain(&mut self) {
@@ -98,6 +105,11 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             self.grain = next;
         }
     }
+}
+
+/// How many of the bytes, of which the first belongs at `position`, lie before the end of `range`.
+fn left(position: u64, range: ByteRange, bytes: &[u8]) -> usize {
+    usize::try_from(range.end() - position).map_or(bytes.len(), |room| room.min(bytes.len()))
 }
 
 /// The window that is being written and the one after it, which is made ready meanwhile on another thread: filling
