@@ -69,6 +69,7 @@ impl Half {
         let pace = Pace {
             connections,
             rate: 10e6,
+            own: None,
             first_byte: Duration::from_millis(20),
         };
         let mut leases = 0;

@@ -1,7 +1,6 @@
 //! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the transfers under way.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,51 +10,23 @@ use tokio::time::Instant;
 
 use super::assembly::Assembly;
 use super::samples::Recorder;
-use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Observed, Pace, Scheduler};
-use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
+use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
+use super::underway::{Transfer, Watched};
+use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::report::Samples;
 
-/// A transfer is too young to tell its rate before it lasted this long.
-const TOO_YOUNG: Duration = Duration::from_millis(150);
 /// A transfer at less than this share of the others' mean rate crawls,
 const CRAWL: f64 = 0.125;
-/// if it did so for this long, and has as long to go.
+/// if it did so for this long, or this many times the wait for a reply, and has as long to go. A connection that lost
+/// its packets far away needs several round trips before it is heard of again.
 const CRAWLS_AFTER: Duration = Duration::from_secs(3);
+const CRAWL_ROUND_TRIPS: u32 = 16;
 /// A server that makes connections crawl is not asked for new ones without end.
 const MOST_REPLACED: u32 = 64;
 /// What is left of the usual rate at the next tick where every transfer under way is slower.
 const FADING: f64 = 0.98;
-/// The weight of the newest measurement in a running mean.
+/// The weight of the newest wait in the running mean.
 const NEWEST: f64 = 0.3;
-
-/// A lease on its way, as its worker and everybody else see it.
-///
-/// The two positions are atomics because the worker touches them with every chunk: no lock on that path.
-#[derive(Debug)]
-pub(crate) struct Transfer {
-    pub(crate) id: LeaseId,
-    pub(crate) range: ByteRange,
-    /// The next position that the worker will write.
-    position: AtomicU64,
-    /// The first position that is not the worker's any more. Only ever shrinks.
-    limit: AtomicU64,
-    abort: AbortHandle,
-}
-
-impl Transfer {
-    pub(crate) fn position(&self) -> u64 {
-        self.position.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn advance(&self, position: u64) {
-        self.position.store(position, Ordering::Relaxed);
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit.load(Ordering::Relaxed)
-    }
-}
-
 /// The completed parts at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -89,15 +60,6 @@ struct Inner {
     samples: Recorder,
 }
 
-#[derive(Debug)]
-struct Watched {
-    transfer: Arc<Transfer>,
-    since: Instant,
-    measured: Instant,
-    at: u64,
-    rate: Option<f64>,
-}
-
 impl Board {
     /// Begins with the parts that are there; the rest is given out by `grains`, which are `plan`'s.
     pub(crate) fn new(plan: Plan, grains: Plan, snapshot: Snapshot) -> Self {
@@ -117,8 +79,13 @@ impl Board {
         }
     }
 
-    /// Finds something to do for one of `connections` workers.
-    pub(crate) fn lease(&self, connections: u32, abort: AbortHandle) -> Option<Arc<Transfer>> {
+    /// Finds something to do for one of `connections` workers, which made `own` bytes a second with its last lease.
+    pub(crate) fn lease(
+        &self,
+        connections: u32,
+        own: Option<f64>,
+        abort: AbortHandle,
+    ) -> Option<Arc<Transfer>> {
         let mut inner = self.lock();
         let Inner {
             scheduler,
@@ -131,20 +98,19 @@ impl Board {
         let pace = Pace {
             connections,
             rate: *rate,
+            own,
             first_byte: *first_byte,
         };
         let grant = scheduler.lease(&pace, *reach, |id| {
             transfers
                 .get(&id)
-                .map_or_else(Observed::default, |watched| Observed {
-                    position: watched.transfer.position(),
-                    rate: watched.rate,
-                })
+                .map(Watched::observed)
+                .unwrap_or_default()
         })?;
         if let GrantOrigin::Stolen(victim) = grant.origin
             && let (Some(limit), Some(watched)) = (scheduler.limit(victim), transfers.get(&victim))
         {
-            watched.transfer.limit.store(limit, Ordering::Relaxed);
+            watched.transfer.shrink(limit);
         }
         Some(inner.watch(&grant, abort))
     }
@@ -159,7 +125,7 @@ impl Board {
                 inner.assembly.add(grain, crc);
                 for id in obsolete {
                     if let Some(watched) = inner.transfers.get(&id) {
-                        watched.transfer.abort.abort();
+                        watched.transfer.abort();
                     }
                 }
                 if inner.scheduler.is_finished() {
@@ -217,7 +183,7 @@ impl Board {
             .filter_map(|watched| Some((watched.rate?, watched)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, watched)) = slowest {
-            watched.transfer.abort.abort();
+            watched.transfer.abort();
         }
     }
 
@@ -229,17 +195,18 @@ impl Board {
         if rates.len() < 3 || inner.replaced == MOST_REPLACED {
             return false;
         }
+        let patience = CRAWLS_AFTER.max(inner.first_byte * CRAWL_ROUND_TRIPS);
         let sum: f64 = rates.iter().sum();
         let others = (rates.len() - 1) as f64;
         let crawler = inner.transfers.values().find(|watched| {
             watched.rate.is_some_and(|rate| {
                 rate < (sum - rate) / others * CRAWL
-                    && now - watched.since > CRAWLS_AFTER
-                    && watched.seconds_left(rate) > CRAWLS_AFTER.as_secs_f64()
+                    && now - watched.since > patience
+                    && watched.seconds_left(rate) > patience.as_secs_f64()
             })
         });
         if let Some(watched) = crawler {
-            watched.transfer.abort.abort();
+            watched.transfer.abort();
             inner.replaced += 1;
             return true;
         }
@@ -266,8 +233,9 @@ impl Board {
     /// now may be in a moment.
     pub(crate) fn tick(&self, now: Instant) {
         let mut inner = self.lock();
+        let first_byte = inner.first_byte;
         for watched in inner.transfers.values_mut() {
-            watched.measure(now);
+            watched.measure(now, first_byte);
         }
         let known: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
         if !known.is_empty() {
@@ -369,50 +337,10 @@ impl Inner {
     fn watch(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<Transfer> {
         let plan = self.scheduler.plan();
         let range = plan.run(PartIndex(grant.parts.start), grant.parts.end);
-        let transfer = Arc::new(Transfer {
-            id: grant.id,
-            range,
-            position: AtomicU64::new(range.start()),
-            limit: AtomicU64::new(range.end()),
-            abort,
-        });
-        let now = Instant::now();
-        self.transfers.insert(
-            grant.id,
-            Watched {
-                transfer: Arc::clone(&transfer),
-                since: now,
-                measured: now,
-                at: range.start(),
-                rate: None,
-            },
-        );
+        let transfer = Arc::new(Transfer::new(grant.id, range, abort));
+        let watched = Watched::new(Arc::clone(&transfer), Instant::now());
+        self.transfers.insert(grant.id, watched);
         transfer
-    }
-}
-
-impl Watched {
-    fn seconds_left(&self, rate: f64) -> f64 {
-        let left = self
-            .transfer
-            .limit()
-            .saturating_sub(self.transfer.position());
-        left as f64 / rate.max(1.0)
-    }
-
-    fn measure(&mut self, now: Instant) {
-        let span = (now - self.measured).as_secs_f64();
-        if now - self.since < TOO_YOUNG || span <= 0.0 {
-            return;
-        }
-        let position = self.transfer.position();
-        let newest = position.saturating_sub(self.at) as f64 / span;
-        self.rate = Some(match self.rate {
-            Some(before) => before * (1.0 - NEWEST) + newest * NEWEST,
-            None => newest,
-        });
-        self.measured = now;
-        self.at = position;
     }
 }
 

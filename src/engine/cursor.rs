@@ -6,8 +6,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
-use super::board::{Board, Transfer};
+use super::board::Board;
 use super::tally::Tally;
+use super::underway::Transfer;
 use crate::integrity::Crc64;
 use crate::object::{ByteRange, Part, Plan};
 use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};

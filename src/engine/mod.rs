@@ -39,6 +39,7 @@ mod supplies;
 mod tally;
 mod transfer;
 mod tuner;
+mod underway;
 mod worker;
 
 pub(crate) use control::{Phase, Wish};

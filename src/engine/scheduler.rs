@@ -34,6 +34,8 @@ const HEDGE_LEAST_BUDGET: u64 = 256 << 10;
 const THEFT_LEAST: Duration = Duration::from_millis(10);
 /// A transfer that stands still is reckoned with this share of the usual rate.
 const STANDSTILL: f64 = 0.01;
+/// A connection is reckoned with at least the inverse of this and at most this times the usual rate.
+const UNEVEN: f64 = 4.0;
 
 /// The name of a lease, never used twice in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,8 +57,19 @@ pub(crate) struct Pace {
     pub(crate) connections: u32,
     /// Bytes a second that one transfer usually makes; 0 where unknown.
     pub(crate) rate: f64,
+    /// Bytes a second that the connection which asks made with its last lease, waiting included; `None` where it is new.
+    pub(crate) own: Option<f64>,
     /// The usual wait for a reply's first byte.
     pub(crate) first_byte: Duration,
+}
+
+impl Pace {
+    /// Bytes a second that the connection which asks is expected to make.
+    fn newcomer(&self) -> f64 {
+        let usual = reckon(None, self);
+        self.own
+            .map_or(usual, |own| own.clamp(usual / UNEVEN, usual * UNEVEN))
+    }
 }
 
 /// A lease as it is given out.
@@ -212,7 +225,7 @@ impl Scheduler {
             .max(self.plan.range(PartIndex(lease.next)).start());
         let left = end.checked_sub(position)? as f64;
         let own = reckon(seen.rate, pace);
-        let newcomer = reckon(None, pace);
+        let newcomer = pace.newcomer();
         let wait = pace.first_byte.as_secs_f64();
         // (left - tail) / own = wait + tail / newcomer
         let tail = (left / own - wait) / (1.0 / own + 1.0 / newcomer);
@@ -238,7 +251,7 @@ impl Scheduler {
 
     fn hedge(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
         let hedged = self.hedged();
-        let newcomer = reckon(None, pace);
+        let newcomer = pace.newcomer();
         let affordable = self.hedge_bytes_left.saturating_sub(self.at_stake());
         let victim = self
             .owners()
@@ -399,13 +412,14 @@ impl Scheduler {
     }
 }
 
-/// How many bytes to ask for at once when `free` are left: an even share of them, so that requests get shorter towards
+/// How many bytes to ask for at once when `free` are left: the connection's share of them, so that requests get shorter towards
 /// the end and the connections run dry together, within bounds that keep a request worth its round trip.
 fn request_length(pace: &Pace, free: u64) -> u64 {
-    let share = free / u64::from(pace.connections.max(1));
+    let even = free / u64::from(pace.connections.max(1));
     if pace.rate <= 0.0 {
-        return share.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
+        return even.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
     }
+    let rate = pace.newcomer();
     let worth =
         (pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP).max(WORTH_A_REQUEST.as_secs_f64());
     #[expect(
@@ -413,9 +427,10 @@ fn request_length(pace: &Pace, free: u64) -> u64 {
         clippy::cast_sign_loss,
         reason = "saturates, and is clamped"
     )]
-    let (shortest, longest) = (
-        (pace.rate * worth) as u64,
-        (pace.rate * LONG_REQUEST.as_secs_f64()) as u64,
+    let (share, shortest, longest) = (
+        (even as f64 * rate / pace.rate) as u64,
+        (rate * worth) as u64,
+        (rate * LONG_REQUEST.as_secs_f64()) as u64,
     );
     let longest = longest.clamp(USUAL_REQUEST, LONGEST_REQUEST);
     share.clamp(shortest.min(USUAL_REQUEST), longest)

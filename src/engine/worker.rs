@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 use tokio::time::Instant;
 
-use super::board::{Board, Transfer};
+use super::board::Board;
 use super::cursor::{Busy, Cursor};
 use super::hub::Hub;
 use super::limiter::Limiter;
 use super::remote::{FetchError, Remote, RemoteBody};
 use super::tally::Tally;
 use super::tuner::Tuner;
+use super::underway::Transfer;
 use crate::event::Event;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Plan, Selection};
@@ -78,6 +79,12 @@ enum LeaseEnd {
     Failed(TransferError),
 }
 
+/// Bytes a second that a lease brought; `None` where that were too few to tell.
+fn rate(transfer: &Transfer, span: Duration) -> Option<f64> {
+    let bytes = transfer.position() - transfer.range.start();
+    (bytes > 0 && !span.is_zero()).then(|| bytes as f64 / span.as_secs_f64())
+}
+
 /// A body that goes on past the end of a lease, and the object position of its next byte.
 struct Carried<B> {
     body: B,
@@ -111,6 +118,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     /// Dropping the future gives up what it was fetching; the board then still counts its lease as held.
     pub(crate) async fn work(self: Arc<Self>, busy: Busy) -> WorkerEnd {
         let mut carried = None;
+        let mut own = None;
         loop {
             if self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
@@ -118,17 +126,19 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             // Listens before it looks, so that no change is missed in between.
             let changed = self.board.changed.notified();
             let (abort, registration) = AbortHandle::new_pair();
-            let workers = self.workers.load(Ordering::Acquire);
-            let Some(transfer) = self.board.lease(workers, abort) else {
+            // Not the number of those that are there: the first one would take what the others are to share.
+            let Some(transfer) = self.board.lease(self.target(), own, abort) else {
                 if self.board.is_finished() {
                     return WorkerEnd::Finished;
                 }
                 changed.await;
                 continue;
             };
+            let begun = Instant::now();
             let work = self.bring(&transfer, &mut carried, &busy);
             let end = Abortable::new(work, registration).await;
             self.board.release(&transfer);
+            own = rate(&transfer, begun.elapsed());
             match end {
                 Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
                 Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),

@@ -12,7 +12,7 @@ fn board(parts: u32) -> Board {
 #[test]
 fn crcs_follow_their_parts() {
     let board = board(4);
-    let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+    let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
     assert!(board.complete(&transfer, PartIndex(2), 22));
     assert!(board.complete(&transfer, PartIndex(0), 10));
     assert!(!board.complete(&transfer, PartIndex(0), 99));
@@ -28,7 +28,11 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
     let mut transfers = Vec::new();
     for _ in 0..4 {
         let (abort, registration) = AbortHandle::new_pair();
-        transfers.push((board.lease(4, abort.clone()).unwrap(), abort, registration));
+        transfers.push((
+            board.lease(4, None, abort.clone()).unwrap(),
+            abort,
+            registration,
+        ));
     }
     let (crawler, quick) = transfers.split_first().unwrap();
     for second in 1..=10 {
@@ -47,7 +51,7 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
 #[test]
 fn coverage_in_percent() {
     let board = board(10);
-    let transfer = board.lease(1, AbortHandle::new_pair().0).unwrap();
+    let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
     for part in [0, 1, 2, 5, 9] {
         board.complete(&transfer, PartIndex(part), 0);
     }
@@ -62,7 +66,7 @@ async fn a_crawler_that_is_left_alone_is_overtaken() {
     let board = board(400);
     let mut transfers = Vec::new();
     for _ in 0..3 {
-        transfers.push(board.lease(3, AbortHandle::new_pair().0).unwrap());
+        transfers.push(board.lease(3, None, AbortHandle::new_pair().0).unwrap());
     }
     for tenth in 1..=20 {
         tokio::time::advance(Duration::from_millis(100)).await;
@@ -72,7 +76,7 @@ async fn a_crawler_that_is_left_alone_is_overtaken() {
         board.tick(Instant::now());
     }
     // All but one part of the last lease comes in, and that one part a byte at a time.
-    while let Some(transfer) = board.lease(3, AbortHandle::new_pair().0) {
+    while let Some(transfer) = board.lease(3, None, AbortHandle::new_pair().0) {
         transfers.push(transfer);
     }
     let crawler = transfers.pop().unwrap();
@@ -89,6 +93,6 @@ async fn a_crawler_that_is_left_alone_is_overtaken() {
         crawler.advance(last.range.start() + second);
         board.tick(Instant::now());
     }
-    let hedge = board.lease(2, AbortHandle::new_pair().0);
+    let hedge = board.lease(2, None, AbortHandle::new_pair().0);
     assert_eq!(hedge.map(|hedge| hedge.range), Some(last.range));
 }

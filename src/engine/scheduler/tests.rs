@@ -7,6 +7,7 @@ fn pace(connections: u32) -> Pace {
     Pace {
         connections,
         rate: 10e6,
+        own: None,
         first_byte: Duration::from_millis(20),
     }
 }
@@ -38,6 +39,7 @@ fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
     let slow = Pace {
         connections: 30,
         rate: 0.5,
+        own: None,
         first_byte: Duration::ZERO,
     };
     for part in 0..2 {

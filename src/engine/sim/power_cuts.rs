@@ -67,7 +67,7 @@ impl Case {
     /// An earlier run was stopped half-way.
     fn half_done(self) -> Self {
         self.with(|case| {
-            let acts = [(Duration::from_millis(1200), Act::Stop)];
+            let acts = [(Duration::from_millis(900), Act::Stop)];
             let first = Scene {
                 acts: &acts,
                 ..case.scene(BOOT)

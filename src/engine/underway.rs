@@ -1,0 +1,189 @@
+//! Transfers under way, and how fast each of them is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::AbortHandle;
+use tokio::time::Instant;
+
+use super::scheduler::{LeaseId, Observed};
+use crate::object::ByteRange;
+
+/// A transfer is too young to tell its rate before bytes came for this long, or for one usual wait for a reply.
+const TOO_YOUNG: Duration = Duration::from_millis(150);
+/// Without a byte it is too young for this many times that wait longer: a connection may have to be opened first.
+const PATIENCE_ROUND_TRIPS: u32 = 2;
+/// A transfer's rate is a mean whose older values fade with this time constant,
+const MEMORY: Duration = Duration::from_millis(280);
+/// or with this many times the wait for a reply: bytes come in bursts, one a round trip.
+const MEMORY_ROUND_TRIPS: u32 = 2;
+
+/// A lease on its way, as its worker and everybody else see it.
+///
+/// The two positions are atomics because the worker touches them with every chunk: no lock on that path.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    pub(crate) id: LeaseId,
+    pub(crate) range: ByteRange,
+    /// The next position that the worker will write.
+    position: AtomicU64,
+    /// The first position that is not the worker's any more. Only ever shrinks.
+    limit: AtomicU64,
+    abort: AbortHandle,
+}
+
+impl Transfer {
+    pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
+        Self {
+            id,
+            range,
+            position: AtomicU64::new(range.start()),
+            limit: AtomicU64::new(range.end()),
+            abort,
+        }
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn advance(&self, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+
+    pub(crate) fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Takes the tail from `limit` on away.
+    pub(super) fn shrink(&self, limit: u64) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    pub(super) fn abort(&self) {
+        self.abort.abort();
+    }
+}
+
+/// A transfer as the board measures it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) transfer: Arc<Transfer>,
+    pub(super) since: Instant,
+    /// The first tick that saw a byte.
+    begun: Option<Instant>,
+    measured: Instant,
+    at: u64,
+    /// Bytes a second; `None` where it is too young to tell.
+    pub(super) rate: Option<f64>,
+}
+
+impl Watched {
+    pub(super) fn new(transfer: Arc<Transfer>, now: Instant) -> Self {
+        Self {
+            at: transfer.range.start(),
+            transfer,
+            since: now,
+            begun: None,
+            measured: now,
+            rate: None,
+        }
+    }
+
+    pub(super) fn observed(&self) -> Observed {
+        Observed {
+            position: self.transfer.position(),
+            rate: self.rate,
+        }
+    }
+
+    pub(super) fn seconds_left(&self, rate: f64) -> f64 {
+        let left = self
+            .transfer
+            .limit()
+            .saturating_sub(self.transfer.position());
+        left as f64 / rate.max(1.0)
+    }
+
+    /// Measures the rate since the last tick, where a reply's first byte usually takes `first_byte`.
+    pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
+        let position = self.transfer.position();
+        let youth = TOO_YOUNG.max(first_byte);
+        let told = match self.begun {
+            Some(begun) => now - begun >= youth,
+            None if position > self.transfer.range.start() => {
+                (self.begun, self.measured, self.at) = (Some(now), now, position);
+                false
+            }
+            None => now - self.since >= TOO_YOUNG + first_byte * PATIENCE_ROUND_TRIPS,
+        };
+        let span = (now - self.measured).as_secs_f64();
+        if !told || span <= 0.0 {
+            return;
+        }
+        let newest = position.saturating_sub(self.at) as f64 / span;
+        let memory = MEMORY.max(first_byte * MEMORY_ROUND_TRIPS).as_secs_f64();
+        self.rate = Some(match self.rate {
+            Some(before) => newest + (before - newest) * (-span / memory).exp(),
+            None => newest,
+        });
+        self.measured = now;
+        self.at = position;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUND_TRIP: Duration = Duration::from_millis(600);
+    const TICK: Duration = Duration::from_millis(100);
+
+    fn watched(now: Instant) -> Watched {
+        let abort = AbortHandle::new_pair().0;
+        let transfer = Transfer::new(LeaseId(0), ByteRange::whole(1 << 20), abort);
+        Watched::new(Arc::new(transfer), now)
+    }
+
+    /// The rate after each of `ticks`, where `arrived` bytes are there at each.
+    fn rates(ticks: u32, arrived: impl Fn(Duration) -> u64) -> Vec<Option<f64>> {
+        let begun = Instant::now();
+        let mut watched = watched(begun);
+        (1..=ticks)
+            .map(|tick| {
+                let at = TICK * tick;
+                watched.transfer.advance(arrived(at));
+                watched.measure(begun + at, ROUND_TRIP);
+                watched.rate
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_transfer_that_waits_for_a_new_connection_does_not_stand_still_yet() {
+        let rates = rates(20, |_| 0);
+        let told = rates.iter().position(Option::is_some).unwrap();
+        assert!(TICK * u32::try_from(told + 1).unwrap() >= ROUND_TRIP * 2);
+        assert_eq!(rates[told], Some(0.0));
+    }
+
+    #[test]
+    fn the_wait_for_the_first_byte_does_not_count_and_bursts_even_out() {
+        const BURST: u64 = 60_000;
+        let arrived = |at: Duration| {
+            let bursts = (1..=10).filter(|burst| at >= ROUND_TRIP * *burst).count();
+            BURST * bursts as u64
+        };
+        let rates = rates(60, arrived);
+        assert!(rates[..11].iter().all(Option::is_none), "{rates:?}");
+        let mean = BURST as f64 / ROUND_TRIP.as_secs_f64();
+        for rate in rates.into_iter().skip(24) {
+            let rate = rate.unwrap();
+            assert!(
+                (mean * 0.7..mean * 1.4).contains(&rate),
+                "{rate} beside {mean}"
+            );
+        }
+    }
+}
