@@ -69,7 +69,7 @@ pub struct Account {
     /// From the start to the first body byte; `None` where none came.
     #[serde(rename = "first_byte_seconds", serialize_with = "optional_seconds")]
     pub first_byte: Option<Duration>,
-    /// The time at the end in which fewer transfers than ever were under way: the last stragglers, and `closing`.
+    /// The time at the end in which fewer transfers than were wanted were under way: the last stragglers, and `closing`.
     #[serde(rename = "tail_seconds", serialize_with = "seconds")]
     pub tail: Duration,
     /// The time at the end in which none was: digests, the last sync, the final name.

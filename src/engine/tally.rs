@@ -30,7 +30,7 @@ pub(crate) struct Tally {
 /// Moments after which less was going on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ends {
-    /// The last one at which as many transfers as ever were under way.
+    /// The last one at which as many transfers as were wanted, or as many as ever, were under way.
     pub(crate) full: Option<Instant>,
     /// The last one at which any was.
     pub(crate) busy: Option<Instant>,
@@ -180,8 +180,35 @@ impl Drop for Underway<'_> {
         let before = tally.active.fetch_sub(1, Ordering::Relaxed);
         let mut ends = tally.locked_ends();
         ends.busy = Some(now);
-        if before == tally.most_active() {
+        if before >= tally.wanted().min(tally.most_active()) {
             ends.full = Some(now);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_tail_begins_when_fewer_transfers_are_under_way_than_are_wanted() {
+        let tally = Tally::default();
+        let step = Duration::from_secs(1);
+        let begun = Instant::now();
+        tally.wants(3);
+        let all = [tally.underway(), tally.underway(), tally.underway()];
+        tokio::time::advance(step).await;
+        let [first, second, third] = all;
+        drop(first);
+        assert_eq!(tally.ends().full, Some(begun + step));
+        tokio::time::advance(step).await;
+        // The server refused the third: from now on two are all that is wanted.
+        tally.wants(2);
+        drop(second);
+        assert_eq!(tally.ends().full, Some(begun + step * 2));
+        tokio::time::advance(step).await;
+        drop(third);
+        assert_eq!(tally.ends().full, Some(begun + step * 2));
+        assert_eq!(tally.ends().busy, Some(begun + step * 3));
     }
 }

@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
-/// Connections that `auto` begins with where a reply comes at once: a few fill such a line.
-const START_NEAR: u32 = 2;
+/// Connections that `auto` begins with where a reply comes at once: a few fill such a line, and a server that caps each
+/// of them is asked for more from the start.
+const START_NEAR: u32 = 4;
+/// Connections that `auto` does not go below.
+const FEWEST: u32 = 2;
 /// Connections that `auto` begins with elsewhere. Each has to find its share of the line's rate, round trip by round
 /// trip, and many find it sooner than few; lines of 40 ms and more were full soonest with as many as these, clean, capped
 /// and lossy ones alike.
@@ -89,7 +92,7 @@ impl Tuner {
 
     /// Holds to a few, at most `ceiling`.
     pub(crate) fn steady(ceiling: u32) -> Self {
-        Self::fixed(START_NEAR.min(ceiling))
+        Self::fixed(FEWEST.min(ceiling))
     }
 
     fn beginning(start: u32, ceiling: u32) -> Self {
@@ -135,7 +138,7 @@ impl Tuner {
     /// Tries the next number, now that the present one is known to bring `throughput`.
     fn attempt(&mut self, throughput: f64) {
         let up = (self.target * 2).min(self.ceiling);
-        let down = (self.target / 2).max(START_NEAR.min(self.target));
+        let down = (self.target / 2).max(FEWEST.min(self.target));
         let next = match self.direction {
             Direction::Up if up > self.target => up,
             Direction::Up => {
@@ -236,11 +239,8 @@ mod tests {
 
     #[test]
     fn gives_back_what_adds_nothing() {
-        assert_eq!(
-            settle(Tuner::auto(32, Duration::ZERO), |_| 25e6),
-            START_NEAR
-        );
-        assert_eq!(settle(Tuner::auto(32, FAR), |_| 25e6), START_NEAR);
+        assert_eq!(settle(Tuner::auto(32, Duration::ZERO), |_| 25e6), FEWEST);
+        assert_eq!(settle(Tuner::auto(32, FAR), |_| 25e6), FEWEST);
         let eight = |n: u32| f64::from(n.min(8)) * 3e6;
         assert_eq!(settle(Tuner::auto(32, Duration::ZERO), eight), 8);
         assert_eq!(settle(Tuner::auto(32, FAR), eight), 8);
