@@ -12,25 +12,34 @@ use crate::object::Plan;
 pub(crate) struct Spool {
     plan: Plan,
     // Taken once for each chunk that comes in, for a copy; never across an await.
-    parts: Mutex<HashMap<u32, Vec<u8>>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    parts: HashMap<u32, Vec<u8>>,
+    /// Parts before this one were taken out. A duplicate that comes late for one of them is dropped.
+    front: u32,
 }
 
 impl Spool {
     pub(crate) fn new(plan: Plan) -> Arc<Self> {
         Arc::new(Self {
             plan,
-            parts: Mutex::default(),
+            held: Mutex::default(),
         })
     }
 
-    /// Takes a part out.
+    /// Takes a part out, the one after that which was taken last.
     pub(crate) fn take(&self, part: u32) -> Vec<u8> {
-        self.parts().remove(&part).unwrap_or_default()
+        let mut held = self.held();
+        held.front = part + 1;
+        held.parts.remove(&part).unwrap_or_default()
     }
 
-    fn parts(&self) -> MutexGuard<'_, HashMap<u32, Vec<u8>>> {
+    fn held(&self) -> MutexGuard<'_, Held> {
         // A part's bytes count only once it is reported as complete, so a panic elsewhere leaves nothing half-true.
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -39,18 +48,22 @@ impl Destination for Arc<Spool> {
         self.plan.length()
     }
 
-    /// The bytes lie in one part.
-    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        let out_of_place = || io::Error::from(io::ErrorKind::InvalidInput);
-        let part = self.plan.part_at(position).ok_or_else(out_of_place)?;
-        let size = usize::try_from(part.range.len()).map_err(io::Error::other)?;
-        let start = usize::try_from(position - part.range.start()).map_err(io::Error::other)?;
-        let mut parts = self.parts();
-        let buffer = parts.entry(part.index.0).or_insert_with(|| vec![0; size]);
-        buffer
-            .get_mut(start..start + bytes.len())
-            .ok_or_else(out_of_place)?
-            .copy_from_slice(bytes);
+    fn write_at(&self, mut position: u64, mut bytes: &[u8]) -> io::Result<()> {
+        let mut held = self.held();
+        while !bytes.is_empty() {
+            let part = self.plan.part_at(position);
+            let part = part.ok_or(io::ErrorKind::InvalidInput)?;
+            let size = usize::try_from(part.range.len()).map_err(io::Error::other)?;
+            let start = usize::try_from(position - part.range.start()).map_err(io::Error::other)?;
+            let (these, rest) = bytes.split_at(bytes.len().min(size - start));
+            if part.index.0 >= held.front {
+                let buffer = held.parts.entry(part.index.0);
+                let buffer = buffer.or_insert_with(|| vec![0; size]);
+                buffer[start..start + these.len()].copy_from_slice(these);
+            }
+            position += these.len() as u64;
+            bytes = rest;
+        }
         Ok(())
     }
 }
@@ -62,14 +75,26 @@ mod tests {
     #[test]
     fn parts_come_in_any_order_and_leave_whole() {
         let spool = Spool::new(Plan::new(10, 4).unwrap());
-        spool.write_at(6, b"67").unwrap();
+        spool.write_at(6, b"678").unwrap();
+        spool.write_at(0, b"0123").unwrap();
         spool.write_at(4, b"45").unwrap();
-        spool.write_at(8, b"89").unwrap();
+        spool.write_at(9, b"9").unwrap();
         spool.write_at(4, b"45").unwrap();
+        assert_eq!(spool.take(0), b"0123");
         assert_eq!(spool.take(1), b"4567");
         assert_eq!(spool.take(2), b"89");
-        assert_eq!(spool.take(0), b"");
         assert!(spool.write_at(10, b"x").is_err());
         assert!(spool.write_at(9, b"xy").is_err());
+    }
+
+    #[test]
+    fn a_late_duplicate_takes_no_memory() {
+        let spool = Spool::new(Plan::new(10, 4).unwrap());
+        spool.write_at(0, b"0123").unwrap();
+        assert_eq!(spool.take(0), b"0123");
+        spool.write_at(2, b"2345").unwrap();
+        assert_eq!(spool.held().parts.len(), 1);
+        spool.write_at(6, b"67").unwrap();
+        assert_eq!(spool.take(1), b"4567");
     }
 }
