@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
@@ -69,16 +70,19 @@ impl<'a, F: PartFile> Cursor<'a, F> {
     }
 
     /// Writes the bytes that come next, as many at once as the window holds, and reports every grain that they complete.
-    pub(crate) async fn take(&mut self, mut bytes: &[u8]) -> Result<(), StorageError> {
+    ///
+    /// Dropping it leaves at most one write under way on another thread, of bytes that nobody counts.
+    pub(crate) async fn take(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let window = self
                 .windows
                 .at(self.position, self.transfer, self.tally)
                 .await?;
-            let (these, rest) = bytes.split_at(left(self.position, window.range(), bytes));
-            window.write(self.position, these)?;
-            self.count(these);
-            bytes = rest;
+            let these = bytes.split_to(left(self.position, window, &bytes));
+            self.windows
+                .write(self.position, &these, self.tally)
+                .await?;
+            self.count(&these);
         }
         Ok(())
     }
@@ -134,28 +138,56 @@ impl<F: PartFile> Windows<F> {
         }
     }
 
-    /// The window that holds `position`.
+    /// Makes ready the window that holds `position`, and returns its range.
     async fn at(
         &mut self,
         position: u64,
         transfer: &Transfer,
         tally: &Tally,
-    ) -> Result<&mut Window<F>, StorageError> {
-        let holds =
-            |window: &Window<F>| (window.range().start()..window.range().end()).contains(&position);
-        if !self.current.as_ref().is_some_and(holds) {
-            let written = self.current.take();
-            let range = window_range(position, transfer.range.end());
-            let window = self.open(range, tally).await?;
-            let next = (range.end() < transfer.limit())
-                .then(|| window_range(range.end(), transfer.range.end()));
-            self.turn(written, next);
-            self.current = Some(window);
+    ) -> Result<ByteRange, StorageError> {
+        if let Some(window) = &self.current
+            && (window.range().start()..window.range().end()).contains(&position)
+        {
+            return Ok(window.range());
         }
-        Ok(self
-            .current
-            .as_mut()
-            .expect("it holds the position or was opened right above"))
+        let written = self.current.take();
+        let range = window_range(position, transfer.range.end());
+        let window = self.open(range, tally).await?;
+        let next = (range.end() < transfer.limit())
+            .then(|| window_range(range.end(), transfer.range.end()));
+        self.turn(written, next);
+        self.current = Some(window);
+        Ok(range)
+    }
+
+    /// Writes bytes that lie in the window that was made ready. A copy into a map is made at once, its pages are there;
+    /// a positional write goes to another thread while the disk lets writes wait, or it would keep this one from every
+    /// connection that it serves.
+    async fn write(
+        &mut self,
+        position: u64,
+        bytes: &Bytes,
+        tally: &Tally,
+    ) -> Result<(), StorageError> {
+        let mut window = self.current.take().expect("`at` was asked before");
+        let begun = Instant::now();
+        let is_positional = self.sink.kind() == SinkKind::Pwrite;
+        let (window, written) = if is_positional && tally.disk_is_slow() {
+            let bytes = bytes.clone();
+            let writing = self.spawn(move |_| {
+                let written = window.write(position, &bytes);
+                (window, written)
+            });
+            joined(writing).await
+        } else {
+            let written = window.write(position, bytes);
+            (window, written)
+        };
+        if is_positional {
+            tally.wrote(begun.elapsed());
+        }
+        self.current = Some(window);
+        written
     }
 
     async fn open(&mut self, range: ByteRange, tally: &Tally) -> Result<Window<F>, StorageError> {
@@ -167,10 +199,9 @@ impl<F: PartFile> Windows<F> {
             None => self.spawn(move |sink| sink.window(range)),
         };
         let begun = Instant::now();
-        let window = ready.await;
+        let window = joined(ready).await;
         tally.waited_for_disk(begun.elapsed());
-        // Nobody aborts these tasks, so that they fail by a panic alone.
-        window.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+        window
     }
 
     fn spawn<T: Send + 'static>(
@@ -211,8 +242,70 @@ impl<F: PartFile> Windows<F> {
     }
 }
 
+async fn joined<T>(task: JoinHandle<T>) -> T {
+    // Nobody aborts these tasks, so that they fail by a panic alone.
+    task.await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
 /// From `position` to the next multiple of [`WINDOW`], or to `end`, which lies behind it.
 fn window_range(position: u64, end: u64) -> ByteRange {
     let next = (position / WINDOW + 1) * WINDOW;
     ByteRange::new(position, next.min(end)).unwrap_or(ByteRange::whole(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures::future::AbortHandle;
+
+    use super::*;
+    use crate::engine::board::Snapshot;
+    use crate::object::PartBitmap;
+    use crate::storage::fake::FakeDisk;
+    use crate::storage::{Volume, WriterChoice};
+
+    const LENGTH: u64 = 1000;
+
+    #[tokio::test]
+    async fn a_disk_that_lets_writes_wait_keeps_nobody_else_waiting() {
+        let disk = FakeDisk::default();
+        let file = disk.create(OsStr::new("v.part")).unwrap();
+        file.set_len(LENGTH).unwrap();
+        let (path, choice) = ("v.part".into(), WriterChoice::Auto);
+        let sink = Sink::new(file, path, SinkKind::Pwrite, LENGTH, choice).unwrap();
+        let (go_on, waiting) = std::sync::mpsc::channel();
+        let waiting = Mutex::new(waiting);
+        disk.before_each_step(move || {
+            let told = waiting
+                .lock()
+                .unwrap()
+                .recv_timeout(Duration::from_secs(60));
+            told.expect("somebody else goes on meanwhile");
+        });
+
+        let plan = Plan::new(LENGTH, LENGTH).unwrap();
+        let nothing = Snapshot {
+            completed: PartBitmap::new(1),
+            crcs: Vec::new(),
+        };
+        let board = Board::new(plan, plan, nothing);
+        let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
+        let tally = Tally::default();
+        tally.wrote(Duration::from_secs(1));
+        let (busy, _idle) = mpsc::channel(1);
+        let durability = Durability::Unsynced;
+        let mut cursor =
+            Cursor::new(&board, &tally, &transfer, &plan, &sink, durability, &busy).unwrap();
+        let bytes = Bytes::from(vec![7; usize::try_from(LENGTH).unwrap()]);
+        let (written, ()) = tokio::join!(cursor.take(bytes.clone()), async {
+            go_on.send(()).unwrap();
+        });
+        written.unwrap();
+        assert_eq!(disk.contents("v.part").unwrap(), bytes);
+        assert!(board.is_finished());
+    }
 }

@@ -6,6 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// A write that takes this long had to wait for the disk.
+const SLOW_WRITE: Duration = Duration::from_millis(10);
+/// So many quick ones in a row show that the disk keeps up again.
+const QUICK_WRITES: u32 = 64;
+
 /// Counters that workers add to and that the run reads; each stands for itself, so relaxed order is enough.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -19,6 +24,8 @@ pub(crate) struct Tally {
     transfer_nanos: AtomicU64,
     reply_wait_nanos: AtomicU64,
     disk_wait_nanos: AtomicU64,
+    /// Quick writes that the disk still owes before it counts as one that keeps up.
+    owed_writes: AtomicU32,
     active: AtomicU32,
     most_active: AtomicU32,
     wanted: AtomicU32,
@@ -83,6 +90,24 @@ impl Tally {
 
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
         add(&self.disk_wait_nanos, wait);
+    }
+
+    /// Takes note of how long a positional write took.
+    pub(crate) fn wrote(&self, span: Duration) {
+        if span >= SLOW_WRITE {
+            self.waited_for_disk(span);
+            self.owed_writes.store(QUICK_WRITES, Ordering::Relaxed);
+        } else if self.disk_is_slow() {
+            // Several at once may leave it at a few too many, which is as good.
+            let owed = self.owed_writes.load(Ordering::Relaxed);
+            self.owed_writes
+                .store(owed.saturating_sub(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether positional writes had to wait for the disk lately.
+    pub(crate) fn disk_is_slow(&self) -> bool {
+        self.owed_writes.load(Ordering::Relaxed) > 0
     }
 
     pub(crate) fn attempted(&self) {
@@ -189,6 +214,23 @@ impl Drop for Underway<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_slow_until_enough_writes_were_quick() {
+        let tally = Tally::default();
+        let quick = Duration::from_millis(1);
+        tally.wrote(quick);
+        assert!(!tally.disk_is_slow());
+        for _ in 0..2 {
+            tally.wrote(SLOW_WRITE);
+            for _ in 0..QUICK_WRITES {
+                assert!(tally.disk_is_slow());
+                tally.wrote(quick);
+            }
+            assert!(!tally.disk_is_slow());
+        }
+        assert_eq!(tally.disk_wait(), SLOW_WRITE * 2);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_tail_begins_when_fewer_transfers_are_under_way_than_are_wanted() {

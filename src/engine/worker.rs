@@ -286,7 +286,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             let left = usize::try_from(end - stream.position).unwrap_or(usize::MAX);
             let now = stream.rest.split_to(left.min(stream.rest.len()));
             stream.position += now.len() as u64;
-            cursor.take(&now).await?;
+            cursor.take(now).await?;
         }
         let at_promised_end = stream.position == end && stream.rest.is_empty();
         if at_promised_end && !self.remote.is_whole() {
