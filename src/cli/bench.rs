@@ -31,10 +31,19 @@ const EMBEDDED: &str = "an embedded server on this machine";
 pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let course = course(args)?;
     let remote = remote(args)?;
-    if let Some(file) = &args.results.html {
+    let page = args.results.html.as_deref();
+    let is_new = page.is_some_and(|file| !file.exists());
+    if let Some(file) = page {
         writable(file)?;
     }
-    runtime::run(measure(args, course, remote))
+    let outcome = runtime::run(measure(args, course, remote));
+    if let (Err(_), Some(file), true) = (&outcome, page, is_new)
+        && file.metadata().is_ok_and(|metadata| metadata.len() == 0)
+    {
+        // Nothing was measured that it could show.
+        let _ = std::fs::remove_file(file);
+    }
+    outcome
 }
 
 fn course(args: &BenchArgs) -> Result<Course, Failure> {

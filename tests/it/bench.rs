@@ -130,9 +130,18 @@ async fn what_fails_ends_with_the_code_that_get_has() {
     let options = ["--traffic", "32M", "--html", "no/such/page.html", &url];
     let outcome = fixture.partwise(sweep(&options)).exit_code(6);
     outcome.stderr_has("write no/such/page.html");
-    let options = ["--traffic", "32M", "--dir", "no/such", &url];
+    let options = [
+        "--traffic",
+        "32M",
+        "--dir",
+        "no/such",
+        "--html",
+        "page.html",
+        &url,
+    ];
     let outcome = fixture.partwise(sweep(&options)).exit_code(6);
     outcome.stderr_has("temporary folder");
+    fixture.assert_holds_only([]);
     assert_eq!(origin.served_bytes(), 0);
 
     let origin = Origin::builder(Object::cheap(MIB)).without_length();
