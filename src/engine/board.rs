@@ -9,24 +9,18 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::assembly::Assembly;
+use super::crawlers::Crawlers;
 use super::samples::Recorder;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
 use super::underway::{Transfer, Watched};
 use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::report::Samples;
 
-/// A transfer at less than this share of the others' mean rate crawls,
-const CRAWL: f64 = 0.125;
-/// if it did so for this long, or this many times the wait for a reply, and has as long to go. A connection that lost
-/// its packets far away needs several round trips before it is heard of again.
-const CRAWLS_AFTER: Duration = Duration::from_secs(3);
-const CRAWL_ROUND_TRIPS: u32 = 16;
-/// A server that makes connections crawl is not asked for new ones without end.
-const MOST_REPLACED: u32 = 64;
 /// What is left of the usual rate at the next tick where every transfer under way is slower.
 const FADING: f64 = 0.98;
 /// The weight of the newest wait in the running mean.
 const NEWEST: f64 = 0.3;
+
 /// The completed parts at one moment.
 #[derive(Clone, Debug)]
 pub(crate) struct Snapshot {
@@ -55,8 +49,7 @@ struct Inner {
     rate: f64,
     /// No lease begins at or past this grain.
     reach: u32,
-    /// Crawling connections that were replaced.
-    replaced: u32,
+    crawlers: Crawlers,
     samples: Recorder,
 }
 
@@ -72,7 +65,7 @@ impl Board {
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
-                replaced: 0,
+                crawlers: Crawlers::new(Instant::now()),
                 samples: Recorder::default(),
             }),
             changed: Notify::new(),
@@ -191,26 +184,17 @@ impl Board {
     /// better one. One at a time.
     pub(crate) fn replace_crawler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
-        let rates: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
-        if rates.len() < 3 || inner.replaced == MOST_REPLACED {
-            return false;
-        }
-        let patience = CRAWLS_AFTER.max(inner.first_byte * CRAWL_ROUND_TRIPS);
-        let sum: f64 = rates.iter().sum();
-        let others = (rates.len() - 1) as f64;
-        let crawler = inner.transfers.values().find(|watched| {
-            watched.rate.is_some_and(|rate| {
-                rate < (sum - rate) / others * CRAWL
-                    && now - watched.since > patience
-                    && watched.seconds_left(rate) > patience.as_secs_f64()
-            })
-        });
+        let Inner {
+            crawlers,
+            transfers,
+            first_byte,
+            ..
+        } = &mut *inner;
+        let crawler = crawlers.next(transfers, *first_byte, now);
         if let Some(watched) = crawler {
             watched.transfer.abort();
-            inner.replaced += 1;
-            return true;
         }
-        false
+        crawler.is_some()
     }
 
     /// Takes note of how long a reply let wait for its first byte.

@@ -7,6 +7,7 @@ mod assembly;
 mod board;
 mod committer;
 mod control;
+mod crawlers;
 mod cursor;
 mod discover;
 mod fileless;

@@ -149,7 +149,8 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
-                if crew.board.replace_crawler(now) {
+                // Under a limit one is as slow as its turn comes late.
+                if crew.limiter.is_none() && crew.board.replace_crawler(now) {
                     crew.tally.replaced();
                 }
                 if let Some(window) = meter.window(now, crew.board.first_byte()) {
