@@ -58,7 +58,8 @@ async fn a_pause_is_quiet_and_committed_and_can_be_ended() {
     fixture.assert_holds_only(["x"]);
     assert_eq!(report.unwrap().bytes, LENGTH);
 
-    let parts = u32::try_from(completed / PART).unwrap();
+    // The last part, which may be there as well, is short.
+    let parts = u32::try_from(completed.div_ceil(PART)).unwrap();
     let paused = events
         .iter()
         .position(|event| *event == Event::Paused)
