@@ -81,7 +81,7 @@ pub struct Account {
     /// What they waited for connections and the heads of replies.
     #[serde(rename = "reply_wait_seconds", serialize_with = "seconds")]
     pub reply_wait: Duration,
-    /// What they waited for the file to take more. Positional writes don't tell.
+    /// What they waited for the file to take more: for windows of a map, and for positional writes of 10 ms and more.
     #[serde(rename = "disk_wait_seconds", serialize_with = "seconds")]
     pub disk_wait: Duration,
     /// Processor time of the whole process meanwhile.

@@ -19,7 +19,7 @@ use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window}
 const WINDOW: u64 = 2 << 20;
 
 /// Held by whoever may still touch the file. When the last one is gone, so is every use of it: a worker that is
-/// sent home may leave a window that is just being made ready on another thread.
+/// sent home may leave a window that is just being made ready, or a write under way, on another thread.
 pub(crate) type Busy = mpsc::Sender<Infallible>;
 
 /// Takes the bytes of one lease in order and puts them where they belong.

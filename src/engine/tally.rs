@@ -98,10 +98,11 @@ impl Tally {
             self.waited_for_disk(span);
             self.owed_writes.store(QUICK_WRITES, Ordering::Relaxed);
         } else if self.disk_is_slow() {
-            // Several at once may leave it at a few too many, which is as good.
-            let owed = self.owed_writes.load(Ordering::Relaxed);
-            self.owed_writes
-                .store(owed.saturating_sub(1), Ordering::Relaxed);
+            // One step: a slow write that is noted meanwhile stays noted. At 0 there is nothing to pay.
+            let less = |owed: u32| owed.checked_sub(1);
+            let _ = self
+                .owed_writes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         }
     }
 
