@@ -1,6 +1,7 @@
 //! The writing end of one lease: where it stands, the CRC of the grain that is coming in, and the windows of the file.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -124,8 +125,12 @@ struct Windows<F> {
     durability: Durability,
     busy: Busy,
     current: Option<Window<F>>,
-    ahead: Option<JoinHandle<Result<Window<F>, StorageError>>>,
+    ahead: Option<Elsewhere<Result<Window<F>, StorageError>>>,
 }
+
+/// Work on another thread. What comes of it may hold the file: where nobody waits for it any more, it is dropped with
+/// [`Busy`] still held.
+type Elsewhere<T> = JoinHandle<(T, Busy)>;
 
 impl<F: PartFile> Windows<F> {
     fn new(sink: Sink<F>, durability: Durability, busy: Busy) -> Self {
@@ -170,22 +175,18 @@ impl<F: PartFile> Windows<F> {
         tally: &Tally,
     ) -> Result<(), StorageError> {
         let mut window = self.current.take().expect("`at` was asked before");
-        let begun = Instant::now();
-        let is_positional = self.sink.kind() == SinkKind::Pwrite;
-        let (window, written) = if is_positional && tally.disk_is_slow() {
-            let bytes = bytes.clone();
-            let writing = self.spawn(move |_| {
-                let written = window.write(position, &bytes);
-                (window, written)
-            });
-            joined(writing).await
-        } else {
+        if self.sink.kind() == SinkKind::Mmap {
             let written = window.write(position, bytes);
-            (window, written)
-        };
-        if is_positional {
-            tally.wrote(begun.elapsed());
+            self.current = Some(window);
+            return written;
         }
+        let (window, written, span) = if tally.disk_is_slow() {
+            let bytes = bytes.clone();
+            joined(self.spawn(move |_| timed(window, position, &bytes))).await
+        } else {
+            timed(window, position, bytes)
+        };
+        tally.wrote(span);
         self.current = Some(window);
         written
     }
@@ -207,13 +208,12 @@ impl<F: PartFile> Windows<F> {
     fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Sink<F>) -> T + Send + 'static,
-    ) -> JoinHandle<T> {
+    ) -> Elsewhere<T> {
         let (sink, busy) = (self.sink.clone(), self.busy.clone());
         spawn_blocking(move || {
             let done = work(&sink);
             drop(sink);
-            drop(busy);
-            done
+            (done, busy)
         })
     }
 
@@ -242,10 +242,23 @@ impl<F: PartFile> Windows<F> {
     }
 }
 
-async fn joined<T>(task: JoinHandle<T>) -> T {
+/// Writes into the window, and tells how long it took.
+fn timed<F: PartFile>(
+    mut window: Window<F>,
+    position: u64,
+    bytes: &[u8],
+) -> (Window<F>, Result<(), StorageError>, Duration) {
+    let begun = Instant::now();
+    let written = window.write(position, bytes);
+    (window, written, begun.elapsed())
+}
+
+async fn joined<T>(task: Elsewhere<T>) -> T {
     // Nobody aborts these tasks, so that they fail by a panic alone.
-    task.await
-        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    let (done, _busy) = task
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    done
 }
 
 /// From `position` to the next multiple of [`WINDOW`], or to `end`, which lies behind it.
@@ -257,36 +270,39 @@ fn window_range(position: u64, end: u64) -> ByteRange {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::sync::Mutex;
-    use std::time::Duration;
+    use std::sync::{Arc, Mutex};
 
+    use futures::FutureExt;
     use futures::future::AbortHandle;
 
     use super::*;
     use crate::engine::board::Snapshot;
     use crate::object::PartBitmap;
-    use crate::storage::fake::FakeDisk;
+    use crate::storage::fake::{FakeDisk, FakeFile};
     use crate::storage::{Volume, WriterChoice};
 
     const LENGTH: u64 = 1000;
 
-    #[tokio::test]
-    async fn a_disk_that_lets_writes_wait_keeps_nobody_else_waiting() {
+    /// A disk on which each step waits for its sender, and a file on it that is locked.
+    fn slow_disk() -> (FakeDisk, Sink<FakeFile>, std::sync::mpsc::Sender<()>) {
         let disk = FakeDisk::default();
         let file = disk.create(OsStr::new("v.part")).unwrap();
         file.set_len(LENGTH).unwrap();
+        file.try_lock().unwrap();
         let (path, choice) = ("v.part".into(), WriterChoice::Auto);
         let sink = Sink::new(file, path, SinkKind::Pwrite, LENGTH, choice).unwrap();
         let (go_on, waiting) = std::sync::mpsc::channel();
         let waiting = Mutex::new(waiting);
         disk.before_each_step(move || {
-            let told = waiting
-                .lock()
-                .unwrap()
-                .recv_timeout(Duration::from_secs(60));
+            let waiting = waiting.lock().unwrap();
+            let told = waiting.recv_timeout(Duration::from_secs(60));
             told.expect("somebody else goes on meanwhile");
         });
+        (disk, sink, go_on)
+    }
 
+    /// A lease over the whole file, and a disk known to be slow.
+    fn lease() -> (Plan, Board, Arc<Transfer>, Tally) {
         let plan = Plan::new(LENGTH, LENGTH).unwrap();
         let nothing = Snapshot {
             completed: PartBitmap::new(1),
@@ -296,16 +312,45 @@ mod tests {
         let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
         let tally = Tally::default();
         tally.wrote(Duration::from_secs(1));
+        (plan, board, transfer, tally)
+    }
+
+    fn bytes() -> Bytes {
+        Bytes::from(vec![7; usize::try_from(LENGTH).unwrap()])
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_lets_writes_wait_keeps_nobody_else_waiting() {
+        let (disk, sink, go_on) = slow_disk();
+        let (plan, board, transfer, tally) = lease();
         let (busy, _idle) = mpsc::channel(1);
         let durability = Durability::Unsynced;
         let mut cursor =
             Cursor::new(&board, &tally, &transfer, &plan, &sink, durability, &busy).unwrap();
-        let bytes = Bytes::from(vec![7; usize::try_from(LENGTH).unwrap()]);
-        let (written, ()) = tokio::join!(cursor.take(bytes.clone()), async {
+        let (written, ()) = tokio::join!(cursor.take(bytes()), async {
             go_on.send(()).unwrap();
         });
         written.unwrap();
-        assert_eq!(disk.contents("v.part").unwrap(), bytes);
+        assert_eq!(disk.contents("v.part").unwrap(), bytes());
         assert!(board.is_finished());
+    }
+
+    #[tokio::test]
+    async fn whoever_is_sent_home_in_mid_write_is_waited_for_until_the_file_is_free() {
+        let (disk, sink, go_on) = slow_disk();
+        let (plan, board, transfer, tally) = lease();
+        let (busy, mut idle) = mpsc::channel(1);
+        let durability = Durability::Unsynced;
+        let mut cursor =
+            Cursor::new(&board, &tally, &transfer, &plan, &sink, durability, &busy).unwrap();
+        assert!(cursor.take(bytes()).now_or_never().is_none());
+        drop((cursor, busy, sink));
+        assert!(idle.recv().now_or_never().is_none());
+        go_on.send(()).unwrap();
+        idle.recv().await;
+        let again = disk.open(OsStr::new("v.part")).unwrap();
+        again.try_lock().expect("nobody holds the file");
+        assert_eq!(disk.contents("v.part").unwrap(), bytes());
+        assert!(!board.is_finished(), "nobody counted them");
     }
 }
