@@ -89,7 +89,8 @@ impl Half {
                 for part in grant.parts.clone() {
                     scheduler.complete(grant.id, PartIndex(part));
                 }
-                scheduler.release(grant.id);
+                let end = self.plan.run(PartIndex(0), grant.parts.end).end();
+                scheduler.release(grant.id, end);
             }
         }
     }

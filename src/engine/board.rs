@@ -132,7 +132,7 @@ impl Board {
     /// Ends a lease; what it did not bring is there for others.
     pub(crate) fn release(&self, transfer: &Transfer) {
         let mut inner = self.lock();
-        inner.scheduler.release(transfer.id);
+        inner.scheduler.release(transfer.id, transfer.position());
         if let Some(watched) = inner.transfers.remove(&transfer.id) {
             let (bytes, span) = (
                 transfer.position() - transfer.range.start(),
@@ -150,8 +150,8 @@ impl Board {
     /// Ends every lease, after the workers were sent home.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
-        for id in std::mem::take(&mut inner.transfers).into_keys() {
-            inner.scheduler.release(id);
+        for (id, watched) in std::mem::take(&mut inner.transfers) {
+            inner.scheduler.release(id, watched.transfer.position());
         }
     }
 

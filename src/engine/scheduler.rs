@@ -305,7 +305,7 @@ impl Scheduler {
             lease.next += 1;
         }
         if !self.done.insert(part) {
-            self.spend(part);
+            self.spend(self.plan.range(part).len());
             return Completion::Duplicate;
         }
         self.withdraw(part.0);
@@ -340,15 +340,20 @@ impl Scheduler {
         }
     }
 
-    /// Ends a lease; what it did not bring is free again, unless it was a hedge or is hedged, in which case
-    /// the other holder keeps it.
-    pub(crate) fn release(&mut self, id: LeaseId) {
+    /// Ends a lease, which came to `position`; what it did not bring is free again, unless it was a hedge or is hedged,
+    /// in which case the other holder keeps it.
+    pub(crate) fn release(&mut self, id: LeaseId, position: u64) {
         let Some(lease) = self.leases.remove(&id) else {
             return;
         };
+        // What it has of a part that somebody else brings or brought, nobody will count. Bytes that it never took out of
+        // its connection are not known of.
+        if let Some(part) = self.plan.part_at(position)
+            && (lease.hedges.is_some() || self.done.contains(part.index))
+        {
+            self.spend(position - part.range.start());
+        }
         if lease.hedges.is_some() {
-            // At most what it has begun and nobody will count.
-            self.spend(PartIndex(lease.next));
             return;
         }
         if let Some(heir) = self
@@ -390,8 +395,7 @@ impl Scheduler {
             .sum()
     }
 
-    fn spend(&mut self, part: PartIndex) {
-        let bytes = self.plan.range(part).len();
+    fn spend(&mut self, bytes: u64) {
         self.hedge_bytes_left = self.hedge_bytes_left.saturating_sub(bytes);
     }
 

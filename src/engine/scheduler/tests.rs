@@ -50,6 +50,45 @@ fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
 }
 
 #[test]
+fn a_quick_connection_is_asked_for_more_and_a_slow_one_for_less_within_bounds() {
+    let share = |own| {
+        let pace = Pace { own, ..pace(64) };
+        let grant = fresh(1024).take_free(&pace, u32::MAX).unwrap();
+        grant.parts.len()
+    };
+    let usual = share(None);
+    assert_eq!(usual, 16);
+    assert_eq!(share(Some(20e6)), 2 * usual);
+    assert_eq!(share(Some(5e6)), usual / 2);
+    assert_eq!(share(Some(1e9)), 4 * usual);
+    assert_eq!(share(Some(1.0)), usual / 4);
+}
+
+#[test]
+fn a_slow_connection_takes_less_of_a_tail() {
+    let tail = |own| {
+        let mut scheduler = fresh(100);
+        scheduler.grant(0..100, GrantOrigin::Free);
+        scheduler.free.clear();
+        scheduler.free_parts = 0;
+        let observed = |_| Observed {
+            position: 0,
+            rate: Some(10e6),
+        };
+        let pace = Pace {
+            own,
+            first_byte: Duration::ZERO,
+            ..pace(2)
+        };
+        let theft = scheduler.lease(&pace, u32::MAX, observed).unwrap();
+        theft.parts.len()
+    };
+    assert_eq!(tail(None), 50);
+    assert_eq!(tail(Some(10e6 / 4.0)), 20);
+    assert_eq!(tail(Some(10e6 * 4.0)), 80);
+}
+
+#[test]
 fn a_request_never_covers_a_part_that_is_there() {
     let plan = Plan::new(10 * PART, PART).unwrap();
     let mut done = PartBitmap::new(10);
@@ -93,7 +132,7 @@ fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
     for part in rest.parts.clone() {
         scheduler.complete(rest.id, PartIndex(part));
     }
-    scheduler.release(rest.id);
+    scheduler.release(rest.id, 59 * PART);
     let observed = |_| Observed {
         position: 59 * PART + 5,
         rate: Some(0.0),
@@ -130,6 +169,32 @@ fn hedges_keep_to_their_budget() {
     scheduler.leases.get_mut(&grant.id).unwrap().next = 97;
     let hedge = scheduler.hedge(&pace(2), &observed);
     assert_eq!(hedge, None);
+}
+
+#[test]
+fn what_was_fetched_twice_is_charged_to_the_last_byte_whoever_loses() {
+    let charged = |lose: fn(&mut Scheduler, LeaseId, LeaseId)| {
+        let mut scheduler = fresh(100);
+        let owner = scheduler.grant(99..100, GrantOrigin::Free);
+        let hedge = scheduler.grant(99..100, GrantOrigin::Hedge(owner.id));
+        let before = scheduler.hedge_bytes_left;
+        lose(&mut scheduler, owner.id, hedge.id);
+        before - scheduler.hedge_bytes_left
+    };
+    assert_eq!(charged(|s, _, hedge| s.release(hedge, 99 * PART + 7)), 7);
+    assert_eq!(charged(|s, owner, _| s.release(owner, 99 * PART + 7)), 0);
+    let the_hedge_is_first = |s: &mut Scheduler, owner, hedge| {
+        s.complete(hedge, PartIndex(99));
+        s.release(owner, 99 * PART + 9);
+    };
+    assert_eq!(charged(the_hedge_is_first), 9);
+    let both_are_whole = |s: &mut Scheduler, owner, hedge| {
+        s.complete(hedge, PartIndex(99));
+        s.complete(owner, PartIndex(99));
+        s.release(owner, 100 * PART);
+        s.release(hedge, 100 * PART);
+    };
+    assert_eq!(charged(both_are_whole), PART);
 }
 
 #[test]
@@ -222,8 +287,9 @@ impl Model {
     }
 
     fn end(&mut self, id: LeaseId) {
-        self.scheduler.release(id);
-        self.connections.retain(|c| c.id != id);
+        let ended = self.connections.iter().position(|c| c.id == id);
+        let ended = self.connections.remove(ended.unwrap());
+        self.scheduler.release(id, u64::from(ended.next) * PART + 7);
     }
 
     fn fail(&mut self, which: usize) {
