@@ -32,7 +32,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let course = course(args)?;
     let remote = remote(args)?;
     let page = args.results.html.as_deref();
-    let is_new = page.is_some_and(|file| !file.exists());
+    let is_new = page.is_some_and(|file| file.symlink_metadata().is_err());
     if let Some(file) = page {
         writable(file)?;
     }

@@ -93,8 +93,8 @@ impl FileMap {
         // destination are valid for it; the map lives as long as `self`, is writable, and bytes have no alignment. They
         // do not overlap: no reference into the map is ever made, so `bytes` can't be part of it, and the kernel
         // placed the map where nothing else was. Two threads may copy at once: leases give them different bytes, but
-        // for a hedge, which brings the same bytes of the same version a second time; both copies are plain stores
-        // that nothing in this process reads.
+        // for a hedge and for the last buffer of a lease whose tail was just taken, which bring bytes a second time;
+        // all copies are plain stores into memory that is shared with the kernel, and nothing in this process reads it.
         unsafe {
             std::ptr::copy_nonoverlapping(
                 bytes.as_ptr(),
