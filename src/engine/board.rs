@@ -167,12 +167,13 @@ impl Board {
         }
     }
 
-    /// Ends the slowest transfer; its parts are there for others.
+    /// Ends the slowest transfer of those that don't wait to be tried again; its parts are there for others.
     pub(crate) fn abort_slowest(&self) {
         let inner = self.lock();
         let slowest = inner
             .transfers
             .values()
+            .filter(|watched| !watched.transfer.is_tried_again())
             .filter_map(|watched| Some((watched.rate?, watched)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, watched)) = slowest {

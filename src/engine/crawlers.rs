@@ -8,13 +8,14 @@ use tokio::time::Instant;
 use super::scheduler::LeaseId;
 use super::underway::Watched;
 
-/// A transfer at less than this share of the others' mean rate crawls,
+/// A transfer at less than this share of the mean rate of the others crawls,
 const CRAWL: f64 = 0.5;
-/// if it has been under way for this long, or this many times the wait for a reply, and has as long to go. A connection
-/// that lost its packets far away needs several round trips before it is heard of again.
+/// if it has been under way for this long, or this many times the wait for a reply, and has as long to go: a young one may
+/// yet find its pace. An old one that falls behind is not waited for any more: what made it slow is a loss, most of the
+/// time, and from that a new connection recovers sooner.
 const CRAWLS_AFTER: Duration = Duration::from_secs(2);
 const CRAWL_ROUND_TRIPS: u32 = 16;
-/// Among fewer transfers none crawls.
+/// Among fewer transfers from the same supply none crawls. That another supply is faster says nothing of a connection.
 const FEWEST: usize = 3;
 /// So many may be ended in a row,
 const MOST: u32 = 64;
@@ -45,18 +46,17 @@ impl Crawlers {
         now: Instant,
     ) -> Option<&'a Watched> {
         self.refill(now);
-        let rates: Vec<f64> = transfers.values().filter_map(|w| w.rate).collect();
-        if rates.len() < FEWEST || self.left == 0 {
+        if self.left == 0 {
             return None;
         }
+        let together = Together::of(transfers.values());
         let patience = CRAWLS_AFTER.max(first_byte * CRAWL_ROUND_TRIPS);
-        let sum: f64 = rates.iter().sum();
-        let others = (rates.len() - 1) as f64;
         let crawler = transfers.values().find(|watched| {
             watched.rate.is_some_and(|rate| {
-                rate < (sum - rate) / others * CRAWL
-                    && now - watched.since > patience
+                now - watched.since > patience
                     && watched.seconds_left(rate) > patience.as_secs_f64()
+                    && together.outruns(rate, watched.transfer.supply())
+                    && !watched.transfer.is_tried_again()
             })
         })?;
         self.left -= 1;
@@ -68,6 +68,30 @@ impl Crawlers {
             self.refilled += ONE_MORE;
             self.left = MOST.min(self.left + 1);
         }
+    }
+}
+
+/// The transfers of each supply whose rate is known: how many, and their rates added up.
+struct Together(BTreeMap<usize, (usize, f64)>);
+
+impl Together {
+    fn of<'a>(transfers: impl Iterator<Item = &'a Watched>) -> Self {
+        let mut supplies = BTreeMap::new();
+        for watched in transfers {
+            if let Some(rate) = watched.rate {
+                let (count, sum) = supplies.entry(watched.transfer.supply()).or_default();
+                *count += 1;
+                *sum += rate;
+            }
+        }
+        Self(supplies)
+    }
+
+    /// Whether the others of this supply are far faster than the one that makes `rate`.
+    fn outruns(&self, rate: f64, supply: usize) -> bool {
+        self.0.get(&supply).is_some_and(|(count, sum)| {
+            *count >= FEWEST && rate < (sum - rate) / (count - 1) as f64 * CRAWL
+        })
     }
 }
 
@@ -119,6 +143,37 @@ mod tests {
         assert_eq!(found(&rates, NEAR, second * 2), None);
         assert_eq!(found(&rates, far, second * 9), None);
         assert_eq!(found(&rates, far, second * 10), Some(LeaseId(1)));
+    }
+
+    #[test]
+    fn one_is_compared_with_those_of_its_own_supply() {
+        let begun = Instant::now();
+        let mut transfers = transfers(begun, &[9e6, 1e6, 9e6, 1e6, 9e6, 1e6, 0.1e6]);
+        for id in [1, 3, 5, 6] {
+            transfers[&LeaseId(id)].transfer.comes_from(1);
+        }
+        let mut crawlers = Crawlers::new(begun);
+        let late = begun + Duration::from_secs(3);
+        let found = crawlers.next(&transfers, NEAR, late);
+        assert_eq!(found.map(|watched| watched.transfer.id), Some(LeaseId(6)));
+        transfers.remove(&LeaseId(6));
+        assert!(crawlers.next(&transfers, NEAR, late).is_none());
+    }
+
+    #[test]
+    fn one_that_is_tried_again_is_left_to_its_worker() {
+        let begun = Instant::now();
+        let transfers = transfers(begun, &[9e6, 0.0, 9e6]);
+        let failing = Arc::clone(&transfers[&LeaseId(1)].transfer);
+        let mut crawlers = Crawlers::new(begun);
+        let mut found = |after: u64| {
+            let now = begun + Duration::from_secs(after);
+            crawlers.next(&transfers, NEAR, now).is_some()
+        };
+        failing.failed();
+        assert!(!found(3));
+        failing.advance(1);
+        assert!(found(4));
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(crate) trait RemoteBody: Send + 'static {
     /// How long the reply let wait for its first byte.
     fn first_byte(&self) -> Duration;
 
+    /// Which of the remote's supplies it comes from.
+    fn supply(&self) -> usize;
+
     /// The next bytes; `None` only after exactly as many as were promised. Bounded in time. Not cancel safe: a body
     /// whose `chunk` was dropped half-way is to be dropped as well.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, HttpError>> + Send;
@@ -203,6 +206,10 @@ impl Stream {
 impl RemoteBody for Stream {
     fn first_byte(&self) -> Duration {
         self.body.first_byte()
+    }
+
+    fn supply(&self) -> usize {
+        self.turn.as_ref().map_or(0, Turn::index)
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {

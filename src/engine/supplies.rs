@@ -112,6 +112,11 @@ impl Turn {
         &self.supplies.supplies[self.at]
     }
 
+    /// The supply's place among all; 0 is the one that was asked for.
+    pub(crate) fn index(&self) -> usize {
+        self.at
+    }
+
     /// Whether every other supply is left out.
     pub(crate) fn is_at_the_last(&self) -> bool {
         let mut others = self.supplies.supplies.iter().enumerate();

@@ -149,8 +149,9 @@ async fn supervise<R: Remote, F: PartFile>(
             _ = tick.tick() => {
                 let now = Instant::now();
                 crew.board.tick(now);
-                // Under a limit one is as slow as its turn comes late.
-                if crew.limiter.is_none() && crew.board.replace_crawler(now) {
+                // Under a limit one is as slow as its turn comes late, and so it is at a disk that lets writes wait.
+                let is_held_up = crew.limiter.is_some() || crew.tally.disk_is_slow();
+                if !is_held_up && crew.board.replace_crawler(now) {
                     crew.tally.replaced();
                 }
                 if let Some(window) = meter.window(now, crew.board.first_byte()) {

@@ -1,7 +1,7 @@
 //! Transfers under way, and how fast each of them is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::AbortHandle;
@@ -12,8 +12,9 @@ use crate::object::ByteRange;
 
 /// A transfer is too young to tell its rate before bytes came for this long, or for one usual wait for a reply.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
-/// Without a byte it is too young for this many times that wait longer: a connection may have to be opened first.
-const PATIENCE_ROUND_TRIPS: u32 = 2;
+/// Without a byte it is too young for this many times that wait longer: a connection may have to be opened first, with
+/// TLS 1.2 in three round trips.
+const PATIENCE_ROUND_TRIPS: u32 = 4;
 /// A transfer's rate is a mean whose older values fade with this time constant,
 const MEMORY: Duration = Duration::from_millis(280);
 /// or with this many times the wait for a reply: bytes come in bursts, one a round trip.
@@ -30,8 +31,15 @@ pub(crate) struct Transfer {
     position: AtomicU64,
     /// The first position that is not the worker's any more. Only ever shrinks.
     limit: AtomicU64,
+    /// Where it stood at its last failure.
+    failed_at: AtomicU64,
+    /// Which supply gives the bytes.
+    supply: AtomicUsize,
     abort: AbortHandle,
 }
+
+/// No byte has this position.
+const NOWHERE: u64 = u64::MAX;
 
 impl Transfer {
     pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
@@ -40,6 +48,8 @@ impl Transfer {
             range,
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
+            failed_at: AtomicU64::new(NOWHERE),
+            supply: AtomicUsize::new(0),
             abort,
         }
     }
@@ -59,6 +69,26 @@ impl Transfer {
     /// Takes the tail from `limit` on away.
     pub(super) fn shrink(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Takes note that an attempt failed.
+    pub(crate) fn failed(&self) {
+        self.failed_at.store(self.position(), Ordering::Relaxed);
+    }
+
+    /// Whether no byte came since an attempt failed. Such a one is left to its worker, which knows how often it failed and
+    /// how long to wait.
+    pub(super) fn is_tried_again(&self) -> bool {
+        self.failed_at.load(Ordering::Relaxed) == self.position()
+    }
+
+    /// Takes note that bytes come from this supply.
+    pub(crate) fn comes_from(&self, supply: usize) {
+        self.supply.store(supply, Ordering::Relaxed);
+    }
+
+    pub(super) fn supply(&self) -> usize {
+        self.supply.load(Ordering::Relaxed)
     }
 
     pub(super) fn abort(&self) {
@@ -106,7 +136,8 @@ impl Watched {
         left as f64 / rate.max(1.0)
     }
 
-    /// Measures the rate since the last tick, where a reply's first byte usually takes `first_byte`.
+    /// Measures the rate since the last tick, where a reply's first byte usually takes `first_byte`. That it stood still
+    /// before its first byte says nothing of how fast it is.
     pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
         let position = self.transfer.position();
         let youth = TOO_YOUNG.max(first_byte);
@@ -114,6 +145,7 @@ impl Watched {
             Some(begun) => now - begun >= youth,
             None if position > self.transfer.range.start() => {
                 (self.begun, self.measured, self.at) = (Some(now), now, position);
+                self.rate = None;
                 false
             }
             None => now - self.since >= TOO_YOUNG + first_byte * PATIENCE_ROUND_TRIPS,
@@ -162,10 +194,25 @@ mod tests {
 
     #[test]
     fn a_transfer_that_waits_for_a_new_connection_does_not_stand_still_yet() {
-        let rates = rates(20, |_| 0);
+        let rates = rates(30, |_| 0);
         let told = rates.iter().position(Option::is_some).unwrap();
-        assert!(TICK * u32::try_from(told + 1).unwrap() >= ROUND_TRIP * 2);
+        assert!(TICK * u32::try_from(told + 1).unwrap() >= ROUND_TRIP * 4);
         assert_eq!(rates[told], Some(0.0));
+    }
+
+    #[test]
+    fn a_transfer_that_came_late_is_as_fast_as_it_is() {
+        const SPEED: u64 = 100_000;
+        let silence = ROUND_TRIP * 6;
+        let rates = rates(60, |at| {
+            let moving = at.saturating_sub(silence);
+            u64::try_from(moving.as_millis()).unwrap() * SPEED / 1000
+        });
+        assert!(rates.contains(&Some(0.0)), "{rates:?}");
+        let moving = |rate: &&Option<f64>| **rate != Some(0.0);
+        let told: Vec<f64> = rates.iter().filter(moving).flatten().copied().collect();
+        let close = SPEED as f64 * 0.95..SPEED as f64 * 1.05;
+        assert!(told.iter().all(|rate| close.contains(rate)), "{rates:?}");
     }
 
     #[test]

@@ -142,8 +142,9 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             match end {
                 Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
                 Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),
-                // Somebody else brought it all. The body was cut off half-way.
-                Err(futures::future::Aborted) => carried = None,
+                // Nothing is left of it, or another connection is to be tried. The body was cut off half-way, so that
+                // its connection is gone.
+                Err(futures::future::Aborted) => (carried, own) = (None, None),
             }
         }
     }
@@ -190,6 +191,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 }
             };
             failures += 1;
+            transfer.failed();
             let delay = after.unwrap_or_else(|| http::backoff(failures, fastrand::f64()));
             self.announce_retry(&cursor, &error, delay);
             tokio::time::sleep(delay).await;
@@ -237,7 +239,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             let _underway = self.tally.underway();
             let mut stream = match carried.take() {
                 Some(carried) if carried.position == source.start() => carried,
-                _ => self.request(source).await?,
+                _ => self.request(transfer, source).await?,
             };
             let end = self
                 .pour(transfer, cursor, &mut stream, source.end())
@@ -249,13 +251,18 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         Ok(())
     }
 
-    async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
+    async fn request(
+        &self,
+        transfer: &Transfer,
+        source: ByteRange,
+    ) -> Result<Carried<R::Body>, FetchError> {
         self.tally.attempted();
         let asked = Instant::now();
         let replied = self.remote.fetch(source).await;
         self.tally.waited_for_reply(asked.elapsed());
         let body = replied?;
         self.board.replied(body.first_byte());
+        transfer.comes_from(body.supply());
         Ok(Carried {
             body,
             position: source.start(),

@@ -21,6 +21,7 @@
 mod chance;
 mod life;
 mod oracle;
+mod persistence;
 mod power_cuts;
 mod remote;
 mod schedule;

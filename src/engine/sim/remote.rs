@@ -32,6 +32,8 @@ pub(super) struct Weather {
     /// The longest wait for a head, and for a chunk.
     pub(super) wait: Duration,
     pub(super) longest_chunk: u64,
+    /// No reply gets past this position.
+    pub(super) broken_at: Option<u64>,
 }
 
 impl Weather {
@@ -45,6 +47,7 @@ impl Weather {
             fatal: false,
             wait: Duration::from_millis(300),
             longest_chunk: 24,
+            broken_at: None,
         }
     }
 }
@@ -286,6 +289,10 @@ impl RemoteBody for SimBody {
         self.first_byte
     }
 
+    fn supply(&self) -> usize {
+        0
+    }
+
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         if self.position == self.end {
             return Ok(None);
@@ -310,7 +317,12 @@ impl RemoteBody for SimBody {
             return Err(error);
         }
         let mut state = self.remote.state();
-        let longest = state.weather.longest_chunk.min(self.end - self.position);
+        let broken_at = state.weather.broken_at.filter(|at| *at >= self.position);
+        if broken_at == Some(self.position) {
+            return Err(state.fail(HttpErrorKind::Transport, None));
+        }
+        let end = self.end.min(broken_at.unwrap_or(self.end));
+        let longest = state.weather.longest_chunk.min(end - self.position);
         let length = state.rng.u64(1..=longest);
         let positions = self.position..self.position + length;
         let bytes: Bytes = positions
