@@ -27,11 +27,14 @@ pub enum PartSize {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Writer {
     /// A memory map wherever the file system can really reserve the blocks, else positional writes.
+    ///
+    /// The first map installs a handler of SIGBUS for the whole process, which turns a page that goes away under a copy
+    /// into an error and passes everything else on to the handler that was there before.
     #[default]
     Auto,
-    /// A memory map; an error where it can't be made safe.
+    /// A memory map; an error where it can't be made safe. With a handler of SIGBUS as for [`Auto`](Self::Auto).
     Mmap,
-    /// Positional writes.
+    /// Positional writes. No handler of signals.
     Pwrite,
 }
 

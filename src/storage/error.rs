@@ -98,6 +98,8 @@ pub(super) enum Cause {
         found: u64,
     },
     Replaced,
+    /// A mapped page that is no longer the file's, whose length is as it was.
+    Lost,
     Unreservable(&'static str),
     Name(&'static str),
     Outside {
@@ -130,6 +132,7 @@ impl StorageError {
             Cause::Truncated { .. } | Cause::Replaced => Kind::Tampered,
             Cause::Unreservable(_) => Kind::Unsupported,
             Cause::Name(_) | Cause::Outside { .. } => Kind::Misuse,
+            Cause::Lost => Kind::Io,
             Cause::Io(error) => match error.kind() {
                 io::ErrorKind::StorageFull
                 | io::ErrorKind::QuotaExceeded
@@ -205,6 +208,9 @@ impl fmt::Display for Cause {
                 "somebody else changed its length: {expected} bytes expected, {found} found"
             ),
             Self::Replaced => f.write_str("somebody else removed or replaced it"),
+            Self::Lost => f.write_str(
+                "a page of it went away while it was written: its device failed, or somebody else changed it",
+            ),
             Self::Unreservable(why) => write!(f, "it can't be mapped safely: {why}"),
             Self::Name(why) => write!(f, "the name {why}"),
             Self::Outside {

@@ -5,25 +5,39 @@
 //! in use. Populating and releasing are advice about pages that are mapped already: they share the address space's lock,
 //! where a map and an unmap for each window would take it alone and make every other connection wait.
 //!
-//! The one thing that could still end in SIGBUS is a page that loses its place in the file: somebody else truncates the
-//! file between the caller's check of its length and the copy, or the file system shuts itself down after an error of
-//! the device. The lock keeps other runs of partwise out and the window is populated, so what remains is the instant of
-//! one copy, against a program that ignores the lock.
+//! A page may still lose its place in the file while it is written: somebody ignores the lock and truncates the file between
+//! the caller's check of its length and the copy, or the file system shuts itself down after an error of the device. The
+//! kernel then sends SIGBUS. A handler puts an anonymous page there, so that the copy comes to its end, and marks the map
+//! as lost, which is an error of that copy and of all that follow. Any other SIGBUS goes where it went before.
 
 #![expect(unsafe_code, reason = "a copy into a shared map has no safe form")]
 
+use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::io;
+use std::sync::OnceLock;
+use std::{io, mem, ptr};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
+use super::places::Place;
 use crate::object::ByteRange;
 
 /// A file, mapped shared and for writing. Never read through, never borrowed from.
 #[derive(Debug)]
 pub(crate) struct FileMap {
-    // INVARIANT: shared, writable; its first byte is the file's first.
+    // INVARIANT: shared and writable but for pages that were lost; its first byte is the file's first.
     map: MmapRaw,
+    // INVARIANT: tells of all of `map`.
+    place: &'static Place,
+}
+
+/// Why bytes did not reach the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// They lie outside the map: nothing was written.
+    Outside,
+    /// A page of the map is no longer the file's, at this copy or at an earlier one.
+    Lost,
 }
 
 impl FileMap {
@@ -42,15 +56,16 @@ impl FileMap {
         // Where the file system has large folios, a window is then one fault and one page-table entry. A kernel that
         // does not know the advice goes page by page.
         let _ = map.advise(Advice::HugePage);
-        Ok(Self { map })
+        GUARD.get_or_init(Guard::install);
+        let place = Place::take(map.as_mut_ptr().addr(), map.len());
+        Ok(Self { map, place })
     }
 
     /// Makes every page of `range` present for writing.
     ///
     /// # Errors
     ///
-    /// What `madvise` reports, among it `EFAULT` where a page can't be had, which without the advice would be a SIGBUS
-    /// later.
+    /// What `madvise` reports, among it `EFAULT` where a page can't be had.
     pub(super) fn populate(&self, range: ByteRange) -> io::Result<()> {
         let (offset, length) = self.inside(range).ok_or(io::ErrorKind::InvalidInput)?;
         loop {
@@ -71,7 +86,8 @@ impl FileMap {
         // SAFETY: the advice is dangerous for private maps, whose bytes it throws away. This map is shared: the pages go
         // out of this process's page table and stay, dirty as they are, in the file's page cache, from where a later
         // access brings them back. No reference into the map exists that could see a difference, and a neighbour's
-        // window that shares a page with `range` only faults it in once more.
+        // window that shares a page with `range` only faults it in once more. A page that was lost is private, and
+        // nobody wants its bytes.
         let released = unsafe {
             self.map
                 .unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length)
@@ -80,14 +96,17 @@ impl FileMap {
         let _ = released;
     }
 
-    /// Copies the bytes to their place. Returns whether they lie inside the map; where they don't, nothing is written.
-    /// The caller has just seen that the file is as long as it should be.
-    pub(super) fn write(&self, position: u64, bytes: &[u8]) -> bool {
+    /// Copies the bytes to their place. The caller has just seen that the file is as long as it should be.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes lie outside the map, or may not have reached the file.
+    pub(super) fn write(&self, position: u64, bytes: &[u8]) -> Result<(), Missed> {
         let range = u64::try_from(bytes.len())
             .ok()
             .and_then(|length| ByteRange::at(position, length));
         let Some((offset, length)) = range.and_then(|range| self.inside(range)) else {
-            return false;
+            return Err(Missed::Outside);
         };
         // SAFETY: `inside` has checked that `offset + length <= map.len()`, and `length` is `bytes.len()`, so source and
         // destination are valid for it; the map lives as long as `self`, is writable, and bytes have no alignment. They
@@ -96,13 +115,12 @@ impl FileMap {
         // for a hedge and for the last buffer of a lease whose tail was just taken, which bring bytes a second time;
         // all copies are plain stores into memory that is shared with the kernel, and nothing in this process reads it.
         unsafe {
-            std::ptr::copy_nonoverlapping(
-                bytes.as_ptr(),
-                self.map.as_mut_ptr().add(offset),
-                length,
-            );
+            ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(offset), length);
         }
-        true
+        if self.place.is_lost() {
+            return Err(Missed::Lost);
+        }
+        Ok(())
     }
 
     /// Offset and length of `range` in the map, if all of it is there.
@@ -113,10 +131,102 @@ impl FileMap {
     }
 }
 
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // Before the map goes: what is mapped at its addresses next is not the handler's.
+        self.place.leave();
+    }
+}
+
+static GUARD: OnceLock<Guard> = OnceLock::new();
+
+/// The handler of SIGBUS, for the whole process and from the first map to its end.
+struct Guard {
+    /// The size of a page in bytes.
+    page: usize,
+    /// Who is asked about a SIGBUS that no map of ours is the cause of.
+    earlier: libc::sigaction,
+}
+
+impl Guard {
+    fn install() -> Self {
+        let page = rustix::param::page_size();
+        // SAFETY: a plain C struct; all zeros are the default action with an empty mask and no flags.
+        let (mut ours, mut earlier): (libc::sigaction, libc::sigaction) =
+            unsafe { (mem::zeroed(), mem::zeroed()) };
+        let handler: Handler = on_sigbus;
+        ours.sa_sigaction = handler as libc::sighandler_t;
+        ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // SAFETY: both point to structs of this frame. The handler has the signature that SA_SIGINFO asks for, and calls
+        // nothing but loads and stores of atomics and functions that may be called in a handler. The call fails only
+        // for a number that is no signal's.
+        unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, &raw mut earlier) };
+        Self { page, earlier }
+    }
+
+    /// Puts a page at `address` where a map of ours lost one. Returns whether it did.
+    fn mend(&self, address: usize) -> bool {
+        let Some(place) = Place::of(address) else {
+            return false;
+        };
+        place.lose();
+        let at = ptr::without_provenance_mut::<c_void>(address & !(self.page - 1));
+        // SAFETY: the page lies in a map of ours, which starts at a page's first byte and is there for as long as the copy
+        // takes that was interrupted: the kernel sends this signal to the thread that touched the page, and none but
+        // `FileMap::write` does, which borrows the map. What the page held is the file's or lost. A system call
+        // allocates nothing and takes no lock of this process; `errno`, which it may set, is nobody's during a copy.
+        let page = unsafe {
+            libc::mmap(
+                at,
+                self.page,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
+                -1,
+                0,
+            )
+        };
+        page == at
+    }
+}
+
+type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let guard = GUARD.get();
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `info`, whose address is set with this code.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
+    if code == libc::BUS_ADRERR && guard.is_some_and(|guard| guard.mend(address)) {
+        return;
+    }
+    match guard.map(|guard| &guard.earlier) {
+        Some(earlier) if ![libc::SIG_DFL, libc::SIG_IGN].contains(&earlier.sa_sigaction) => {
+            if earlier.sa_flags & libc::SA_SIGINFO == 0 {
+                // SAFETY: a handler that was registered without SA_SIGINFO takes the signal's number alone.
+                let handler: extern "C" fn(c_int) = unsafe { mem::transmute(earlier.sa_sigaction) };
+                handler(signal);
+            } else {
+                // SAFETY: a handler that was registered with SA_SIGINFO has this signature.
+                let handler: Handler = unsafe { mem::transmute(earlier.sa_sigaction) };
+                handler(signal, info, context);
+            }
+        }
+        _ => {
+            // SAFETY: both may be called in a handler. The signal is held back until this one returns, and then ends the
+            // process, as it would have without a handler.
+            unsafe {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
 
     fn file(length: u64) -> File {
         let file = tempfile::tempfile().unwrap();
@@ -132,13 +242,13 @@ mod tests {
             let range = ByteRange::new(start, end).unwrap();
             map.populate(range).unwrap();
             let bytes = vec![7; usize::try_from(range.len()).unwrap()];
-            assert!(map.write(start, &bytes));
+            map.write(start, &bytes).unwrap();
             map.release(range);
         }
-        assert!(!map.write(20_000, b"x"));
-        assert!(!map.write(19_999, b"xx"));
-        assert!(!map.write(u64::MAX, b"x"));
-        assert!(map.write(20_000, b""));
+        assert_eq!(map.write(20_000, b"x"), Err(Missed::Outside));
+        assert_eq!(map.write(19_999, b"xx"), Err(Missed::Outside));
+        assert_eq!(map.write(u64::MAX, b"x"), Err(Missed::Outside));
+        assert_eq!(map.write(20_000, b""), Ok(()));
         let mut found = vec![0; 20_000];
         file.read_exact_at(&mut found, 0).unwrap();
         for (position, byte) in found.iter().enumerate() {
@@ -156,5 +266,50 @@ mod tests {
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         let map = FileMap::new(&file(5000), 5000).unwrap();
         assert!(map.populate(ByteRange::new(4000, 9000).unwrap()).is_err());
+    }
+
+    #[test]
+    fn a_page_that_goes_away_under_a_copy_is_an_error_and_no_signal() {
+        let shrinking = file(1 << 20);
+        let other = file(1 << 20);
+        let map = FileMap::new(&shrinking, 1 << 20).unwrap();
+        let unharmed = FileMap::new(&other, 1 << 20).unwrap();
+        map.populate(ByteRange::new(0, 1 << 20).unwrap()).unwrap();
+        map.write(0, &[1; 1 << 20]).unwrap();
+        shrinking.set_len(100_000).unwrap();
+        // Over many pages that are gone, from within the one that the file now ends in.
+        assert_eq!(map.write(99_990, &[2; 900_000]), Err(Missed::Lost));
+        assert_eq!(map.write(0, b"x"), Err(Missed::Lost));
+        map.release(ByteRange::new(0, 1 << 20).unwrap());
+        assert_eq!(map.write((1 << 20) - 1, b"x"), Err(Missed::Lost));
+        assert_eq!(unharmed.write(0, b"x"), Ok(()));
+        drop(map);
+        let map = FileMap::new(&shrinking, 100_000).unwrap();
+        assert_eq!(map.write(99_999, b"x"), Ok(()));
+        let mut last = [0; 10];
+        shrinking.read_exact_at(&mut last, 99_990).unwrap();
+        assert_eq!(&last, b"\x02\x02\x02\x02\x02\x02\x02\x02\x02x");
+    }
+
+    #[test]
+    fn a_bus_error_in_anothers_map_ends_the_process_as_ever() {
+        const CHILD: &str = "PARTWISE_TEST_BUS_ERROR";
+        if std::env::var_os(CHILD).is_some() {
+            let ours = file(5000);
+            let _map = FileMap::new(&ours, 5000).unwrap();
+            let theirs = file(5000);
+            let foreign = MmapOptions::new().len(5000).map_raw(&theirs).unwrap();
+            theirs.set_len(0).unwrap();
+            // SAFETY: within the map, which is writable; that its page is gone is what is tried.
+            unsafe { foreign.as_mut_ptr().write_volatile(1) };
+            return;
+        }
+        let name = "storage::mmap::tests::a_bus_error_in_anothers_map_ends_the_process_as_ever";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        assert_eq!(child.status.signal(), Some(libc::SIGBUS), "{child:?}");
     }
 }

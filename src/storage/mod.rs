@@ -12,6 +12,7 @@ mod folder;
 mod lock;
 mod mmap;
 mod names;
+mod places;
 mod publish;
 mod reserve;
 mod sink;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::WriterChoice;
 use super::error::{Cause, Operation, StorageError};
-use super::mmap::FileMap;
+use super::mmap::{FileMap, Missed};
 use super::volume::PartFile;
 use crate::object::ByteRange;
 
@@ -148,7 +148,7 @@ impl<F: PartFile> Sink<F> {
 
 impl<F: PartFile> Shared<F> {
     /// A file that somebody else made shorter has lost bytes that count as written: a write past its end would hide
-    /// that behind zeros, a copy into a map of it would be a SIGBUS.
+    /// that behind zeros, a copy into a map of it would go nowhere.
     fn check_length(&self, position: u64) -> Result<(), StorageError> {
         let found = self
             .file
@@ -210,10 +210,14 @@ impl<F: PartFile> Window<F> {
         }
         self.shared.check_length(position)?;
         let result = match &self.shared.map {
-            Some(map) => map
-                .write(position, bytes)
-                .then_some(())
-                .ok_or_else(|| outside(self.range)),
+            Some(map) => match map.write(position, bytes) {
+                Ok(()) => Ok(()),
+                Err(Missed::Outside) => Err(outside(self.range)),
+                Err(Missed::Lost) => {
+                    self.shared.check_length(position)?;
+                    Err(Cause::Lost)
+                }
+            },
             None => self
                 .shared
                 .file

@@ -1,0 +1,120 @@
+//! Where maps lie in memory, for the handler of a signal: it may run between any two instructions, so that looking a
+//! map up takes no lock and allocates nothing.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+static FIRST: Place = Place::free();
+
+/// Where one map lies, and whether it lost a page. Taken again after the map is gone and never given back: there are as
+/// many as there ever were maps at once.
+#[derive(Debug)]
+pub(super) struct Place {
+    taken: AtomicBool,
+    // INVARIANT: odd while a map lies here; `start` and `end` change only while it is even.
+    age: AtomicUsize,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    lost: AtomicBool,
+    next: OnceLock<Box<Place>>,
+}
+
+impl Place {
+    const fn free() -> Self {
+        Self {
+            taken: AtomicBool::new(false),
+            age: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            lost: AtomicBool::new(false),
+            next: OnceLock::new(),
+        }
+    }
+
+    /// Tells of a map of `length` bytes at `start`.
+    pub(super) fn take(start: usize, length: usize) -> &'static Self {
+        let mut place = &FIRST;
+        while place
+            .taken
+            .compare_exchange(false, true, SeqCst, SeqCst)
+            .is_err()
+        {
+            place = place.next.get_or_init(|| Box::new(Self::free()));
+        }
+        place.start.store(start, SeqCst);
+        place.end.store(start.saturating_add(length), SeqCst);
+        place.lost.store(false, SeqCst);
+        place.age.fetch_add(1, SeqCst);
+        place
+    }
+
+    /// The map is about to go.
+    pub(super) fn leave(&self) {
+        self.age.fetch_add(1, SeqCst);
+        self.taken.store(false, SeqCst);
+    }
+
+    /// The place of the map that holds this address, which somebody is using at this moment. Safe in a handler.
+    pub(super) fn of(address: usize) -> Option<&'static Self> {
+        let mut places =
+            std::iter::successors(Some(&FIRST), |place| place.next.get().map(|next| &**next));
+        places.find(|place| place.holds(address))
+    }
+
+    fn holds(&self, address: usize) -> bool {
+        let age = self.age.load(SeqCst);
+        let inside = (self.start.load(SeqCst)..self.end.load(SeqCst)).contains(&address);
+        // What was read may be half of one map and half of the next: then neither is the one in use.
+        age % 2 == 1 && inside && self.age.load(SeqCst) == age
+    }
+
+    /// A page of the map is no longer the file's. Safe in a handler.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, SeqCst);
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Addresses of no user's memory, so that no map of another test lies there.
+    const START: usize = usize::MAX - (1 << 20);
+
+    #[test]
+    fn a_map_is_found_while_it_lies_there() {
+        let first = Place::take(START, 100);
+        let second = Place::take(START + 100, 50);
+        assert!(std::ptr::eq(Place::of(START).unwrap(), first));
+        assert!(std::ptr::eq(Place::of(START + 99).unwrap(), first));
+        assert!(std::ptr::eq(Place::of(START + 100).unwrap(), second));
+        assert!(Place::of(START + 150).is_none());
+        assert!(Place::of(START - 1).is_none());
+        first.leave();
+        assert!(Place::of(START).is_none());
+        assert!(std::ptr::eq(Place::of(START + 149).unwrap(), second));
+        second.leave();
+        assert!(Place::of(START + 149).is_none());
+    }
+
+    #[test]
+    fn a_loss_is_that_maps_and_not_the_next_ones() {
+        let lost = Place::take(START + 1000, 1);
+        let other = Place::take(START + 1001, 1);
+        Place::of(START + 1000).unwrap().lose();
+        assert!(lost.is_lost() && !other.is_lost());
+        lost.leave();
+        other.leave();
+        let mut places = Vec::new();
+        // One of so many is the one that was lost, if no other test took it.
+        for nth in 0..8 {
+            places.push(Place::take(START + 1000 + nth, 1));
+        }
+        assert!(places.iter().all(|place| !place.is_lost()));
+        places.iter().for_each(|place| place.leave());
+    }
+}
