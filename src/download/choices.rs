@@ -51,7 +51,7 @@ pub enum OnChange {
 /// When completed parts of an earlier run are read back against their CRCs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
-    /// After an unclean end or a reboot.
+    /// After an unclean end, a reboot, or a run that had mirrors, whose bytes may differ from what they were taken for.
     #[default]
     Auto,
     /// At every resume.

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::assembly::Assembly;
 use super::crawlers::Crawlers;
+use super::failures::Failures;
 use super::samples::Recorder;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
 use super::underway::{Transfer, Watched};
@@ -50,6 +51,7 @@ struct Inner {
     /// No lease begins at or past this grain.
     reach: u32,
     crawlers: Crawlers,
+    failures: Failures,
     samples: Recorder,
 }
 
@@ -66,6 +68,7 @@ impl Board {
                 rate: 0.0,
                 reach: u32::MAX,
                 crawlers: Crawlers::new(Instant::now()),
+                failures: Failures::default(),
                 samples: Recorder::default(),
             }),
             changed: Notify::new(),
@@ -116,6 +119,7 @@ impl Board {
             Completion::Duplicate => false,
             Completion::First { obsolete } => {
                 inner.assembly.add(grain, crc);
+                inner.failures.forget(grain);
                 for id in obsolete {
                     if let Some(watched) = inner.transfers.get(&id) {
                         watched.transfer.abort();
@@ -127,6 +131,14 @@ impl Board {
                 true
             }
         }
+    }
+
+    /// Counts an attempt that failed at `position`. Returns how many did in a row there, without a byte of progress, this one
+    /// included.
+    pub(crate) fn failed(&self, position: u64) -> u32 {
+        let mut inner = self.lock();
+        let grain = inner.scheduler.plan().part_at(position);
+        grain.map_or(1, |grain| inner.failures.count(grain.index, position))
     }
 
     /// Ends a lease; what it did not bring is there for others.
@@ -147,9 +159,10 @@ impl Board {
         self.changed.notify_waiters();
     }
 
-    /// Ends every lease, after the workers were sent home.
+    /// Ends every lease, after the workers were sent home. Whoever goes on after a pause may try as often as ever.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
+        inner.failures = Failures::default();
         for (id, watched) in std::mem::take(&mut inner.transfers) {
             inner.scheduler.release(id, watched.transfer.position());
         }
@@ -167,13 +180,12 @@ impl Board {
         }
     }
 
-    /// Ends the slowest transfer of those that don't wait to be tried again; its parts are there for others.
+    /// Ends the slowest transfer; its parts are there for others.
     pub(crate) fn abort_slowest(&self) {
         let inner = self.lock();
         let slowest = inner
             .transfers
             .values()
-            .filter(|watched| !watched.transfer.is_tried_again())
             .filter_map(|watched| Some((watched.rate?, watched)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
         if let Some((_, watched)) = slowest {
@@ -186,16 +198,31 @@ impl Board {
     pub(crate) fn replace_crawler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
         let Inner {
+            scheduler,
             crawlers,
+            failures,
             transfers,
             first_byte,
             ..
         } = &mut *inner;
-        let crawler = crawlers.next(transfers, *first_byte, now);
-        if let Some(watched) = crawler {
-            watched.transfer.abort();
+        let place = |watched: &Watched| {
+            let position = watched.transfer.position();
+            let grain = scheduler.plan().part_at(position)?;
+            Some((grain.index, position))
+        };
+        // What is stuck is left to its worker, which knows how often it failed and how long to wait, and to the timers.
+        let moves = |watched: &&Watched| {
+            place(watched).is_none_or(|(grain, position)| !failures.stuck_at(grain, position))
+        };
+        let Some(crawler) = crawlers.next(transfers.values().filter(moves), *first_byte, now)
+        else {
+            return false;
+        };
+        crawler.transfer.abort();
+        if let Some((grain, position)) = place(crawler) {
+            failures.begin_anew(grain, position);
         }
-        crawler.is_some()
+        true
     }
 
     /// Takes note of how long a reply let wait for its first byte.

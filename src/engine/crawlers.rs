@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::scheduler::LeaseId;
 use super::underway::Watched;
 
 /// A transfer at less than this share of the mean rate of the others crawls,
 const CRAWL: f64 = 0.5;
 /// if it has been under way for this long, or this many times the wait for a reply, and has as long to go: a young one may
 /// yet find its pace. An old one that falls behind is not waited for any more: what made it slow is a loss, most of the
-/// time, and from that a new connection recovers sooner.
+/// time, and from that a new connection recovers sooner. Where the disk let it wait, the
+/// connection is not to blame.
 const CRAWLS_AFTER: Duration = Duration::from_secs(2);
 const CRAWL_ROUND_TRIPS: u32 = 16;
 /// Among fewer transfers from the same supply none crawls. That another supply is faster says nothing of a connection.
@@ -38,10 +38,10 @@ impl Crawlers {
         }
     }
 
-    /// A transfer to be ended, where a reply's first byte usually takes `first_byte`.
+    /// Which of `transfers` is to be ended, where a reply's first byte usually takes `first_byte`.
     pub(super) fn next<'a>(
         &mut self,
-        transfers: &'a BTreeMap<LeaseId, Watched>,
+        transfers: impl Iterator<Item = &'a Watched> + Clone,
         first_byte: Duration,
         now: Instant,
     ) -> Option<&'a Watched> {
@@ -49,14 +49,15 @@ impl Crawlers {
         if self.left == 0 {
             return None;
         }
-        let together = Together::of(transfers.values());
+        let together = Together::of(transfers.clone());
         let patience = CRAWLS_AFTER.max(first_byte * CRAWL_ROUND_TRIPS);
-        let crawler = transfers.values().find(|watched| {
-            watched.rate.is_some_and(|rate| {
+        let mut transfers = transfers;
+        let crawler = transfers.find(|watched| {
+            pace(watched).is_some_and(|(supply, rate)| {
                 now - watched.since > patience
+                    && !watched.waited(now, patience)
                     && watched.seconds_left(rate) > patience.as_secs_f64()
-                    && together.outruns(rate, watched.transfer.supply())
-                    && !watched.transfer.is_tried_again()
+                    && together.outruns(rate, supply)
             })
         })?;
         self.left -= 1;
@@ -71,18 +72,21 @@ impl Crawlers {
     }
 }
 
+/// Where its bytes come from and how fast, once both are known.
+fn pace(watched: &Watched) -> Option<(usize, f64)> {
+    watched.transfer.supply().zip(watched.rate)
+}
+
 /// The transfers of each supply whose rate is known: how many, and their rates added up.
 struct Together(BTreeMap<usize, (usize, f64)>);
 
 impl Together {
     fn of<'a>(transfers: impl Iterator<Item = &'a Watched>) -> Self {
         let mut supplies = BTreeMap::new();
-        for watched in transfers {
-            if let Some(rate) = watched.rate {
-                let (count, sum) = supplies.entry(watched.transfer.supply()).or_default();
-                *count += 1;
-                *sum += rate;
-            }
+        for (supply, rate) in transfers.filter_map(pace) {
+            let (count, sum) = supplies.entry(supply).or_default();
+            *count += 1;
+            *sum += rate;
         }
         Self(supplies)
     }
@@ -102,100 +106,143 @@ mod tests {
     use futures::future::AbortHandle;
 
     use super::*;
+    use crate::engine::scheduler::LeaseId;
     use crate::engine::underway::Transfer;
     use crate::object::ByteRange;
 
     const LENGTH: u64 = 1 << 40;
     const NEAR: Duration = Duration::from_millis(1);
+    const LONG: Duration = Duration::from_secs(3);
 
-    fn transfers(now: Instant, rates: &[f64]) -> BTreeMap<LeaseId, Watched> {
-        let ids = (0..).map(LeaseId);
-        ids.zip(rates)
-            .map(|(id, rate)| {
-                let abort = AbortHandle::new_pair().0;
-                let transfer = Transfer::new(id, ByteRange::whole(LENGTH), abort);
-                let mut watched = Watched::new(Arc::new(transfer), now);
-                watched.rate = Some(*rate);
-                (id, watched)
-            })
-            .collect()
+    /// Transfers from one supply that begin now.
+    fn transfers<const N: usize>(now: Instant) -> [Watched; N] {
+        std::array::from_fn(|_| {
+            let abort = AbortHandle::new_pair().0;
+            let transfer = Transfer::new(LeaseId(0), ByteRange::whole(LENGTH), abort);
+            transfer.comes_from(0);
+            Watched::new(Arc::new(transfer), now)
+        })
     }
 
-    fn found(rates: &[f64], first_byte: Duration, after: Duration) -> Option<LeaseId> {
+    /// Each is seen further on, at its rate.
+    fn go_on<const N: usize>(transfers: &mut [Watched; N], rates: [f64; N], now: Instant) {
+        for (watched, rate) in transfers.iter_mut().zip(rates) {
+            let transfer = &watched.transfer;
+            transfer.advance(transfer.position() + 1);
+            watched.measure(now, NEAR);
+            watched.rate = Some(rate);
+        }
+    }
+
+    fn nth(transfers: &[Watched], found: Option<&Watched>) -> Option<usize> {
+        transfers
+            .iter()
+            .position(|watched| found.is_some_and(|found| std::ptr::eq(watched, found)))
+    }
+
+    fn found<const N: usize>(
+        rates: [f64; N],
+        first_byte: Duration,
+        after: Duration,
+    ) -> Option<usize> {
         let begun = Instant::now();
-        let transfers = transfers(begun, rates);
-        let found = Crawlers::new(begun).next(&transfers, first_byte, begun + after);
-        found.map(|watched| watched.transfer.id)
+        let mut transfers = transfers(begun);
+        let now = begun + after;
+        go_on(&mut transfers, rates, now);
+        let found = Crawlers::new(begun).next(transfers.iter(), first_byte, now);
+        nth(&transfers, found)
     }
 
     #[test]
     fn the_one_that_is_far_slower_than_the_others_crawls() {
-        let long = Duration::from_secs(3);
-        assert_eq!(found(&[9e6, 4e6, 9e6], NEAR, long), Some(LeaseId(1)));
-        assert_eq!(found(&[9e6, 5e6, 9e6], NEAR, long), None);
-        assert_eq!(found(&[9e6, 1e6], NEAR, long), None);
+        assert_eq!(found([9e6, 4e6, 9e6], NEAR, LONG), Some(1));
+        assert_eq!(found([9e6, 5e6, 9e6], NEAR, LONG), None);
+        assert_eq!(found([9e6, 1e6], NEAR, LONG), None);
     }
 
     #[test]
     fn it_is_given_time_and_more_of_it_far_away() {
         let rates = [9e6, 1e6, 9e6];
         let (second, far) = (Duration::from_secs(1), Duration::from_millis(600));
-        assert_eq!(found(&rates, NEAR, second * 2), None);
-        assert_eq!(found(&rates, far, second * 9), None);
-        assert_eq!(found(&rates, far, second * 10), Some(LeaseId(1)));
+        assert_eq!(found(rates, NEAR, second * 2), None);
+        assert_eq!(found(rates, far, second * 9), None);
+        assert_eq!(found(rates, far, second * 10), Some(1));
     }
 
     #[test]
     fn one_is_compared_with_those_of_its_own_supply() {
         let begun = Instant::now();
-        let mut transfers = transfers(begun, &[9e6, 1e6, 9e6, 1e6, 9e6, 1e6, 0.1e6]);
-        for id in [1, 3, 5, 6] {
-            transfers[&LeaseId(id)].transfer.comes_from(1);
+        let late = begun + LONG;
+        let mut transfers = transfers(begun);
+        let rates = [9e6, 1e6, 9e6, 1e6, 9e6, 1e6, 0.1e6];
+        go_on(&mut transfers, rates, late);
+        for nth in [1, 3, 5, 6] {
+            transfers[nth].transfer.comes_from(1);
         }
         let mut crawlers = Crawlers::new(begun);
-        let late = begun + Duration::from_secs(3);
-        let found = crawlers.next(&transfers, NEAR, late);
-        assert_eq!(found.map(|watched| watched.transfer.id), Some(LeaseId(6)));
-        transfers.remove(&LeaseId(6));
-        assert!(crawlers.next(&transfers, NEAR, late).is_none());
+        let found = crawlers.next(transfers.iter(), NEAR, late);
+        assert_eq!(nth(&transfers, found), Some(6));
+        assert!(crawlers.next(transfers[..6].iter(), NEAR, late).is_none());
     }
 
     #[test]
-    fn one_that_is_tried_again_is_left_to_its_worker() {
+    fn whose_supply_is_not_known_yet_is_nobodys_measure() {
         let begun = Instant::now();
-        let transfers = transfers(begun, &[9e6, 0.0, 9e6]);
-        let failing = Arc::clone(&transfers[&LeaseId(1)].transfer);
+        let late = begun + LONG;
+        let mut transfers = transfers(begun);
+        go_on(&mut transfers, [9e6, 5e6, 9e6], late);
+        let abort = AbortHandle::new_pair().0;
+        let waiting = Transfer::new(LeaseId(3), ByteRange::whole(LENGTH), abort);
+        let mut waiting = Watched::new(Arc::new(waiting), begun);
+        waiting.measure(late, NEAR);
+        assert_eq!(waiting.rate, Some(0.0));
+        let all = transfers.iter().chain([&waiting]);
+        let found = Crawlers::new(begun).next(all, NEAR, late);
+        assert!(found.is_none());
+    }
+
+    #[test]
+    fn one_that_waited_for_the_disk_is_given_time_again() {
+        let begun = Instant::now();
+        let mut transfers = transfers(begun);
+        let rates = [9e6, 1e6, 9e6];
+        let slow = Arc::clone(&transfers[1].transfer);
         let mut crawlers = Crawlers::new(begun);
         let mut found = |after: u64| {
             let now = begun + Duration::from_secs(after);
-            crawlers.next(&transfers, NEAR, now).is_some()
+            go_on(&mut transfers, rates, now);
+            crawlers.next(transfers.iter(), NEAR, now).is_some()
         };
-        failing.failed();
+        slow.waits_for_disk(true);
         assert!(!found(3));
-        failing.advance(1);
-        assert!(found(4));
+        slow.waits_for_disk(false);
+        assert!(!found(4));
+        assert!(found(5));
     }
 
     #[test]
     fn one_that_is_nearly_there_is_left_alone() {
         let begun = Instant::now();
-        let transfers = transfers(begun, &[9e6, 1e6, 9e6]);
-        transfers[&LeaseId(1)].transfer.advance(LENGTH - 1_000_000);
+        let late = begun + LONG;
+        let mut transfers = transfers(begun);
+        transfers[1].transfer.advance(LENGTH - 1_000_000);
+        go_on(&mut transfers, [9e6, 1e6, 9e6], late);
         let mut crawlers = Crawlers::new(begun);
-        let late = begun + Duration::from_secs(3);
-        assert!(crawlers.next(&transfers, NEAR, late).is_none());
+        assert!(crawlers.next(transfers.iter(), NEAR, late).is_none());
     }
 
     #[test]
     fn a_server_that_makes_them_crawl_is_not_asked_without_end() {
         let begun = Instant::now();
-        let transfers = transfers(begun, &[9e6, 1e6, 9e6]);
+        let mut transfers = transfers(begun);
         let mut crawlers = Crawlers::new(begun);
         let mut ended = |after: Duration| {
             let now = begun + after;
-            std::iter::from_fn(|| crawlers.next(&transfers, NEAR, now).map(|_| ())).count()
+            go_on(&mut transfers, [9e6, 1e6, 9e6], now);
+            let next = || crawlers.next(transfers.iter(), NEAR, now).map(|_| ());
+            std::iter::from_fn(next).count()
         };
-        assert_eq!(ended(Duration::from_secs(3)), 64);
+        assert_eq!(ended(LONG), 64);
         assert_eq!(ended(Duration::from_secs(9)), 0);
         assert_eq!(ended(Duration::from_secs(21)), 2);
         assert_eq!(ended(Duration::from_secs(100_000)), 64);

@@ -81,7 +81,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
                 .await?;
             let these = bytes.split_to(left(self.position, window, &bytes));
             self.windows
-                .write(self.position, &these, self.tally)
+                .write(self.position, &these, self.transfer, self.tally)
                 .await?;
             self.count(&these);
         }
@@ -157,7 +157,7 @@ impl<F: PartFile> Windows<F> {
         }
         let written = self.current.take();
         let range = window_range(position, transfer.range.end());
-        let window = self.open(range, tally).await?;
+        let window = self.open(range, transfer, tally).await?;
         let next = (range.end() < transfer.limit())
             .then(|| window_range(range.end(), transfer.range.end()));
         self.turn(written, next);
@@ -172,6 +172,7 @@ impl<F: PartFile> Windows<F> {
         &mut self,
         position: u64,
         bytes: &Bytes,
+        transfer: &Transfer,
         tally: &Tally,
     ) -> Result<(), StorageError> {
         let mut window = self.current.take().expect("`at` was asked before");
@@ -182,7 +183,8 @@ impl<F: PartFile> Windows<F> {
         }
         let (window, written, span) = if tally.disk_is_slow() {
             let bytes = bytes.clone();
-            joined(self.spawn(move |_| timed(window, position, &bytes))).await
+            let writing = self.spawn(move |_| timed(window, position, &bytes));
+            waited_for(writing, transfer).await
         } else {
             timed(window, position, bytes)
         };
@@ -191,7 +193,12 @@ impl<F: PartFile> Windows<F> {
         written
     }
 
-    async fn open(&mut self, range: ByteRange, tally: &Tally) -> Result<Window<F>, StorageError> {
+    async fn open(
+        &mut self,
+        range: ByteRange,
+        transfer: &Transfer,
+        tally: &Tally,
+    ) -> Result<Window<F>, StorageError> {
         if self.sink.kind() == SinkKind::Pwrite {
             return self.sink.window(range);
         }
@@ -200,7 +207,7 @@ impl<F: PartFile> Windows<F> {
             None => self.spawn(move |sink| sink.window(range)),
         };
         let begun = Instant::now();
-        let window = joined(ready).await;
+        let window = waited_for(ready, transfer).await;
         tally.waited_for_disk(begun.elapsed());
         window
     }
@@ -253,11 +260,14 @@ fn timed<F: PartFile>(
     (window, written, begun.elapsed())
 }
 
-async fn joined<T>(task: Elsewhere<T>) -> T {
+/// What comes of work that `transfer` can't go on without.
+async fn waited_for<T>(work: Elsewhere<T>, transfer: &Transfer) -> T {
+    transfer.waits_for_disk(true);
     // Nobody aborts these tasks, so that they fail by a panic alone.
-    let (done, _busy) = task
+    let (done, _busy) = work
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    transfer.waits_for_disk(false);
     done
 }
 

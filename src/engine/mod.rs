@@ -10,6 +10,7 @@ mod control;
 mod crawlers;
 mod cursor;
 mod discover;
+mod failures;
 mod fileless;
 mod finish;
 mod ground;

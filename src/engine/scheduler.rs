@@ -347,8 +347,9 @@ impl Scheduler {
             return;
         };
         // What it has of a part that somebody else brings or brought, nobody will count. Bytes that it never took out of
-        // its connection are not known of.
+        // its connection are not known of, and what a theft made needless is no hedge's.
         if let Some(part) = self.plan.part_at(position)
+            && part.index.0 < lease.end
             && (lease.hedges.is_some() || self.done.contains(part.index))
         {
             self.spend(position - part.range.start());

@@ -1,7 +1,7 @@
 //! Transfers under way, and how fast each of them is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::AbortHandle;
@@ -31,15 +31,13 @@ pub(crate) struct Transfer {
     position: AtomicU64,
     /// The first position that is not the worker's any more. Only ever shrinks.
     limit: AtomicU64,
-    /// Where it stood at its last failure.
-    failed_at: AtomicU64,
-    /// Which supply gives the bytes.
+    /// Which supply gives the bytes; [`NOT_KNOWN`] before its first reply.
     supply: AtomicUsize,
+    waits_for_disk: AtomicBool,
     abort: AbortHandle,
 }
 
-/// No byte has this position.
-const NOWHERE: u64 = u64::MAX;
+const NOT_KNOWN: usize = usize::MAX;
 
 impl Transfer {
     pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
@@ -48,8 +46,8 @@ impl Transfer {
             range,
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
-            failed_at: AtomicU64::new(NOWHERE),
-            supply: AtomicUsize::new(0),
+            supply: AtomicUsize::new(NOT_KNOWN),
+            waits_for_disk: AtomicBool::new(false),
             abort,
         }
     }
@@ -71,24 +69,19 @@ impl Transfer {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Takes note that an attempt failed.
-    pub(crate) fn failed(&self) {
-        self.failed_at.store(self.position(), Ordering::Relaxed);
-    }
-
-    /// Whether no byte came since an attempt failed. Such a one is left to its worker, which knows how often it failed and
-    /// how long to wait.
-    pub(super) fn is_tried_again(&self) -> bool {
-        self.failed_at.load(Ordering::Relaxed) == self.position()
-    }
-
     /// Takes note that bytes come from this supply.
     pub(crate) fn comes_from(&self, supply: usize) {
         self.supply.store(supply, Ordering::Relaxed);
     }
 
-    pub(super) fn supply(&self) -> usize {
-        self.supply.load(Ordering::Relaxed)
+    /// Which supply gives the bytes, once one replied.
+    pub(super) fn supply(&self) -> Option<usize> {
+        Some(self.supply.load(Ordering::Relaxed)).filter(|supply| *supply != NOT_KNOWN)
+    }
+
+    /// Takes note that it begins, or ends, to wait for the disk.
+    pub(crate) fn waits_for_disk(&self, waits: bool) {
+        self.waits_for_disk.store(waits, Ordering::Relaxed);
     }
 
     pub(super) fn abort(&self) {
@@ -105,6 +98,8 @@ pub(super) struct Watched {
     begun: Option<Instant>,
     measured: Instant,
     at: u64,
+    /// The last tick that saw it wait for the disk.
+    waited: Option<Instant>,
     /// Bytes a second; `None` where it is too young to tell.
     pub(super) rate: Option<f64>,
 }
@@ -113,6 +108,7 @@ impl Watched {
     pub(super) fn new(transfer: Arc<Transfer>, now: Instant) -> Self {
         Self {
             at: transfer.range.start(),
+            waited: None,
             transfer,
             since: now,
             begun: None,
@@ -128,6 +124,11 @@ impl Watched {
         }
     }
 
+    /// Whether it waited for the disk within `lately`.
+    pub(super) fn waited(&self, now: Instant, lately: Duration) -> bool {
+        self.waited.is_some_and(|waited| now - waited < lately)
+    }
+
     pub(super) fn seconds_left(&self, rate: f64) -> f64 {
         let left = self
             .transfer
@@ -140,6 +141,9 @@ impl Watched {
     /// before its first byte says nothing of how fast it is.
     pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
         let position = self.transfer.position();
+        if self.transfer.waits_for_disk.load(Ordering::Relaxed) {
+            self.waited = Some(now);
+        }
         let youth = TOO_YOUNG.max(first_byte);
         let told = match self.begun {
             Some(begun) => now - begun >= youth,

@@ -167,9 +167,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         ) else {
             return LeaseEnd::Done;
         };
-        let mut failures = 0;
         loop {
-            let before = cursor.position();
             let error = match self.attempt(transfer, &mut cursor, carried).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
@@ -179,20 +177,19 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 }
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
-            if cursor.position() > before {
-                failures = 0;
+            if cursor.wanted().is_empty() {
+                return LeaseEnd::Done;
             }
-            let after = match self.judge(&error) {
-                Judgement::Yield => return LeaseEnd::Yield,
-                Judgement::Retry { after } if failures < self.retries => after,
-                Judgement::Retry { .. } | Judgement::Fatal => {
-                    let attempts = failures + 1;
-                    return LeaseEnd::Failed(TransferError::Http { error, attempts });
-                }
+            let judgement = self.judge(&error);
+            if matches!(judgement, Judgement::Yield) {
+                return LeaseEnd::Yield;
+            }
+            let attempts = self.board.failed(cursor.position());
+            let after = match judgement {
+                Judgement::Retry { after } if attempts <= self.retries => after,
+                _ => return LeaseEnd::Failed(TransferError::Http { error, attempts }),
             };
-            failures += 1;
-            transfer.failed();
-            let delay = after.unwrap_or_else(|| http::backoff(failures, fastrand::f64()));
+            let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
             self.announce_retry(&cursor, &error, delay);
             tokio::time::sleep(delay).await;
         }
@@ -239,8 +236,9 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             let _underway = self.tally.underway();
             let mut stream = match carried.take() {
                 Some(carried) if carried.position == source.start() => carried,
-                _ => self.request(transfer, source).await?,
+                _ => self.request(source).await?,
             };
+            transfer.comes_from(stream.body.supply());
             let end = self
                 .pour(transfer, cursor, &mut stream, source.end())
                 .await?;
@@ -251,18 +249,13 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         Ok(())
     }
 
-    async fn request(
-        &self,
-        transfer: &Transfer,
-        source: ByteRange,
-    ) -> Result<Carried<R::Body>, FetchError> {
+    async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
         self.tally.attempted();
         let asked = Instant::now();
         let replied = self.remote.fetch(source).await;
         self.tally.waited_for_reply(asked.elapsed());
         let body = replied?;
         self.board.replied(body.first_byte());
-        transfer.comes_from(body.supply());
         Ok(Carried {
             body,
             position: source.start(),
@@ -290,7 +283,10 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 }
                 stream.rest = bytes;
             }
-            let left = usize::try_from(end - stream.position).unwrap_or(usize::MAX);
+            // What was taken over since is another's to write.
+            let own = transfer.limit().saturating_sub(cursor.position());
+            let left = own.min(end - stream.position);
+            let left = usize::try_from(left).unwrap_or(usize::MAX);
             let now = stream.rest.split_to(left.min(stream.rest.len()));
             stream.position += now.len() as u64;
             cursor.take(now).await?;

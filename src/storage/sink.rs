@@ -177,8 +177,8 @@ impl<F: PartFile> Shared<F> {
     }
 }
 
-/// Bytes of the part file that one connection writes. Windows may be neighbours, and may overlap where both are given
-/// the same bytes (a hedge, the last buffer of a lease whose tail was taken). Dropping one gives its map back and makes nothing durable.
+/// Bytes of the part file that one connection writes. Windows may be neighbours, and may overlap where both bring the same
+/// part (a hedge, the last buffer of a lease whose tail was taken). Dropping one gives its map back and makes nothing durable.
 #[derive(Debug)]
 pub(crate) struct Window<F> {
     shared: Arc<Shared<F>>,

@@ -132,3 +132,32 @@ async fn what_came_is_kept_from_a_mirror_that_has_another_version() {
     assert_eq!(report.resumed_bytes, LENGTH - volume(&missing));
     fixture.file("x").is(&object);
 }
+
+/// Of two connections that bring the same part the slower may be the last to write, and a mirror's bytes may differ.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_with_a_mirrors_help_is_read_back() {
+    let object = Object::new(1, LENGTH);
+    let primary = Origin::builder(object.clone()).hold_after(LENGTH / 2);
+    let primary = primary.start().await.unwrap();
+    let mirror = Origin::builder(object.clone()).hold_after(LENGTH / 2);
+    let mirror = mirror.start().await.unwrap();
+    let fixture = Fixture::new();
+    let download = || {
+        let download = fixture.download(primary.url("x")).output("x");
+        download
+            .connections(connections(4))
+            .part_size(PartSize::Bytes(PART))
+    };
+    let run = download().mirror(mirror.url("x")).build().unwrap();
+    let handle = run.start();
+    progressed(&mut handle.events(), LENGTH / 4).await;
+    soon(handle.stop()).await;
+    soon(handle.finish()).await.unwrap_err();
+    fixture.damage_a_part("x", &object, PART);
+    primary.release();
+    let report = soon(download().build().unwrap().start().finish())
+        .await
+        .unwrap();
+    assert_eq!(report.damaged_parts, 1);
+    fixture.file("x").is(&object);
+}

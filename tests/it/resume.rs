@@ -1,8 +1,5 @@
 //! Going on from what an earlier run left.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::FileExt;
-
 use futures::StreamExt;
 use partwise::origin::{Object, Origin};
 use partwise::{DownloadBuilder, ErrorKind, Event, PartSize, Report};
@@ -212,20 +209,7 @@ async fn a_damaged_part_is_fetched_again_after_an_unclean_end() {
     origin.release();
 
     let missing = fixture.missing("x");
-    let damaged = (0..LENGTH / PART)
-        .map(|index| (index * PART, (index + 1) * PART))
-        .find(|(start, end)| {
-            missing
-                .iter()
-                .all(|(first, last)| end <= first || last <= start)
-        })
-        .expect("a completed part");
-    let file = OpenOptions::new()
-        .write(true)
-        .open(fixture.path("x.part"))
-        .unwrap();
-    let wrong = !Object::byte(object.seed(), damaged.0 + 77);
-    file.write_all_at(&[wrong], damaged.0 + 77).unwrap();
+    let damaged = fixture.damage_a_part("x", &object, PART);
     let asked_before = origin.requests().len();
 
     let report = fixture.partwise(get).exit_code(0).json();

@@ -34,6 +34,9 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
             registration,
         ));
     }
+    transfers
+        .iter()
+        .for_each(|(transfer, ..)| transfer.comes_from(0));
     let (crawler, quick) = transfers.split_first().unwrap();
     for second in 1..=10 {
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -46,6 +49,48 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
         assert_eq!(crawler.1.is_aborted(), second > 2, "after {second} s");
     }
     assert!(quick.iter().all(|(_, abort, _)| !abort.is_aborted()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
+    let board = board(400);
+    let lease = || {
+        let transfer = board.lease(3, None, AbortHandle::new_pair().0).unwrap();
+        transfer.comes_from(0);
+        transfer
+    };
+    let mut stuck = lease();
+    let quick = [lease(), lease()];
+    let mut seconds = 0;
+    let mut replaced = async |stuck: &Transfer, position| {
+        stuck.advance(position);
+        let mut replaced = 0;
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(1)).await;
+            seconds += 1;
+            for transfer in &quick {
+                transfer.advance(transfer.range.start() + 50 * seconds);
+            }
+            board.tick(Instant::now());
+            replaced += u32::from(board.replace_crawler(Instant::now()));
+        }
+        replaced
+    };
+    assert_eq!(board.failed(10), 1);
+    assert_eq!(replaced(&stuck, 10).await, 0);
+    assert_eq!(replaced(&stuck, 11).await, 1);
+    board.release(&stuck);
+    stuck = lease();
+    assert_eq!(stuck.range.start(), 0);
+    assert_eq!(replaced(&stuck, 11).await, 0);
+    assert_eq!(board.failed(11), 1);
+    board.release(&stuck);
+    stuck = lease();
+    assert_eq!(board.failed(11), 2);
+    assert!(board.complete(&stuck, PartIndex(0), 0));
+    assert_eq!(board.failed(100), 1);
+    board.release_all();
+    assert_eq!(board.failed(100), 1);
 }
 
 #[test]

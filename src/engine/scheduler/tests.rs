@@ -198,6 +198,18 @@ fn what_was_fetched_twice_is_charged_to_the_last_byte_whoever_loses() {
 }
 
 #[test]
+fn what_a_theft_made_needless_is_no_hedges() {
+    let mut scheduler = fresh(100);
+    let owner = scheduler.grant(90..100, GrantOrigin::Free);
+    let thief = scheduler.grant(95..100, GrantOrigin::Stolen(owner.id));
+    scheduler.leases.get_mut(&owner.id).unwrap().end = 95;
+    let before = scheduler.hedge_bytes_left;
+    scheduler.complete(thief.id, PartIndex(95));
+    scheduler.release(owner.id, 95 * PART + 7);
+    assert_eq!(scheduler.hedge_bytes_left, before);
+}
+
+#[test]
 fn reach_keeps_work_near_the_front() {
     let mut scheduler = fresh(100);
     let near = scheduler.take_free(&pace(1), 4).unwrap();

@@ -149,6 +149,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         wait: Duration::from_millis(any(rng, &[0, 20, 300, 3000])),
         longest_chunk: any(rng, &[1, 7, 24, 64, LONGEST]),
         broken_at: None,
+        hangs: false,
         ranges: ranges(rng),
     }
 }

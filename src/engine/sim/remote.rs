@@ -17,6 +17,9 @@ use crate::http::{HttpError, HttpErrorKind, RangeSupport};
 use crate::object::ByteRange;
 use crate::storage::Volume;
 
+/// How long nothing comes before an attempt is given up.
+const STALL: Duration = Duration::from_secs(15);
+
 /// How the server and the way to it behave.
 #[derive(Clone, Debug)]
 pub(super) struct Weather {
@@ -32,8 +35,9 @@ pub(super) struct Weather {
     /// The longest wait for a head, and for a chunk.
     pub(super) wait: Duration,
     pub(super) longest_chunk: u64,
-    /// No reply gets past this position.
+    /// No reply gets past this position: there it breaks, or stands still until the timer goes off.
     pub(super) broken_at: Option<u64>,
+    pub(super) hangs: bool,
 }
 
 impl Weather {
@@ -48,6 +52,7 @@ impl Weather {
             wait: Duration::from_millis(300),
             longest_chunk: 24,
             broken_at: None,
+            hangs: false,
         }
     }
 }
@@ -186,7 +191,7 @@ impl State {
         let status = HttpErrorKind::Status;
         let (seconds, kind, after) = match self.rng.u8(0..last) {
             0 => (10, HttpErrorKind::Timeout, None),
-            1 => (15, HttpErrorKind::Stalled, None),
+            1 => (STALL.as_secs(), HttpErrorKind::Stalled, None),
             2 => (0, HttpErrorKind::Closed, None),
             3 => (0, HttpErrorKind::Connect, None),
             4 => (0, status(StatusCode::SERVICE_UNAVAILABLE), after),
@@ -307,7 +312,7 @@ impl RemoteBody for SimBody {
                 let mut state = self.remote.state();
                 let (expected, found) = (self.end, self.position);
                 let (seconds, kind) = match state.rng.u8(0..3) {
-                    0 => (15, HttpErrorKind::Stalled),
+                    0 => (STALL.as_secs(), HttpErrorKind::Stalled),
                     1 => (0, HttpErrorKind::Short { expected, found }),
                     _ => (0, HttpErrorKind::Transport),
                 };
@@ -316,8 +321,16 @@ impl RemoteBody for SimBody {
             sleep(Duration::from_secs(seconds)).await;
             return Err(error);
         }
+        let (broken_at, hangs) = {
+            let weather = &self.remote.state().weather;
+            (weather.broken_at, weather.hangs)
+        };
+        if broken_at == Some(self.position) && hangs {
+            sleep(STALL).await;
+            return Err(self.remote.state().fail(HttpErrorKind::Stalled, None));
+        }
         let mut state = self.remote.state();
-        let broken_at = state.weather.broken_at.filter(|at| *at >= self.position);
+        let broken_at = broken_at.filter(|at| *at >= self.position);
         if broken_at == Some(self.position) {
             return Err(state.fail(HttpErrorKind::Transport, None));
         }

@@ -5,9 +5,11 @@ mod file;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use partwise::origin::Object;
 use partwise::{Download, DownloadBuilder};
 use tempfile::TempDir;
 
@@ -73,6 +75,24 @@ impl Fixture {
             (bound(0), bound(1) + 1)
         });
         stretches.collect()
+    }
+
+    /// Changes a byte of a completed part of this length in the partial file of `name`. Returns where the part lies.
+    pub(crate) fn damage_a_part(&self, name: &str, object: &Object, part: u64) -> Stretch {
+        let missing = self.missing(name);
+        let (start, end) = (0..object.length() / part)
+            .map(|index| (index * part, (index + 1) * part))
+            .find(|(start, end)| {
+                missing
+                    .iter()
+                    .all(|(first, last)| end <= first || last <= start)
+            })
+            .expect("a completed part");
+        let partial = self.path(&format!("{name}.part"));
+        let file = OpenOptions::new().write(true).open(partial).unwrap();
+        let wrong = !Object::byte(object.seed(), start + 77);
+        file.write_all_at(&[wrong], start + 77).unwrap();
+        (start, end)
     }
 
     /// The names of all files in the folder.
