@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::assembly::Assembly;
 use super::crawlers::Crawlers;
-use super::failures::Failures;
+use super::failures::{Failures, Place, Role};
 use super::samples::Recorder;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
 use super::underway::{Transfer, Watched};
@@ -133,12 +133,12 @@ impl Board {
         }
     }
 
-    /// Counts an attempt that failed at `position`. Returns how many did in a row there, without a byte of progress, this one
-    /// included.
-    pub(crate) fn failed(&self, position: u64) -> u32 {
+    /// Counts an attempt that failed where `transfer` stands. Returns how many did in a row there, without a byte of progress,
+    /// this one included.
+    pub(crate) fn failed(&self, transfer: &Transfer) -> u32 {
         let mut inner = self.lock();
-        let grain = inner.scheduler.plan().part_at(position);
-        grain.map_or(1, |grain| inner.failures.count(grain.index, position))
+        let place = place(&inner.scheduler, transfer);
+        place.map_or(1, |place| inner.failures.count(place))
     }
 
     /// Ends a lease; what it did not bring is there for others.
@@ -205,22 +205,17 @@ impl Board {
             first_byte,
             ..
         } = &mut *inner;
-        let place = |watched: &Watched| {
-            let position = watched.transfer.position();
-            let grain = scheduler.plan().part_at(position)?;
-            Some((grain.index, position))
-        };
         // What is stuck is left to its worker, which knows how often it failed and how long to wait, and to the timers.
         let moves = |watched: &&Watched| {
-            place(watched).is_none_or(|(grain, position)| !failures.stuck_at(grain, position))
+            place(scheduler, &watched.transfer).is_none_or(|place| !failures.is_stuck(place))
         };
         let Some(crawler) = crawlers.next(transfers.values().filter(moves), *first_byte, now)
         else {
             return false;
         };
         crawler.transfer.abort();
-        if let Some((grain, position)) = place(crawler) {
-            failures.begin_anew(grain, position);
+        if let Some(place) = place(scheduler, &crawler.transfer) {
+            failures.begin_anew(place);
         }
         true
     }
@@ -354,6 +349,21 @@ impl Inner {
         self.transfers.insert(grant.id, watched);
         transfer
     }
+}
+
+/// Where a transfer stands, if it is not at the end of everything.
+fn place(scheduler: &Scheduler, transfer: &Transfer) -> Option<Place> {
+    let position = transfer.position();
+    let role = if scheduler.is_hedge(transfer.id) {
+        Role::Hedge
+    } else {
+        Role::Owner
+    };
+    Some(Place {
+        grain: scheduler.plan().part_at(position)?.index,
+        role,
+        position,
+    })
 }
 
 #[cfg(test)]

@@ -297,6 +297,13 @@ impl Scheduler {
         self.leases.get(&id).map(|lease| self.end_of(lease))
     }
 
+    /// Whether the lease stands behind another that still holds what it fetches.
+    pub(crate) fn is_hedge(&self, id: LeaseId) -> bool {
+        self.leases
+            .get(&id)
+            .is_some_and(|lease| lease.hedges.is_some())
+    }
+
     /// Records that `part` came in whole through lease `id`.
     pub(crate) fn complete(&mut self, id: LeaseId, part: PartIndex) -> Completion {
         if let Some(lease) = self.leases.get_mut(&id)

@@ -184,7 +184,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             if matches!(judgement, Judgement::Yield) {
                 return LeaseEnd::Yield;
             }
-            let attempts = self.board.failed(cursor.position());
+            let attempts = self.board.failed(transfer);
             let after = match judgement {
                 Judgement::Retry { after } if attempts <= self.retries => after,
                 _ => return LeaseEnd::Failed(TransferError::Http { error, attempts }),
