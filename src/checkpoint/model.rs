@@ -31,7 +31,8 @@ pub(crate) struct Checkpoint {
     pub(crate) completed: PartBitmap,
     // INVARIANT: one CRC-64/XZ for each completed part, in the order of the parts.
     pub(crate) crcs: Vec<u64>,
-    /// The boot of the machine in which the checkpoint was written; `None` where the system does not tell.
+    /// The boot of the machine in which the checkpoint was written; `None` where the system does not tell,
+    /// or where every part is to be read back before it is trusted.
     pub(crate) boot_id: Option<[u8; 16]>,
     /// Whether the run ended in order, with every written byte committed.
     pub(crate) clean: bool,

@@ -237,7 +237,7 @@ pub(crate) struct TrustArgs {
     /// When the object changes while it is being downloaded
     #[arg(long, value_enum, value_name = "WHAT", default_value = "fail")]
     pub(crate) on_change: OnChangeChoice,
-    /// When to read an earlier run's parts back; `auto` does after an unclean end or a reboot
+    /// When to read an earlier run's parts back; `auto` does after an unclean end, a reboot, or with mirrors
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub(crate) verify: VerifyChoice,
     /// Only the version with this entity tag

@@ -133,12 +133,12 @@ impl Board {
         }
     }
 
-    /// Counts an attempt that failed where `transfer` stands. Returns how many did in a row there, without a byte of progress,
-    /// this one included.
-    pub(crate) fn failed(&self, transfer: &Transfer) -> u32 {
+    /// Counts an attempt that began at `begun` and failed where `transfer` stands. Returns how many did in a row there, without a
+    /// byte of progress, this one included.
+    pub(crate) fn failed(&self, transfer: &Transfer, begun: u64) -> u32 {
         let mut inner = self.lock();
         let place = place(&inner.scheduler, transfer);
-        place.map_or(1, |place| inner.failures.count(place))
+        place.map_or(1, |place| inner.failures.count(begun, place))
     }
 
     /// Ends a lease; what it did not bring is there for others.

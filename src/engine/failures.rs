@@ -26,29 +26,37 @@ pub(super) struct Place {
 
 #[derive(Clone, Copy, Debug)]
 struct Stuck {
-    /// The furthest that an attempt came.
-    position: u64,
+    /// Where the attempt ended that came furthest,
+    furthest: u64,
+    /// and the last one.
+    last: u64,
     /// Those that failed.
     attempts: u32,
 }
 
 impl Failures {
-    /// Counts an attempt that failed there. Returns how many did in a row, this one included.
-    pub(super) fn count(&mut self, place: Place) -> u32 {
+    /// Counts an attempt from `begun` on that failed there. Returns how many did in a row, this one included.
+    pub(super) fn count(&mut self, begun: u64, place: Place) -> u32 {
         let stuck = self.reach(place);
-        stuck.attempts += 1;
+        // Who began the grain anew and is on the way to where others failed brings bytes, and has not failed there yet.
+        let is_on_the_way = place.position > begun && place.position < stuck.furthest;
+        if !is_on_the_way || stuck.attempts == 0 {
+            stuck.attempts += 1;
+        }
         stuck.attempts
     }
 
     fn reach(&mut self, place: Place) -> &mut Stuck {
         let here = Stuck {
-            position: place.position,
+            furthest: place.position,
+            last: place.position,
             attempts: 0,
         };
         let stuck = self.0.entry((place.grain, place.role)).or_insert(here);
-        if place.position > stuck.position {
+        if place.position > stuck.furthest {
             *stuck = here;
         }
+        stuck.last = place.position;
         stuck
     }
 
@@ -57,10 +65,10 @@ impl Failures {
         self.reach(place);
     }
 
-    /// Whether attempts ended there or further on.
+    /// Whether an attempt ended just there, and none came further since.
     pub(super) fn is_stuck(&self, place: Place) -> bool {
         let stuck = self.0.get(&(place.grain, place.role));
-        stuck.is_some_and(|stuck| place.position <= stuck.position)
+        stuck.is_some_and(|stuck| [stuck.furthest, stuck.last].contains(&place.position))
     }
 
     /// The grain came in whole.
@@ -94,30 +102,42 @@ mod tests {
     fn attempts_count_from_the_last_byte_of_progress() {
         let mut failures = Failures::default();
         assert!(!failures.is_stuck(place(1, 110)));
-        assert_eq!(failures.count(place(1, 110)), 1);
-        assert_eq!(failures.count(place(1, 110)), 2);
-        assert_eq!(failures.count(place(2, 200)), 1);
+        assert_eq!(failures.count(100, place(1, 110)), 1);
+        assert_eq!(failures.count(110, place(1, 110)), 2);
+        assert_eq!(failures.count(200, place(2, 200)), 1);
         assert!(failures.is_stuck(place(1, 110)) && !failures.is_stuck(place(1, 111)));
-        // Somebody else began anew and came less far, and then one came further.
-        assert_eq!(failures.count(place(1, 100)), 3);
-        assert_eq!(failures.count(place(1, 111)), 1);
+        assert_eq!(failures.count(110, place(1, 111)), 1);
         failures.begin_anew(place(1, 115));
         assert!(failures.is_stuck(place(1, 115)));
-        assert_eq!(failures.count(place(1, 115)), 1);
+        assert_eq!(failures.count(100, place(1, 115)), 1);
         failures.begin_anew(place(1, 115));
-        assert_eq!(failures.count(place(1, 112)), 2);
+        assert_eq!(failures.count(100, place(1, 115)), 2);
+    }
+
+    #[test]
+    fn who_begins_anew_and_comes_nearer_has_not_failed_again() {
+        let mut failures = Failures::default();
+        assert_eq!(failures.count(100, place(1, 150)), 1);
+        assert_eq!(failures.count(150, place(1, 150)), 2);
+        assert_eq!(failures.count(100, place(1, 120)), 2);
+        assert!(failures.is_stuck(place(1, 120)) && failures.is_stuck(place(1, 150)));
+        assert!(!failures.is_stuck(place(1, 130)));
+        assert_eq!(failures.count(120, place(1, 140)), 2);
+        assert_eq!(failures.count(140, place(1, 140)), 3);
+        assert_eq!(failures.count(140, place(1, 150)), 4);
+        assert_eq!(failures.count(150, place(1, 160)), 1);
     }
 
     #[test]
     fn a_hedge_counts_for_itself_until_the_grain_is_there() {
         let mut failures = Failures::default();
-        assert_eq!(failures.count(place(1, 110)), 1);
-        assert_eq!(failures.count(hedge(1, 105)), 1);
-        assert_eq!(failures.count(hedge(1, 110)), 1);
-        assert_eq!(failures.count(place(1, 110)), 2);
-        assert_eq!(failures.count(place(2, 200)), 1);
+        assert_eq!(failures.count(100, place(1, 110)), 1);
+        assert_eq!(failures.count(100, hedge(1, 105)), 1);
+        assert_eq!(failures.count(105, hedge(1, 110)), 1);
+        assert_eq!(failures.count(110, place(1, 110)), 2);
+        assert_eq!(failures.count(200, place(2, 200)), 1);
         failures.forget(PartIndex(1));
-        assert!(!failures.is_stuck(place(1, 110)) && !failures.is_stuck(hedge(1, 105)));
+        assert!(!failures.is_stuck(place(1, 110)) && !failures.is_stuck(hedge(1, 110)));
         assert!(failures.is_stuck(place(2, 200)));
     }
 }

@@ -87,8 +87,13 @@ pub(crate) async fn transfer<R: Remote, F: PartFile>(
         if end_is(&end, Wish::Cancel) {
             return Ok(Outcome::Cancelled);
         }
+        let moment = match &end {
+            // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
+            End::Failed(TransferError::Storage(_)) => Moment::Midway,
+            _ => Moment::AtRest,
+        };
         keeper
-            .commit(crew.board.snapshot(), Moment::AtRest)
+            .commit(crew.board.snapshot(), moment)
             .await
             .map_err(Failure::Commit)?;
         match end {

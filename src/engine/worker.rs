@@ -168,6 +168,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             return LeaseEnd::Done;
         };
         loop {
+            let begun = cursor.position();
             let error = match self.attempt(transfer, &mut cursor, carried).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
@@ -177,14 +178,13 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 }
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
-            if cursor.wanted().is_empty() {
-                return LeaseEnd::Done;
-            }
             let judgement = self.judge(&error);
-            if matches!(judgement, Judgement::Yield) {
-                return LeaseEnd::Yield;
+            match judgement {
+                Judgement::Yield => return LeaseEnd::Yield,
+                Judgement::Retry { .. } if cursor.wanted().is_empty() => return LeaseEnd::Done,
+                Judgement::Retry { .. } | Judgement::Fatal => {}
             }
-            let attempts = self.board.failed(transfer);
+            let attempts = self.board.failed(transfer, begun);
             let after = match judgement {
                 Judgement::Retry { after } if attempts <= self.retries => after,
                 _ => return LeaseEnd::Failed(TransferError::Http { error, attempts }),

@@ -14,7 +14,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::fs::File;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::{io, mem, ptr};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
@@ -56,7 +56,7 @@ impl FileMap {
         // Where the file system has large folios, a window is then one fault and one page-table entry. A kernel that
         // does not know the advice goes page by page.
         let _ = map.advise(Advice::HugePage);
-        GUARD.get_or_init(Guard::install);
+        install();
         let place = Place::take(map.as_mut_ptr().addr(), map.len());
         Ok(Self { map, place })
     }
@@ -139,8 +139,9 @@ impl Drop for FileMap {
 }
 
 static GUARD: OnceLock<Guard> = OnceLock::new();
+static HANDLER: Once = Once::new();
 
-/// The handler of SIGBUS, for the whole process and from the first map to its end.
+/// What the handler of SIGBUS knows, which is the whole process's from the first map to its end.
 struct Guard {
     /// The size of a page in bytes.
     page: usize,
@@ -148,20 +149,35 @@ struct Guard {
     earlier: libc::sigaction,
 }
 
-impl Guard {
-    fn install() -> Self {
-        let page = rustix::param::page_size();
-        // SAFETY: a plain C struct; all zeros are the default action with an empty mask and no flags.
-        let (mut ours, mut earlier): (libc::sigaction, libc::sigaction) =
-            unsafe { (mem::zeroed(), mem::zeroed()) };
+/// Installs the handler, once. What it needs is there before it is.
+fn install() {
+    HANDLER.call_once(|| {
+        GUARD.get_or_init(Guard::look);
         let handler: Handler = on_sigbus;
+        let mut ours = no_action();
         ours.sa_sigaction = handler as libc::sighandler_t;
         ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: both point to structs of this frame. The handler has the signature that SA_SIGINFO asks for, and calls
+        // SAFETY: `ours` is a struct of this frame. The handler has the signature that SA_SIGINFO asks for, and calls
         // nothing but loads and stores of atomics and functions that may be called in a handler. The call fails only
         // for a number that is no signal's.
-        unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, &raw mut earlier) };
-        Self { page, earlier }
+        unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, ptr::null_mut()) };
+    });
+}
+
+fn no_action() -> libc::sigaction {
+    // SAFETY: a plain C struct; all zeros are the default action with an empty mask and no flags.
+    unsafe { mem::zeroed() }
+}
+
+impl Guard {
+    fn look() -> Self {
+        let mut earlier = no_action();
+        // SAFETY: changes nothing and writes to a struct of this frame.
+        unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut earlier) };
+        Self {
+            page: rustix::param::page_size(),
+            earlier,
+        }
     }
 
     /// Puts a page at `address` where a map of ours lost one. Returns whether it did.
@@ -198,25 +214,28 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     if code == libc::BUS_ADRERR && guard.is_some_and(|guard| guard.mend(address)) {
         return;
     }
-    match guard.map(|guard| &guard.earlier) {
-        Some(earlier) if ![libc::SIG_DFL, libc::SIG_IGN].contains(&earlier.sa_sigaction) => {
-            if earlier.sa_flags & libc::SA_SIGINFO == 0 {
-                // SAFETY: a handler that was registered without SA_SIGINFO takes the signal's number alone.
-                let handler: extern "C" fn(c_int) = unsafe { mem::transmute(earlier.sa_sigaction) };
-                handler(signal);
-            } else {
-                // SAFETY: a handler that was registered with SA_SIGINFO has this signature.
-                let handler: Handler = unsafe { mem::transmute(earlier.sa_sigaction) };
-                handler(signal, info, context);
-            }
-        }
-        _ => {
+    let earlier = guard.map_or_else(no_action, |guard| guard.earlier);
+    // Sent by a process, not by the kernel for an access.
+    let is_sent = code <= 0;
+    match earlier.sa_sigaction {
+        libc::SIG_IGN if is_sent => {}
+        libc::SIG_IGN | libc::SIG_DFL => {
             // SAFETY: both may be called in a handler. The signal is held back until this one returns, and then ends the
-            // process, as it would have without a handler.
+            // process, as it would have without a handler: an access ends even one that ignores the signal.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::raise(signal);
             }
+        }
+        handler if earlier.sa_flags & libc::SA_SIGINFO == 0 => {
+            // SAFETY: a handler that was registered without SA_SIGINFO takes the signal's number alone.
+            let handler: extern "C" fn(c_int) = unsafe { mem::transmute(handler) };
+            handler(signal);
+        }
+        handler => {
+            // SAFETY: a handler that was registered with SA_SIGINFO has this signature.
+            let handler: Handler = unsafe { mem::transmute(handler) };
+            handler(signal, info, context);
         }
     }
 }
@@ -226,7 +245,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
     use std::os::unix::process::ExitStatusExt;
-    use std::process::Command;
+    use std::process::{Command, ExitStatus};
 
     fn file(length: u64) -> File {
         let file = tempfile::tempfile().unwrap();
@@ -291,25 +310,64 @@ mod tests {
         assert_eq!(&last, b"\x02\x02\x02\x02\x02\x02\x02\x02\x02x");
     }
 
-    #[test]
-    fn a_bus_error_in_anothers_map_ends_the_process_as_ever() {
-        const CHILD: &str = "PARTWISE_TEST_BUS_ERROR";
-        if std::env::var_os(CHILD).is_some() {
-            let ours = file(5000);
-            let _map = FileMap::new(&ours, 5000).unwrap();
-            let theirs = file(5000);
-            let foreign = MmapOptions::new().len(5000).map_raw(&theirs).unwrap();
-            theirs.set_len(0).unwrap();
-            // SAFETY: within the map, which is writable; that its page is gone is what is tried.
-            unsafe { foreign.as_mut_ptr().write_volatile(1) };
-            return;
-        }
-        let name = "storage::mmap::tests::a_bus_error_in_anothers_map_ends_the_process_as_ever";
+    extern "C" fn leave(_: c_int) {
+        // SAFETY: may be called in a handler.
+        unsafe { libc::_exit(7) };
+    }
+
+    /// What becomes of a child process in which `earlier` stood before the first map, after a SIGBUS of another cause.
+    fn child(earlier: &str, cause: &str) -> ExitStatus {
+        let name = "storage::mmap::tests::a_bus_error_of_another_cause_goes_where_it_went_before";
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name])
-            .env(CHILD, "1")
-            .output()
-            .unwrap();
-        assert_eq!(child.status.signal(), Some(libc::SIGBUS), "{child:?}");
+            .env(CHILD, format!("{earlier} {cause}"))
+            .output();
+        child.unwrap().status
+    }
+
+    const CHILD: &str = "PARTWISE_TEST_BUS_ERROR";
+
+    fn be_child(task: &str) {
+        let (earlier, cause) = task.split_once(' ').unwrap();
+        let handler: extern "C" fn(c_int) = leave;
+        let earlier = match earlier {
+            "std" => None,
+            "default" => Some(libc::SIG_DFL),
+            "ignored" => Some(libc::SIG_IGN),
+            _ => Some(handler as libc::sighandler_t),
+        };
+        if let Some(earlier) = earlier {
+            // SAFETY: a handler that calls `_exit` alone, or none.
+            unsafe { libc::signal(libc::SIGBUS, earlier) };
+        }
+        let ours = file(5000);
+        let _map = FileMap::new(&ours, 5000).unwrap();
+        if cause == "sent" {
+            // SAFETY: sends a signal to this thread.
+            unsafe { libc::raise(libc::SIGBUS) };
+            return;
+        }
+        let theirs = file(5000);
+        let foreign = MmapOptions::new().len(5000).map_raw(&theirs).unwrap();
+        theirs.set_len(0).unwrap();
+        // SAFETY: within the map, which is writable; that its page is gone is what is tried.
+        unsafe { foreign.as_mut_ptr().write_volatile(1) };
+    }
+
+    #[test]
+    fn a_bus_error_of_another_cause_goes_where_it_went_before() {
+        if let Ok(task) = std::env::var(CHILD) {
+            be_child(&task);
+            return;
+        }
+        for earlier in ["std", "default", "ignored"] {
+            let ended = child(earlier, "access");
+            assert_eq!(ended.signal(), Some(libc::SIGBUS), "{earlier}: {ended}");
+        }
+        assert_eq!(child("default", "sent").signal(), Some(libc::SIGBUS));
+        assert_eq!(child("ignored", "sent").code(), Some(0));
+        for cause in ["access", "sent"] {
+            assert_eq!(child("handler", cause).code(), Some(7), "{cause}");
+        }
     }
 }

@@ -77,19 +77,19 @@ async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
         replaced
     };
     stuck.advance(10);
-    assert_eq!(board.failed(&stuck), 1);
+    assert_eq!(board.failed(&stuck, 0), 1);
     assert_eq!(replaced(&stuck, 10).await, 0);
     assert_eq!(replaced(&stuck, 11).await, 1);
     board.release(&stuck);
     stuck = lease();
     assert_eq!(stuck.range.start(), 0);
     assert_eq!(replaced(&stuck, 11).await, 0);
-    assert_eq!(board.failed(&stuck), 1);
+    assert_eq!(board.failed(&stuck, 0), 1);
     board.release(&stuck);
     stuck = lease();
-    assert_eq!(board.failed(&stuck), 2);
+    assert_eq!(board.failed(&stuck, 0), 2);
     board.release_all();
-    assert_eq!(board.failed(&stuck), 1);
+    assert_eq!(board.failed(&stuck, 0), 1);
 }
 
 #[test]

@@ -9,7 +9,7 @@ const SEED: u64 = 7;
 
 #[test]
 fn an_error_at_any_step_ends_the_run_and_the_next_one_is_right() {
-    let (mut errors, mut syncs, mut runs) = (0, 0, 0);
+    let (mut errors, mut writes, mut syncs, mut runs) = (0, 0, 0, 0);
     for case in cases() {
         let whole_run = case.start.after_exit();
         case.scene(BOOT).play(&whole_run, SEED).outcome.ok();
@@ -20,6 +20,12 @@ fn an_error_at_any_step_ends_the_run_and_the_next_one_is_right() {
             let place = format!("{}: step {step}, {}", case.name, whole_run.steps()[step]);
             oracle::laws_hold(&case.world, &disk);
             ends_as_it_must(&case, &played, &place);
+            if whole_run.steps()[step] == "write v.part" {
+                let left = oracle::checkpoint_on(&disk);
+                let is_failed = played.outcome.is_err();
+                assert!(!is_failed || left.is_none_or(|left| !left.clean), "{place}");
+                writes += u32::from(is_failed);
+            }
             if whole_run.steps()[step].starts_with("sync") {
                 nothing_is_committed_after(step, &disk.steps(), &place);
                 syncs += 1;
@@ -34,8 +40,10 @@ fn an_error_at_any_step_ends_the_run_and_the_next_one_is_right() {
             }
         }
     }
-    println!("{errors} errors, {syncs} of them at a sync, {runs} runs after them");
-    assert!(errors > 900 && syncs > 150);
+    println!(
+        "{errors} errors, {writes} of them at a write, {syncs} at a sync, {runs} runs after them"
+    );
+    assert!(errors > 900 && writes > 100 && syncs > 150);
 }
 
 /// A file error, but where the run had come to its end all the same or was to end otherwise.
