@@ -7,10 +7,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Response;
+use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
+use super::client::Client;
+use super::connect::Returns;
 use super::error::{HttpError, HttpErrorKind};
+use super::head::Head;
 use crate::object::ByteRange;
 
 /// How long the end of a body may take when all its bytes are there.
@@ -25,6 +28,7 @@ pub(crate) struct Body {
     // INVARIANT: never beyond the length of `range`.
     received: u64,
     state: State,
+    returns: Returns,
     stall: Duration,
     /// One timer for all chunks, set anew only when a chunk has to be waited for.
     timer: Pin<Box<Sleep>>,
@@ -42,14 +46,16 @@ impl Body {
         response: Response,
         range: Option<ByteRange>,
         first_byte: Duration,
-        stall: Duration,
+        client: &Client,
     ) -> Self {
+        let stall = client.stall_timeout();
         Self {
             response,
             range,
             first_byte,
             received: 0,
             state: State::Open,
+            returns: client.returns().clone(),
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
         }
@@ -99,7 +105,10 @@ impl Body {
             match self.next_frame(is_complete).await {
                 Some(Ok(Some(bytes))) if bytes.is_empty() => {}
                 Some(Ok(Some(bytes))) => return self.count(bytes).map(Some),
-                Some(Ok(None)) => return self.end().map(|()| None),
+                Some(Ok(None)) => {
+                    self.let_connection_return();
+                    return self.end().map(|()| None);
+                }
                 // All bytes are there: how the connection ends tells nothing about them.
                 Some(Err(_)) | None if is_complete => return Ok(None),
                 Some(Err(error)) => {
@@ -155,6 +164,17 @@ impl Body {
         }
     }
 
+    /// The whole reply was read. Of HTTP/2 no connection was ever away.
+    fn let_connection_return(&self) {
+        let head = Head {
+            status: self.response.status(),
+            headers: self.response.headers(),
+        };
+        if self.response.version() == Version::HTTP_11 && head.keeps_connection() {
+            self.returns.note(self.response.url());
+        }
+    }
+
     fn remaining(&self) -> Option<u64> {
         Some(self.range?.len() - self.received)
     }
@@ -172,6 +192,7 @@ impl fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::client::ClientConfig;
     use crate::http::testing::{Script, Seen, Server, Then, script};
 
     const STALL: Duration = Duration::from_secs(60);
@@ -182,11 +203,15 @@ mod tests {
         let server = Server::start(move |_: &Seen| answer.lock().unwrap().take().unwrap()).await;
         let http = super::super::testing::plain_client();
         let response = http.get(server.url("/")).send().await.unwrap();
+        let patient = ClientConfig {
+            stall_timeout: STALL,
+            ..ClientConfig::for_tests()
+        };
         Body::new(
             response,
             promised.map(ByteRange::whole),
             Duration::ZERO,
-            STALL,
+            &Client::new(&patient).unwrap(),
         )
     }
 

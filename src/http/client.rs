@@ -14,7 +14,7 @@ use reqwest::{ClientBuilder, Method, Proxy, Response, retry};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
-use super::connect::{Dial, Rotation, WatchLayer};
+use super::connect::{Dial, Returns, Rotation, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
 use super::source::Location;
 use super::tls;
@@ -56,6 +56,7 @@ pub(crate) struct Client {
 struct Inner {
     http: reqwest::Client,
     secrets: Secrets,
+    returns: Returns,
     connect_timeout: Duration,
     stall_timeout: Duration,
 }
@@ -80,6 +81,7 @@ impl Client {
             inner: Arc::new(Inner {
                 http: build(config)?,
                 secrets,
+                returns: Returns::default(),
                 connect_timeout: config.connect_timeout,
                 stall_timeout: config.stall_timeout,
             }),
@@ -88,6 +90,10 @@ impl Client {
 
     pub(super) fn secrets(&self) -> &Secrets {
         &self.inner.secrets
+    }
+
+    pub(super) fn returns(&self) -> &Returns {
+        &self.inner.returns
     }
 
     pub(super) fn stall_timeout(&self) -> Duration {
@@ -104,7 +110,7 @@ impl Client {
     pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
         let mut stale = 0;
         loop {
-            let dial = Arc::new(Dial::default());
+            let dial = Arc::new(Dial::new(self.inner.returns.claim(hop.to.url())));
             match self.send_once(hop, &dial).await {
                 Err(error)
                     if *error.kind() == HttpErrorKind::Closed

@@ -1,17 +1,18 @@
-//! Connections: names to addresses in turn, and knowing when a request still waits for its connection.
+//! Connections: names to addresses in turn, no new one while one comes back, and knowing when a request still waits for
+//! its connection.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -88,14 +89,69 @@ impl fmt::Display for ResolveError {
 
 impl StdError for ResolveError {}
 
+/// How long a connection may take from the last byte of a reply to its place in the pool. That is a matter of
+/// microseconds, and of more where the processors are busy.
+const RETURN_GRACE: Duration = Duration::from_millis(20);
+
+/// Connections that are on their way back to the pool.
+#[derive(Clone, Debug)]
+pub(super) struct Returns {
+    grace: Duration,
+    /// Where each leads to, and until when it is waited for.
+    under_way: Arc<Mutex<Vec<(String, Instant)>>>,
+}
+
+impl Default for Returns {
+    fn default() -> Self {
+        Self::new(RETURN_GRACE)
+    }
+}
+
+impl Returns {
+    pub(super) fn new(grace: Duration) -> Self {
+        Self {
+            grace,
+            under_way: Arc::default(),
+        }
+    }
+
+    /// A reply from `url` was read to its end, and its connection stays open.
+    pub(super) fn note(&self, url: &Url) {
+        let origin = url.origin().ascii_serialization();
+        self.lock().push((origin, Instant::now() + self.grace));
+    }
+
+    /// Until when a connection that leads to `url` is to be waited for; `None` where none returns. No other request is told
+    /// of the same one.
+    pub(super) fn claim(&self, url: &Url) -> Option<Instant> {
+        let now = Instant::now();
+        let mut under_way = self.lock();
+        under_way.retain(|(_, until)| *until > now);
+        if under_way.is_empty() {
+            return None;
+        }
+        let origin = url.origin().ascii_serialization();
+        let found = under_way.iter().position(|(to, _)| *to == origin)?;
+        Some(under_way.swap_remove(found).1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Instant)>> {
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 tokio::task_local! {
     /// The request that is being sent by this task.
     static SENDING: Arc<Dial>;
 }
 
 /// Whether a request still waits for a connection of its own, which has a timeout of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Dial {
+    /// Until when to wait for one that is on its way back to the pool.
+    returns_until: Option<Instant>,
     state: Mutex<DialState>,
 }
 
@@ -109,6 +165,13 @@ enum DialState {
 }
 
 impl Dial {
+    pub(super) fn new(returns_until: Option<Instant>) -> Self {
+        Self {
+            returns_until,
+            state: Mutex::default(),
+        }
+    }
+
     /// Runs a request, watching the connections that it opens.
     pub(super) async fn watch<F: Future>(self: Arc<Self>, send: F) -> F::Output {
         SENDING.scope(self, send).await
@@ -139,7 +202,33 @@ impl Dial {
     }
 }
 
-/// Tells the request that opens a connection when that begins and ends.
+/// Leaves a connection time to return, which then beats the one that is to be opened.
+///
+/// # Errors
+///
+/// [`Superfluous`] once the request has it: hyper then leaves the opening to a task of its own.
+async fn let_one_return(until: Instant) -> Result<(), Superfluous> {
+    let mut timer = pin!(tokio::time::sleep_until(until));
+    std::future::poll_fn(|cx| match SENDING.try_with(|_| ()) {
+        Ok(()) => timer.as_mut().poll(cx).map(Ok),
+        Err(_) => Poll::Ready(Err(Superfluous)),
+    })
+    .await
+}
+
+/// Nobody waits for the connection any more.
+#[derive(Debug)]
+struct Superfluous;
+
+impl fmt::Display for Superfluous {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request has another connection")
+    }
+}
+
+impl StdError for Superfluous {}
+
+/// Opens no connection while one returns, and tells the request that opens one when that begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WatchLayer;
 
@@ -158,7 +247,7 @@ pub(super) struct Watched<S> {
 
 impl<S, R> Service<R> for Watched<S>
 where
-    S: Service<R>,
+    S: Service<R, Error = Box<dyn StdError + Send + Sync>>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -171,11 +260,14 @@ where
 
     fn call(&mut self, destination: R) -> Self::Future {
         let dial = SENDING.try_with(Arc::clone).ok();
-        if let Some(dial) = &dial {
-            dial.set(DialState::Dialling);
-        }
         let connecting = self.inner.call(destination);
         Box::pin(async move {
+            if let Some(dial) = &dial {
+                if let Some(until) = dial.returns_until {
+                    let_one_return(until).await?;
+                }
+                dial.set(DialState::Dialling);
+            }
             let connected = connecting.await;
             if let Some(dial) = &dial {
                 dial.set(DialState::Dialled(Instant::now()));
@@ -218,6 +310,21 @@ mod tests {
         assert!(!temporary(
             "failed to lookup address information: Name or service not known"
         ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_returns_is_claimed_once_and_soon_or_never() {
+        let url = |text| Url::parse(text).unwrap();
+        let returns = Returns::default();
+        returns.note(&url("http://a/x?sig=1"));
+        let until = Some(Instant::now() + RETURN_GRACE);
+        assert_eq!(returns.claim(&url("http://a:81/x")), None);
+        assert_eq!(returns.claim(&url("https://a/x")), None);
+        assert_eq!(returns.claim(&url("http://a:80/y")), until);
+        assert_eq!(returns.claim(&url("http://a/x")), None);
+        returns.note(&url("http://a/"));
+        tokio::time::advance(RETURN_GRACE).await;
+        assert_eq!(returns.claim(&url("http://a/")), None);
     }
 
     proptest! {

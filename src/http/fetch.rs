@@ -59,14 +59,7 @@ pub(crate) async fn fetch(
     };
     let answer = follow(client, source, &ask).await?;
     let promise = check(answer.head(), pinned, range).map_err(|error| answer.blame(error))?;
-    let body = |range| {
-        Body::new(
-            answer.response,
-            Some(range),
-            answer.first_byte,
-            client.stall_timeout(),
-        )
-    };
+    let body = |range| Body::new(answer.response, Some(range), answer.first_byte, client);
     Ok(match promise {
         Promise::Part(range) => Reply::Part(body(range)),
         Promise::Whole => Reply::Whole(body(ByteRange::whole(pinned.length))),
@@ -103,7 +96,7 @@ pub(crate) async fn fetch_whole(
         answer.response,
         Some(ByteRange::whole(pinned.length)),
         answer.first_byte,
-        client.stall_timeout(),
+        client,
     ))
 }
 

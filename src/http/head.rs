@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{
-    ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
-    HeaderName, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
+    ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+    HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::StatusCode;
 
@@ -110,6 +110,20 @@ impl Head<'_> {
         Ok(())
     }
 
+    /// Whether an HTTP/1.1 connection goes on after the reply (RFC 9112, sections 6.3 and 9.3).
+    pub(super) fn keeps_connection(&self) -> bool {
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| self.headers.contains_key(name));
+        let mut options = self.headers.get_all(CONNECTION).iter();
+        has_end
+            && !options.any(|value| {
+                let text = String::from_utf8_lossy(value.as_bytes());
+                text.split(',')
+                    .any(|option| option.trim().eq_ignore_ascii_case("close"))
+            })
+    }
+
     pub(super) fn media(&self) -> Media {
         let value = self.headers.get(CONTENT_TYPE);
         let text = value.map_or_else(Default::default, |value| {
@@ -211,6 +225,23 @@ mod tests {
         }
         let both = header_map(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
         assert_eq!(head(&both).content_length().unwrap(), None);
+    }
+
+    #[test]
+    fn a_connection_is_kept_where_the_reply_has_an_end_of_its_own() {
+        let length = ("content-length", "5");
+        let cases = [
+            (&[][..], false),
+            (&[length], true),
+            (&[("transfer-encoding", "chunked")], true),
+            (&[length, ("connection", "keep-alive")], true),
+            (&[length, ("connection", "Close")], false),
+            (&[length, ("connection", "upgrade, close")], false),
+        ];
+        for (fields, expected) in cases {
+            let headers = header_map(fields);
+            assert_eq!(head(&headers).keeps_connection(), expected, "{fields:?}");
+        }
     }
 
     #[test]

@@ -116,12 +116,11 @@ pub(crate) async fn probe_by_get(
         Got::Ranged(length) => found(&answer, conditions, Some(length), None),
         Got::Stream(length) => {
             let range = length.map(ByteRange::whole);
-            let stall = client.stall_timeout();
             let probed = found(&answer, conditions, length, Some(RangeSupport::No))?;
             Ok(match probed {
                 Probed::Found { metadata, .. } => Probed::Found {
                     metadata,
-                    stream: Some(Body::new(answer.response, range, answer.first_byte, stall)),
+                    stream: Some(Body::new(answer.response, range, answer.first_byte, client)),
                 },
                 Probed::NotModified => Probed::NotModified,
             })

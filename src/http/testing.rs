@@ -1,5 +1,6 @@
 //! A scripted server: raw bytes over TCP, so that it can answer what no HTTP library would.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,6 +78,7 @@ pub(crate) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then
 pub(crate) struct Server {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -85,14 +87,26 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), Arc::clone(&seen));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         tokio::spawn(async move {
-            for connection in 0.. {
+            loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                let connection = accepted.fetch_add(1, Ordering::AcqRel);
                 let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
                 tokio::spawn(async move { serve(stream, connection, &*answer, &log).await });
             }
         });
-        Self { port, seen }
+        Self {
+            port,
+            seen,
+            connections,
+        }
+    }
+
+    /// How many were accepted, whether or not a request came over them.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http::body::Body;
 use crate::http::testing::{Script, Seen, Server, Then, client, script};
 
 async fn send(client: &Client, server: &Server) -> Result<Response, HttpError> {
@@ -105,6 +106,47 @@ async fn a_connection_closed_while_idle_is_no_error() {
     client.send(&hop).await.unwrap();
     let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 0, 1]);
+}
+
+/// A reply, read to its end as a checked body.
+async fn read(client: &Client, server: &Server) {
+    let response = send(client, server).await.unwrap();
+    let mut body = Body::new(response, None, Duration::ZERO, client);
+    while body.chunk().await.unwrap().is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_connection_is_opened_while_one_returns() {
+    let bytes = vec![7; 100_000];
+    let server = Server::start(move |_: &Seen| {
+        script(
+            "200 OK",
+            &["Content-Length: 100000"],
+            &bytes,
+            Then::KeepOpen,
+        )
+    })
+    .await;
+    let mut client = client();
+    Arc::get_mut(&mut client.inner).unwrap().returns = Returns::new(Duration::from_secs(60));
+    for _ in 0..500 {
+        read(&client, &server).await;
+    }
+    assert_eq!(server.seen().len(), 500);
+    assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_return_is_replaced() {
+    // None of its replies says that it closes.
+    let server =
+        Server::start(|_: &Seen| script("200 OK", &["Content-Length: 1"], "x", Then::Close)).await;
+    let client = client();
+    for _ in 0..3 {
+        read(&client, &server).await;
+    }
+    let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+    assert_eq!(connections, [0, 1, 2]);
 }
 
 #[tokio::test]
