@@ -14,10 +14,11 @@ use crate::object::{PartBitmap, PartIndex, Plan};
 const SMALLEST_REQUEST: u64 = 1 << 20;
 /// Requests stay at or below this while rates are unknown, and may always reach it, in bytes.
 const USUAL_REQUEST: u64 = 16 << 20;
-/// No request is longer, so that work proceeds from the front, in bytes.
+/// No request is longer where several share, so that work proceeds from the front, in bytes.
 const LONGEST_REQUEST: u64 = 256 << 20;
-/// A request may last this long at the measured rate before it is cut in two.
-const LONG_REQUEST: Duration = Duration::from_secs(4);
+/// A request may last this long at the measured rate: several times what a sender takes to recover from the loss that the
+/// start of one may cost it.
+const LONG_REQUEST: Duration = Duration::from_secs(30);
 /// A request lasts at least this many times the wait for its first byte,
 const WORTH_A_ROUND_TRIP: f64 = 4.0;
 /// and at least this long.
@@ -426,7 +427,13 @@ impl Scheduler {
 
 /// How many bytes to ask for at once when `free` are left: the connection's share of them, so that requests get shorter towards
 /// the end and the connections run dry together, within bounds that keep a request worth its round trip.
+///
+/// All of them where nobody is to share: between two requests nothing comes for a round trip, and what the server then sends
+/// at once may be more than the queues on the way hold.
 fn request_length(pace: &Pace, free: u64) -> u64 {
+    if pace.connections <= 1 {
+        return free;
+    }
     let even = free / u64::from(pace.connections.max(1));
     if pace.rate <= 0.0 {
         return even.clamp(SMALLEST_REQUEST, USUAL_REQUEST);

@@ -33,6 +33,20 @@ fn work_is_taken_from_the_front_in_shrinking_requests() {
 }
 
 #[test]
+fn one_that_shares_with_nobody_asks_for_everything_at_once() {
+    let asked = |connections, rate| {
+        let pace = Pace {
+            rate,
+            ..pace(connections)
+        };
+        let grant = fresh(4096).take_free(&pace, u32::MAX).unwrap();
+        grant.parts.len()
+    };
+    assert_eq!([asked(1, 0.0), asked(1, 10e6)], [4096, 4096]);
+    assert_eq!([asked(2, 0.0), asked(2, 10e6)], [16, 256]);
+}
+
+#[test]
 fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
     let plan = Plan::new(10, 5).unwrap();
     let mut scheduler = Scheduler::new(plan, PartBitmap::new(2));
