@@ -1,5 +1,5 @@
 //! What the micro-benchmarks reach of the engine.
 
-pub(crate) use super::assembly::Assembly;
-pub(crate) use super::board::Snapshot;
-pub(crate) use super::scheduler::{Observed, Pace, Scheduler};
+pub(crate) use super::schedule::dispatcher::Snapshot;
+pub(crate) use super::schedule::parts::Assembly;
+pub(crate) use super::schedule::scheduler::{Observed, Pace, Scheduler};

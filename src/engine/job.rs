@@ -3,12 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::mirrors;
-use super::scratch::Scratch;
 use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
     Writer,
 };
+use crate::engine::output::discard::Scratch;
+use crate::engine::remote::mirrors;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Client, ClientConfig, Conditions, Source};
 use crate::integrity::Digest;

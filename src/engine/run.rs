@@ -5,24 +5,24 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::blocking;
-use super::control::Wish;
-use super::discover::{Discovery, Failed, discover};
-use super::finish;
-use super::growing;
-use super::job::Job;
-use super::link::Link;
-use super::mirrors;
-use super::ordered;
-use super::prepare::{Object, prepare};
-use super::refresh::refresh_url;
-use super::remote::Remote;
-use super::scratch;
-use super::session::{Place, Session};
-use super::transfer::{Failure, Outcome, transfer};
-use super::worker::TransferError;
 use crate::checkpoint;
 use crate::download::OnChange;
+use crate::engine::blocking;
+use crate::engine::context::{Place, Session};
+use crate::engine::control::Wish;
+use crate::engine::control::shared::Link;
+use crate::engine::job::Job;
+use crate::engine::output::discard;
+use crate::engine::output::file::publish;
+use crate::engine::output::file::{Object, prepare};
+use crate::engine::output::stdout;
+use crate::engine::output::stream;
+use crate::engine::remote::Remote;
+use crate::engine::remote::discovery::{Discovery, Failed, discover};
+use crate::engine::remote::mirrors;
+use crate::engine::remote::refresh::refresh_url;
+use crate::engine::transfer::worker::TransferError;
+use crate::engine::transfer::{Failure, Outcome, transfer};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{self, HttpErrorKind, Verdict};
@@ -115,13 +115,13 @@ pub(crate) async fn conclude<V: Volume>(
     };
     match error.kind() {
         ErrorKind::Cancelled => {
-            finish::remove_partial(volume, names).await?;
+            publish::remove_partial(volume, names).await?;
             Err(error)
         }
         ErrorKind::Stopped | ErrorKind::Network | ErrorKind::Changed | ErrorKind::Refused
             if error.checkpoint().is_none() =>
         {
-            let found = blocking(move || checkpoint::load(&*volume, &names)).await;
+            let found = blocking::run(move || checkpoint::load(&*volume, &names)).await;
             let is_there = matches!(found, Ok(Some(_)));
             let path = session.checkpoint_path().filter(|_| is_there);
             Err(error.with_checkpoint(path))
@@ -178,26 +178,26 @@ pub(crate) async fn look_first<V: Volume>(
     volume: Arc<V>,
     names: Names,
 ) -> Result<Option<Report>, Error> {
-    let earlier = finish::sweep(session, volume, names).await?;
+    let earlier = publish::sweep(session, volume, names).await?;
     match earlier {
-        finish::Earlier::Nothing => Ok(None),
-        finish::Earlier::Finished { length } if !session.job.fresh => {
+        publish::Earlier::Nothing => Ok(None),
+        publish::Earlier::Finished { length } if !session.job.fresh => {
             Ok(Some(session.finished_before(length)))
         }
-        finish::Earlier::Immovable => Err(Error::new(
+        publish::Earlier::Immovable => Err(Error::new(
             ErrorKind::File,
             format!("can't write {}", session.output().display()),
             "what stands there is not a regular file",
         )
         .with_hint("choose another file with --output")),
         _ if session.job.overwrite => Ok(None),
-        finish::Earlier::Damaged => Err(Error::new(
+        publish::Earlier::Damaged => Err(Error::new(
             ErrorKind::File,
             format!("{} is not whole", session.output().display()),
             "the machine went down before its bytes were on disk",
         )
         .with_hint("--overwrite downloads it again")),
-        finish::Earlier::Taken | finish::Earlier::Finished { .. } => Err(Error::new(
+        publish::Earlier::Taken | publish::Earlier::Finished { .. } => Err(Error::new(
             ErrorKind::File,
             format!("can't write {}", session.output().display()),
             "a file with that name is there already",
@@ -257,14 +257,14 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
-        (Place::Stdout, _) => ordered::download(session, object, mirrors).await,
-        (Place::Scratch(scratch), _) => scratch::download(session, scratch, object, mirrors).await,
+        (Place::Stdout, _) => stdout::download(session, object, mirrors).await,
+        (Place::Scratch(scratch), _) => discard::download(session, scratch, object, mirrors).await,
         (Place::Folder { volume, names }, Some(length)) => {
             let object = Object::found(session, length, object, mirrors)?;
             in_parts(session, volume, names, object).await
         }
         (Place::Folder { volume, names }, None) => {
-            growing::download(session, volume, names, object).await
+            stream::download(session, volume, names, object).await
         }
     }
 }
@@ -283,7 +283,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     let checkpoint = session.checkpoint_path();
     let (error, attempts) = match outcome {
         Ok(Outcome::Complete) => {
-            return finish::finish(session, prepared).await.map(Run::finished);
+            return publish::finish(session, prepared).await.map(Run::finished);
         }
         Ok(Outcome::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
         Ok(Outcome::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),

@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::hub::{Hub, Subscription};
+use crate::engine::control::events::{Hub, Subscription};
 use crate::event::Event;
 use crate::http::testing::{Script, Seen, Server, Then, client, script};
 use crate::http::{HttpErrorKind, Pinned, Source};

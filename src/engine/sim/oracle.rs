@@ -3,9 +3,9 @@
 use super::remote::Happening;
 use super::world::{World, names};
 use crate::checkpoint::{self, Checkpoint};
+use crate::engine::control::shared::Link;
 use crate::engine::job::Job;
-use crate::engine::link::Link;
-use crate::engine::restore;
+use crate::engine::output::file::restore;
 use crate::integrity::Crc64;
 use crate::object::{ByteRange, PartIndex, Plan};
 use crate::storage::Durability;

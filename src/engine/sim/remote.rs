@@ -9,9 +9,9 @@ use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::world::World;
-use crate::engine::prepare::{Object, Wanted};
+use crate::engine::context::Session;
+use crate::engine::output::file::{Object, Wanted};
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
-use crate::engine::session::Session;
 use crate::error::Error;
 use crate::http::{HttpError, HttpErrorKind, RangeSupport};
 use crate::object::ByteRange;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::discover::{Discovered, Failed};
-use super::session::Session;
-use super::supplies::Supply;
+use super::discovery::{Discovered, Failed};
+use super::pool::Supply;
+use crate::engine::context::Session;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
 use crate::object::Validator;

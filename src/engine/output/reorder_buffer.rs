@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::fileless::Destination;
+use super::virtual_file::Destination;
 use crate::object::Plan;
 
 /// A file that is only as large as the parts that are in it.

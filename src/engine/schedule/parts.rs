@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::board::Snapshot;
+use super::dispatcher::Snapshot;
 use crate::integrity::Crc64Combiner;
 use crate::object::{PartBitmap, PartIndex, Plan};
 

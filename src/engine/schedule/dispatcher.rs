@@ -8,12 +8,12 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::assembly::Assembly;
-use super::crawlers::Crawlers;
-use super::failures::{Failures, Place, Role};
-use super::samples::Recorder;
+use super::attempts::{Failures, Place, Role};
+use super::lease::{Transfer, Watched};
+use super::parts::Assembly;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
-use super::underway::{Transfer, Watched};
+use super::stragglers::Crawlers;
+use crate::engine::samples::Recorder;
 use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::report::Samples;
 

@@ -1,5 +1,10 @@
 //! Where bytes come from, as the workers see it.
 
+pub(crate) mod discovery;
+pub(crate) mod mirrors;
+pub(crate) mod pool;
+pub(crate) mod refresh;
+
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::supplies::{After, Supplies, Supply, Turn};
+use self::pool::{After, Supplies, Supply, Turn};
 use crate::http::{self, Body, Client, HttpError, Reply};
 use crate::object::ByteRange;
 

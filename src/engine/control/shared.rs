@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::board::Board;
-use super::control::Control;
-use super::hub::Hub;
+use super::Control;
+use super::events::Hub;
+use crate::engine::schedule::dispatcher::Board;
 use crate::report::Samples;
 
 /// See the module.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::underway::Watched;
+use super::lease::Watched;
 
 /// A transfer at less than this share of the mean rate of the others crawls,
 const CRAWL: f64 = 0.5;
@@ -106,8 +106,8 @@ mod tests {
     use futures::future::AbortHandle;
 
     use super::*;
-    use crate::engine::scheduler::LeaseId;
-    use crate::engine::underway::Transfer;
+    use crate::engine::schedule::lease::Transfer;
+    use crate::engine::schedule::scheduler::LeaseId;
     use crate::object::ByteRange;
 
     const LENGTH: u64 = 1 << 40;

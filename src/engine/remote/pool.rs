@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::hub::Hub;
+use crate::engine::control::events::Hub;
 use crate::http::{self, HttpError, HttpErrorKind, Pinned, Source, Verdict};
 
 /// Failures in a row after which a supply is asked only when the others fail as well.

@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::blocking;
-use super::control::Wish;
-use super::discover::Failed;
-use super::job::{Destination, Job};
-use super::link::Link;
-use super::processor;
-use super::scratch::Scratch;
-use super::tally::Tally;
 use crate::checkpoint;
+use crate::engine::blocking;
+use crate::engine::control::Wish;
+use crate::engine::control::shared::Link;
+use crate::engine::job::{Destination, Job};
+use crate::engine::metrics::Tally;
+use crate::engine::output::discard::Scratch;
+use crate::engine::processor;
+use crate::engine::remote::discovery::Failed;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::integrity::Hasher;
@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
                 let (folder, durability) = (folder.clone(), job.durability);
                 let open = move || Folder::open_or_create(&folder, durability);
                 Place::Folder {
-                    volume: Arc::new(blocking(open).await?),
+                    volume: Arc::new(blocking::run(open).await?),
                     names: names.clone(),
                 }
             }

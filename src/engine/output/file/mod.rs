@@ -1,20 +1,25 @@
 //! From metadata to a transfer that can begin: plan, partial file, what an earlier run left.
 
+pub(crate) mod checkpointer;
+pub(crate) mod open;
+pub(crate) mod publish;
+pub(crate) mod restore;
+
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use super::board::{Board, Snapshot};
-use super::committer::Committer;
-use super::discover::Discovered;
-use super::ground::{Ground, break_ground};
-use super::limiter::Limiter;
-use super::remote::{HttpRemote, Remote};
-use super::session::Session;
-use super::supplies::{Supplies, Supply};
-use super::tuner::Tuner;
-use super::worker::Crew;
+use self::checkpointer::Committer;
+use self::open::{Ground, break_ground};
 use crate::download::Connections;
+use crate::engine::context::Session;
+use crate::engine::remote::discovery::Discovered;
+use crate::engine::remote::pool::{Supplies, Supply};
+use crate::engine::remote::{HttpRemote, Remote};
+use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::schedule::tuner::Tuner;
+use crate::engine::transfer::rate_limit::Limiter;
+use crate::engine::transfer::worker::Crew;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{Metadata, Pinned, RangeSupport};

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::blocking;
-use super::control::Wish;
-use super::discover::{Discovered, Failed};
-use super::finish::{self, Whole};
-use super::limiter::Limiter;
-use super::prepare::kind_of;
-use super::run::Run;
-use super::session::Session;
+use super::file::kind_of;
+use crate::engine::blocking;
+use crate::engine::context::Session;
+use crate::engine::control::Wish;
+use crate::engine::output::file::publish::{self, Whole};
+use crate::engine::remote::discovery::{Discovered, Failed};
+use crate::engine::run::Run;
+use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::http::{Body, HttpError};
@@ -50,7 +50,7 @@ pub(crate) async fn download(
     let sink = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
         let durability = session.job.durability;
-        blocking(move || open_empty(&volume, &names, durability)).await?
+        blocking::run(move || open_empty(&volume, &names, durability)).await?
     };
     session.tally.attempted();
     let poured = tokio::select! {
@@ -67,7 +67,7 @@ pub(crate) async fn download(
                 parts: None,
                 metadata,
             };
-            let report = finish::publish(session, whole, volume, names).await?;
+            let report = publish::publish(session, whole, volume, names).await?;
             Ok(Run::finished(report))
         }
         Poured::Broken(error) => Ok(Run::StreamLost(Failed { error, attempts: 1 })),
@@ -128,7 +128,7 @@ async fn pour(
         sink.window(range)?.write(position, &bytes)?;
         position += length;
         let now = Instant::now();
-        if now - told >= super::transfer::TICK {
+        if now - told >= crate::engine::transfer::TICK {
             session.link.hub.tell(Event::Progress(Progress {
                 new_bytes: length,
                 completed_bytes: position,

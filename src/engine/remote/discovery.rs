@@ -1,7 +1,7 @@
 //! Finding out what there is to download, with retries.
 
 use super::mirrors;
-use super::session::Session;
+use crate::engine::context::Session;
 use crate::event::Event;
 use crate::http::{self, Body, HttpError, Metadata, Probed, RangeSupport, Source, Verdict};
 

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::session::Session;
+use crate::engine::context::Session;
 use crate::error::{Error, ErrorKind};
 use crate::storage::Volume;
 

@@ -9,10 +9,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::board::{Board, Snapshot};
-use super::hub::Hub;
-use super::transfer::Keeper;
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
+use crate::engine::control::events::Hub;
+use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::transfer::Keeper;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};

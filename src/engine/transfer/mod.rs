@@ -1,5 +1,10 @@
 //! Workers, committer and caller brought together, until every part is there or something ends it.
 
+pub(crate) mod progress;
+pub(crate) mod rate_limit;
+pub(crate) mod worker;
+pub(crate) mod writer;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,14 +13,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::board::{Board, Snapshot};
-use super::committer::{CommitError, Moment};
-use super::control::Wish;
-use super::cursor::Busy;
-use super::link::Link;
-use super::meter::Meter;
-use super::remote::Remote;
-use super::worker::{Crew, TransferError, WorkerEnd};
+use self::progress::Meter;
+use self::worker::{Crew, TransferError, WorkerEnd};
+use self::writer::Busy;
+use crate::engine::control::Wish;
+use crate::engine::control::shared::Link;
+use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::remote::Remote;
+use crate::engine::schedule::dispatcher::{Board, Snapshot};
 use crate::event::Event;
 use crate::storage::PartFile;
 

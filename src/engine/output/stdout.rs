@@ -7,22 +7,22 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::blocking;
-use super::board::{Board, Snapshot};
-use super::committer::{CommitError, Moment};
-use super::control::Wish;
-use super::discover::{Discovered, Failed};
-use super::fileless::Fileless;
-use super::finish;
-use super::ground;
-use super::limiter::Limiter;
-use super::prepare::{self, Object, kind_of};
-use super::run::{Run, judge};
-use super::session::Session;
-use super::spool::Spool;
-use super::supplies::Supply;
-use super::transfer::{Failure, Keeper, Outcome, transfer};
-use super::worker::TransferError;
+use super::file::{self, Object, kind_of};
+use super::reorder_buffer::Spool;
+use super::virtual_file::Fileless;
+use crate::engine::blocking;
+use crate::engine::context::Session;
+use crate::engine::control::Wish;
+use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::output::file::open;
+use crate::engine::output::file::publish;
+use crate::engine::remote::discovery::{Discovered, Failed};
+use crate::engine::remote::pool::Supply;
+use crate::engine::run::{Run, judge};
+use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::transfer::rate_limit::Limiter;
+use crate::engine::transfer::worker::TransferError;
+use crate::engine::transfer::{Failure, Keeper, Outcome, transfer};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::{Body, HttpError};
@@ -82,10 +82,10 @@ async fn in_parts(
 ) -> Result<Run, Error> {
     let object = Object::found(session, length, object, mirrors)?;
     let length = object.wanted.selection.length();
-    let plan = ground::plan_for(session, length, None)?;
+    let plan = open::plan_for(session, length, None)?;
     let spool = Spool::new(plan);
     let sink = Sink::growing(Fileless(Arc::clone(&spool)), PathBuf::from("-"));
-    let (crew, metadata) = prepare::crew(
+    let (crew, metadata) = file::crew(
         session,
         plan,
         plan,
@@ -93,7 +93,7 @@ async fn in_parts(
         out_already(plan, session),
         object,
     );
-    prepare::announce(session, &metadata, &plan);
+    file::announce(session, &metadata, &plan);
     let mut drain = Drain {
         spool,
         plan,
@@ -101,7 +101,7 @@ async fn in_parts(
         hashers: std::mem::take(&mut session.hashers),
     };
     if session.parts_out == 0 {
-        drain.hashers = finish::hashers(session, &metadata);
+        drain.hashers = publish::hashers(session, &metadata);
     }
     let outcome = transfer(&crew, &mut drain, session.link).await;
     session.parts_out = drain.written;
@@ -115,7 +115,7 @@ async fn in_parts(
     match outcome {
         Ok(Outcome::Complete) => {
             let found: Vec<_> = drain.hashers.into_iter().map(Hasher::finish).collect();
-            let integrity = finish::compare_all(session, &metadata, &found)?;
+            let integrity = publish::compare_all(session, &metadata, &found)?;
             Ok(Run::finished(Report {
                 integrity,
                 ..report(session)
@@ -197,7 +197,7 @@ impl Drain {
             for hasher in &mut self.hashers {
                 hasher.update(&bytes);
             }
-            blocking(move || write_all(&bytes)).await?;
+            blocking::run(move || write_all(&bytes)).await?;
             self.written += 1;
         }
         Ok(())
@@ -234,7 +234,7 @@ async fn pour(session: &Session<'_>, mut body: Body) -> Result<u64, Poured> {
             limiter.pass(bytes.len()).await;
         }
         position += bytes.len() as u64;
-        match blocking(move || write_all(&bytes)).await {
+        match blocking::run(move || write_all(&bytes)).await {
             Ok(()) => {}
             Err(CommitError::Output(error)) if is_gone(&error) => {
                 return Err(Poured::ReaderGone { bytes: position });

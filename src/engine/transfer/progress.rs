@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::board::Board;
-use super::tally::Tally;
-use super::tuner::Window;
+use crate::engine::metrics::Tally;
+use crate::engine::schedule::dispatcher::Board;
+use crate::engine::schedule::tuner::Window;
 use crate::event::Progress;
 use crate::object::Plan;
 

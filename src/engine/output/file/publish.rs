@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::blocking;
-use super::board::Snapshot;
-use super::committer::Moment;
-use super::ground::read_back;
-use super::prepare::{Prepared, kind_of};
-use super::remote::Remote;
+use super::checkpointer::Moment;
+use super::open::read_back;
 use super::restore;
-use super::session::Session;
-use super::transfer::Keeper;
+use super::{Prepared, kind_of};
 use crate::checkpoint::{self, Checkpoint};
+use crate::engine::blocking;
+use crate::engine::context::Session;
+use crate::engine::remote::Remote;
+use crate::engine::schedule::dispatcher::Snapshot;
+use crate::engine::transfer::Keeper;
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
@@ -106,7 +106,7 @@ pub(crate) async fn publish<V: Volume>(
         ..session.report(length)
     };
     let publishing = Instant::now();
-    let published = blocking(move || {
+    let published = blocking::run(move || {
         storage::publish(&*volume, &names, sink.file(), length, collision, durability)
     })
     .await?;
@@ -146,7 +146,7 @@ async fn verify<V: Volume>(
     }
     if !hashers.is_empty() {
         let (sink, length) = (sink.clone(), plan.length());
-        found.extend(blocking(move || read_digests(&sink, length, hashers)).await?);
+        found.extend(blocking::run(move || read_digests(&sink, length, hashers)).await?);
     }
     compare_all(session, metadata, &found)
 }
@@ -258,7 +258,7 @@ fn compare<V: Volume>(
 
 /// Removes the partial file and its checkpoint, for good.
 pub(crate) async fn remove_partial<V: Volume>(volume: Arc<V>, names: Names) -> Result<(), Error> {
-    Ok(blocking(move || storage::remove_partial(&*volume, &names)).await?)
+    Ok(blocking::run(move || storage::remove_partial(&*volume, &names)).await?)
 }
 
 /// What stands at the final name before anything is asked of a server.
@@ -294,7 +294,7 @@ pub(crate) async fn sweep<V: Volume>(
     let durability = session.job.durability;
     let swept = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
-        blocking(move || {
+        blocking::run(move || {
             let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
             if !storage::sweep(&*volume, &names, durability)? {
                 return Ok(Swept::Free);
@@ -337,7 +337,7 @@ async fn judge_published<V: Volume>(
         return Ok(Earlier::Finished { length });
     }
     let path = volume.path(names.output());
-    let opened = blocking(move || volume.open(names.output())).await;
+    let opened = blocking::run(move || volume.open(names.output())).await;
     let (Ok(plan), Ok(file)) = (checkpoint.plan(), opened) else {
         return Ok(Earlier::Taken);
     };

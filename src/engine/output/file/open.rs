@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::blocking;
-use super::board::Snapshot;
-use super::control::Wish;
-use super::prepare::{Wanted, announce};
 use super::restore;
-use super::session::Session;
+use super::{Wanted, announce};
 use crate::checkpoint::{self, Checkpoint, hash_url};
+use crate::engine::blocking;
+use crate::engine::context::Session;
+use crate::engine::control::Wish;
+use crate::engine::schedule::dispatcher::Snapshot;
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::object::{PartBitmap, Plan};
@@ -33,7 +33,7 @@ pub(super) async fn break_ground<V: Volume>(
 ) -> Result<Ground<V::File>, Error> {
     let (file, origin) = {
         let (volume, names) = (Arc::clone(volume), names.clone());
-        blocking(move || storage::open_locked(&*volume, names.part())).await?
+        blocking::run(move || storage::open_locked(&*volume, names.part())).await?
     };
     let earlier = match origin {
         Origin::Created => None,
@@ -46,7 +46,7 @@ pub(super) async fn break_ground<V: Volume>(
         let (length, writer, durability) =
             (plan.length(), session.job.writer, session.job.durability);
         let empty_first = earlier.is_none();
-        blocking(move || {
+        blocking::run(move || {
             if empty_first {
                 // Bytes of something else must not look like bytes of this object, nor a checkpoint whose file is lost
                 // like one of the file that is new.
@@ -109,7 +109,7 @@ async fn recover<V: Volume>(
         let (volume, names) = (Arc::clone(volume), names.clone());
         move || checkpoint::load(&*volume, &names)
     };
-    let found = match blocking(load).await {
+    let found = match blocking::run(load).await {
         Ok(Some(found)) => found,
         Ok(None) => {
             session.restarted("the partial file has no checkpoint beside it");
@@ -255,7 +255,7 @@ pub(crate) async fn read_back<V: Volume>(
     let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
     let halted = Arc::new(AtomicBool::new(false));
     let halt = Arc::clone(&halted);
-    let reading = blocking(move || {
+    let reading = blocking::run(move || {
         let halt = || halt.load(Ordering::Relaxed);
         restore::verify(&sink, &plan, snapshot, &hub, &halt)
     });

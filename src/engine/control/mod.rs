@@ -3,6 +3,9 @@
 //! Both are levels and not messages, so that nothing is lost when a caller drops a future half-way: a pause
 //! that nobody awaits any more is still a pause.
 
+pub(crate) mod events;
+pub(crate) mod shared;
+
 use tokio::sync::watch;
 
 /// What the caller wants.

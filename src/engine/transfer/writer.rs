@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
-use super::board::Board;
-use super::tally::Tally;
-use super::underway::Transfer;
+use crate::engine::metrics::Tally;
+use crate::engine::schedule::dispatcher::Board;
+use crate::engine::schedule::lease::Transfer;
 use crate::integrity::Crc64;
 use crate::object::{ByteRange, Part, Plan};
 use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
@@ -286,7 +286,7 @@ mod tests {
     use futures::future::AbortHandle;
 
     use super::*;
-    use crate::engine::board::Snapshot;
+    use crate::engine::schedule::dispatcher::Snapshot;
     use crate::object::PartBitmap;
     use crate::storage::fake::{FakeDisk, FakeFile};
     use crate::storage::{Volume, WriterChoice};

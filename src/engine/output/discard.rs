@@ -6,21 +6,21 @@ use std::path::PathBuf;
 
 use tokio::sync::watch;
 
-use super::blocking;
-use super::board::{Board, Snapshot};
-use super::committer::{CommitError, Moment};
-use super::control::Wish;
-use super::discover::{Discovered, Failed};
-use super::fileless::{Destination, Fileless};
-use super::finish;
-use super::ground;
-use super::prepare::{self, Object, kind_of};
-use super::remote::HttpRemote;
-use super::run::{Run, judge};
-use super::session::Session;
-use super::supplies::Supply;
-use super::transfer::{Failure, Keeper, Outcome, transfer};
-use super::worker::TransferError;
+use super::file::{self, Object, kind_of};
+use super::virtual_file::{Destination, Fileless};
+use crate::engine::blocking;
+use crate::engine::context::Session;
+use crate::engine::control::Wish;
+use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::output::file::open;
+use crate::engine::output::file::publish;
+use crate::engine::remote::HttpRemote;
+use crate::engine::remote::discovery::{Discovered, Failed};
+use crate::engine::remote::pool::Supply;
+use crate::engine::run::{Run, judge};
+use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::transfer::worker::TransferError;
+use crate::engine::transfer::{Failure, Keeper, Outcome, transfer};
 use crate::error::{Error, ErrorKind};
 use crate::object::{PartBitmap, Plan};
 use crate::report::Report;
@@ -58,7 +58,7 @@ pub(crate) async fn download(
         ));
     };
     let object = Object::found(session, length, object, mirrors)?;
-    let plan = ground::plan_for(session, object.wanted.selection.length(), None)?;
+    let plan = open::plan_for(session, object.wanted.selection.length(), None)?;
     match scratch {
         Scratch::Nothing => {
             let nothing = Nothing {
@@ -69,7 +69,7 @@ pub(crate) async fn download(
         }
         Scratch::Memory => {
             let (path, choice) = (scratch.path(), session.job.writer);
-            let sink = blocking(move || memory(path, plan.length(), choice)).await?;
+            let sink = blocking::run(move || memory(path, plan.length(), choice)).await?;
             in_parts(session, plan, sink, object).await
         }
     }
@@ -101,15 +101,15 @@ async fn in_parts<F: PartFile>(
         crcs: Vec::new(),
     };
     let grains = plan.in_grains(session.job.grain_size);
-    let (crew, metadata) = prepare::crew(session, plan, grains, sink, none, object);
-    prepare::announce(session, &metadata, &plan);
+    let (crew, metadata) = file::crew(session, plan, grains, sink, none, object);
+    file::announce(session, &metadata, &plan);
     match transfer(&crew, &mut Forget, session.link).await {
         Ok(Outcome::Complete) => Ok(Run::finished(Report {
             part_size: plan.part_size(),
             parts: plan.parts(),
             validator: kind_of(&metadata.validator),
             etag: metadata.etag.as_ref().map(ToString::to_string),
-            writer: finish::writer_of(crew.sink.kind()),
+            writer: publish::writer_of(crew.sink.kind()),
             ..session.report(plan.length())
         })),
         Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use super::board::Snapshot;
-use super::hub::Hub;
 use crate::checkpoint::Checkpoint;
 use crate::download::Verify;
+use crate::engine::control::events::Hub;
+use crate::engine::schedule::dispatcher::Snapshot;
 use crate::event::Event;
 use crate::integrity::Crc64;
 use crate::object::{PartBitmap, PartIndex, Plan, Selection, Validator};

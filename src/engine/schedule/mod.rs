@@ -1,0 +1,9 @@
+//! Which bytes are asked for next, and over how many connections. Without I/O.
+
+pub(crate) mod attempts;
+pub(crate) mod dispatcher;
+pub(crate) mod lease;
+pub(crate) mod parts;
+pub(crate) mod scheduler;
+pub(crate) mod stragglers;
+pub(crate) mod tuner;
