@@ -32,7 +32,7 @@ impl DownloadHandle {
     #[must_use]
     pub fn events(&self) -> Events {
         Events {
-            subscription: self.link.hub.subscribe(),
+            subscription: self.link.events.subscribe(),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::checkpoint;
-use crate::engine::internals::{Assembly, Observed, Pace, Scheduler, Snapshot};
+use crate::engine::internals::{CompletedParts, Observed, Pace, PartAssembler, Scheduler};
 use crate::integrity::{Crc64, combine_parts};
 use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
@@ -99,15 +99,15 @@ impl Half {
     #[must_use]
     pub fn assemble(&self) -> u32 {
         let grains = self.plan.in_grains(64 << 10);
-        let nothing = Snapshot {
+        let nothing = CompletedParts {
             completed: PartBitmap::new(self.plan.parts()),
             crcs: Vec::new(),
         };
-        let mut assembly = Assembly::new(self.plan, grains, nothing);
+        let mut parts = PartAssembler::new(self.plan, grains, nothing);
         for grain in 0..grains.parts() {
-            assembly.add(PartIndex(grain), u64::from(grain));
+            parts.add(PartIndex(grain), u64::from(grain));
         }
-        assembly.completed().count()
+        parts.completed().count()
     }
 
     /// A checkpoint that names the completed parts.

@@ -12,10 +12,10 @@ use crate::engine::blocking;
 use crate::engine::control::Wish;
 use crate::engine::control::shared::Link;
 use crate::engine::job::{Destination, Job};
-use crate::engine::metrics::Tally;
+use crate::engine::metrics::Metrics;
 use crate::engine::output::discard::Scratch;
 use crate::engine::processor;
-use crate::engine::remote::discovery::Failed;
+use crate::engine::remote::discovery::RequestFailed;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::integrity::Hasher;
@@ -26,10 +26,10 @@ use crate::storage::{Collision, Folder, Names, Volume};
 pub(crate) struct Session<'a, V: Volume = Folder> {
     pub(crate) job: &'a Job,
     pub(crate) link: &'a Link,
-    pub(crate) place: Place<V>,
+    pub(crate) place: OpenDestination<V>,
     /// The boot of the machine that this run belongs to; `None` where the system does not tell.
     pub(crate) boot: Option<[u8; 16]>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) begun: Instant,
     pub(crate) processor_begun: Duration,
     /// HEAD gave a wrong length: ask by GET from now on.
@@ -37,7 +37,7 @@ pub(crate) struct Session<'a, V: Volume = Folder> {
     /// An earlier run's partial file is not to be gone on from.
     pub(crate) fresh: bool,
     /// How the source failed that was asked for, where a mirror stands in for it.
-    pub(crate) stands_in_for: Option<Failed>,
+    pub(crate) stands_in_for: Option<RequestFailed>,
     /// Bytes that were on disk and trusted at the start.
     pub(crate) resumed_bytes: u64,
     /// Completed parts that did not match their CRC.
@@ -49,14 +49,14 @@ pub(crate) struct Session<'a, V: Volume = Folder> {
 }
 
 /// Where the bytes go, open.
-pub(crate) enum Place<V> {
+pub(crate) enum OpenDestination<V> {
     Folder { volume: Arc<V>, names: Names },
     Stdout,
     Scratch(Scratch),
 }
 
 // A derived one would ask for `V: Clone`.
-impl<V> Clone for Place<V> {
+impl<V> Clone for OpenDestination<V> {
     fn clone(&self) -> Self {
         match self {
             Self::Folder { volume, names } => Self::Folder {
@@ -73,12 +73,12 @@ impl<'a> Session<'a> {
     /// Opens the destination's folder.
     pub(crate) async fn new(job: &'a Job, link: &'a Link) -> Result<Self, Error> {
         let place = match &job.destination {
-            Destination::Stdout => Place::Stdout,
-            Destination::Scratch(scratch) => Place::Scratch(*scratch),
+            Destination::Stdout => OpenDestination::Stdout,
+            Destination::Scratch(scratch) => OpenDestination::Scratch(*scratch),
             Destination::File { folder, names } => {
                 let (folder, durability) = (folder.clone(), job.durability);
                 let open = move || Folder::open_or_create(&folder, durability);
-                Place::Folder {
+                OpenDestination::Folder {
                     volume: Arc::new(blocking::run(open).await?),
                     names: names.clone(),
                 }
@@ -93,7 +93,7 @@ impl<'a, V: Volume> Session<'a, V> {
     pub(crate) fn at(
         job: &'a Job,
         link: &'a Link,
-        place: Place<V>,
+        place: OpenDestination<V>,
         boot: Option<[u8; 16]>,
     ) -> Self {
         Self {
@@ -101,7 +101,7 @@ impl<'a, V: Volume> Session<'a, V> {
             link,
             place,
             boot,
-            tally: Arc::default(),
+            metrics: Arc::default(),
             begun: Instant::now(),
             processor_begun: processor::time(),
             ask_by_get: false,
@@ -125,7 +125,7 @@ impl<'a, V: Volume> Session<'a, V> {
     /// Says that what came so far can't be used.
     pub(crate) fn restarted(&mut self, reason: impl Into<String>) {
         self.resumed_bytes = 0;
-        self.link.hub.tell(Event::Restarted {
+        self.link.events.tell(Event::Restarted {
             reason: reason.into(),
         });
     }
@@ -133,9 +133,9 @@ impl<'a, V: Volume> Session<'a, V> {
     /// The final name, for people and the report.
     pub(crate) fn output(&self) -> PathBuf {
         match &self.place {
-            Place::Folder { volume, names } => tidy(volume.path(names.output())),
-            Place::Stdout => PathBuf::from("-"),
-            Place::Scratch(scratch) => scratch.path(),
+            OpenDestination::Folder { volume, names } => tidy(volume.path(names.output())),
+            OpenDestination::Stdout => PathBuf::from("-"),
+            OpenDestination::Scratch(scratch) => scratch.path(),
         }
     }
 
@@ -145,7 +145,7 @@ impl<'a, V: Volume> Session<'a, V> {
     }
 
     /// The error of a request that failed for good.
-    pub(crate) fn request_failed(&self, failed: &Failed) -> Error {
+    pub(crate) fn request_failed(&self, failed: &RequestFailed) -> Error {
         Error::from_http(self.subject(), &failed.error, failed.attempts)
     }
 
@@ -164,7 +164,7 @@ impl<'a, V: Volume> Session<'a, V> {
     /// A report of what was counted so far, for an object of `bytes` bytes.
     pub(crate) fn report(&self, bytes: u64) -> Report {
         let elapsed = self.begun.elapsed();
-        let fetched_bytes = self.tally.fetched_bytes();
+        let fetched_bytes = self.metrics.fetched_bytes();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -177,12 +177,12 @@ impl<'a, V: Volume> Session<'a, V> {
             bytes,
             resumed_bytes: self.resumed_bytes,
             fetched_bytes,
-            wasted_bytes: fetched_bytes.saturating_sub(self.tally.useful_bytes()),
+            wasted_bytes: fetched_bytes.saturating_sub(self.metrics.useful_bytes()),
             part_size: 0,
             parts: 0,
-            connections: self.tally.most_active(),
-            attempts: self.tally.attempts(),
-            retries: self.tally.retries(),
+            connections: self.metrics.most_active(),
+            attempts: self.metrics.attempts(),
+            retries: self.metrics.retries(),
             elapsed,
             bytes_per_second,
             validator: ValidatorKind::None,
@@ -199,21 +199,21 @@ impl<'a, V: Volume> Session<'a, V> {
 
     /// Where the time went so far.
     pub(crate) fn account(&self) -> Account {
-        let tally = &self.tally;
-        let ends = tally.ends();
+        let metrics = &self.metrics;
+        let ends = metrics.ends();
         let since = |end: Option<Instant>| end.map_or(Duration::ZERO, |at| at.elapsed());
         Account {
-            first_byte: tally.first_byte().map(|at| at - self.begun),
+            first_byte: metrics.first_byte().map(|at| at - self.begun),
             tail: since(ends.full),
             closing: since(ends.busy),
-            transfers: tally.transfer_time(),
-            reply_wait: tally.reply_wait(),
-            disk_wait: tally.disk_wait(),
+            transfers: metrics.transfer_time(),
+            reply_wait: metrics.reply_wait(),
+            disk_wait: metrics.disk_wait(),
             cpu: processor::time().saturating_sub(self.processor_begun),
-            connections_kept: tally.wanted().max(tally.most_active().min(1)),
-            refusals: tally.refusals(),
-            stalls: tally.stalls(),
-            replaced: tally.replacements(),
+            connections_kept: metrics.wanted().max(metrics.most_active().min(1)),
+            refusals: metrics.refusals(),
+            stalls: metrics.stalls(),
+            replaced: metrics.replacements(),
         }
     }
 
@@ -241,8 +241,10 @@ impl<'a, V: Volume> Session<'a, V> {
     /// The checkpoint's path, where there is to be one.
     pub(crate) fn checkpoint_path(&self) -> Option<PathBuf> {
         match &self.place {
-            Place::Folder { volume, names } => Some(tidy(volume.path(names.checkpoint()))),
-            Place::Stdout | Place::Scratch(_) => None,
+            OpenDestination::Folder { volume, names } => {
+                Some(tidy(volume.path(names.checkpoint())))
+            }
+            OpenDestination::Stdout | OpenDestination::Scratch(_) => None,
         }
     }
 

@@ -13,7 +13,7 @@ const QUICK_WRITES: u32 = 64;
 
 /// Counters that workers add to and that the run reads; each stands for itself, so relaxed order is enough.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub(crate) struct Metrics {
     fetched_bytes: AtomicU64,
     useful_bytes: AtomicU64,
     attempts: AtomicU64,
@@ -46,11 +46,11 @@ pub(crate) struct Ends {
 /// A transfer that counts as under way for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Underway<'a> {
-    tally: &'a Tally,
+    metrics: &'a Metrics,
     since: Instant,
 }
 
-impl Tally {
+impl Metrics {
     pub(crate) fn fetched(&self, bytes: u64) {
         if self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
             self.first_byte.get_or_init(Instant::now);
@@ -120,7 +120,7 @@ impl Tally {
         let now = self.active.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_active.fetch_max(now, Ordering::Relaxed);
         Underway {
-            tally: self,
+            metrics: self,
             since: Instant::now(),
         }
     }
@@ -200,13 +200,13 @@ fn add(nanos: &AtomicU64, span: Duration) {
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        let Self { tally, since } = *self;
+        let Self { metrics, since } = *self;
         let now = Instant::now();
-        add(&tally.transfer_nanos, now - since);
-        let before = tally.active.fetch_sub(1, Ordering::Relaxed);
-        let mut ends = tally.locked_ends();
+        add(&metrics.transfer_nanos, now - since);
+        let before = metrics.active.fetch_sub(1, Ordering::Relaxed);
+        let mut ends = metrics.locked_ends();
         ends.busy = Some(now);
-        if before >= tally.wanted().min(tally.most_active()) {
+        if before >= metrics.wanted().min(metrics.most_active()) {
             ends.full = Some(now);
         }
     }
@@ -218,40 +218,40 @@ mod tests {
 
     #[test]
     fn a_disk_is_slow_until_enough_writes_were_quick() {
-        let tally = Tally::default();
+        let metrics = Metrics::default();
         let quick = Duration::from_millis(1);
-        tally.wrote(quick);
-        assert!(!tally.disk_is_slow());
+        metrics.wrote(quick);
+        assert!(!metrics.disk_is_slow());
         for _ in 0..2 {
-            tally.wrote(SLOW_WRITE);
+            metrics.wrote(SLOW_WRITE);
             for _ in 0..QUICK_WRITES {
-                assert!(tally.disk_is_slow());
-                tally.wrote(quick);
+                assert!(metrics.disk_is_slow());
+                metrics.wrote(quick);
             }
-            assert!(!tally.disk_is_slow());
+            assert!(!metrics.disk_is_slow());
         }
-        assert_eq!(tally.disk_wait(), SLOW_WRITE * 2);
+        assert_eq!(metrics.disk_wait(), SLOW_WRITE * 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_tail_begins_when_fewer_transfers_are_under_way_than_are_wanted() {
-        let tally = Tally::default();
+        let metrics = Metrics::default();
         let step = Duration::from_secs(1);
         let begun = Instant::now();
-        tally.wants(3);
-        let all = [tally.underway(), tally.underway(), tally.underway()];
+        metrics.wants(3);
+        let all = [metrics.underway(), metrics.underway(), metrics.underway()];
         tokio::time::advance(step).await;
         let [first, second, third] = all;
         drop(first);
-        assert_eq!(tally.ends().full, Some(begun + step));
+        assert_eq!(metrics.ends().full, Some(begun + step));
         tokio::time::advance(step).await;
         // The server refused the third: from now on two are all that is wanted.
-        tally.wants(2);
+        metrics.wants(2);
         drop(second);
-        assert_eq!(tally.ends().full, Some(begun + step * 2));
+        assert_eq!(metrics.ends().full, Some(begun + step * 2));
         tokio::time::advance(step).await;
         drop(third);
-        assert_eq!(tally.ends().full, Some(begun + step * 2));
-        assert_eq!(tally.ends().busy, Some(begun + step * 3));
+        assert_eq!(metrics.ends().full, Some(begun + step * 2));
+        assert_eq!(metrics.ends().busy, Some(begun + step * 3));
     }
 }

@@ -1,6 +1,6 @@
 //! The engine: brings the missing parts to the file.
 //!
-//! `run` drives one download from the probe to the published file; `transfer` keeps workers and committer going;
+//! `run` drives one download from the probe to the published file; `transfer` keeps workers and checkpointer going;
 //! `schedule` decides, and is pure.
 
 mod blocking;

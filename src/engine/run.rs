@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use crate::checkpoint;
 use crate::download::OnChange;
 use crate::engine::blocking;
-use crate::engine::context::{Place, Session};
+use crate::engine::context::{OpenDestination, Session};
 use crate::engine::control::Wish;
 use crate::engine::control::shared::Link;
 use crate::engine::job::Job;
@@ -18,11 +18,11 @@ use crate::engine::output::file::{Object, prepare};
 use crate::engine::output::stdout;
 use crate::engine::output::stream;
 use crate::engine::remote::Remote;
-use crate::engine::remote::discovery::{Discovery, Failed, discover};
+use crate::engine::remote::discovery::{Discovery, RequestFailed, discover};
 use crate::engine::remote::mirrors;
 use crate::engine::remote::refresh::refresh_url;
 use crate::engine::transfer::worker::TransferError;
-use crate::engine::transfer::{Failure, Outcome, transfer};
+use crate::engine::transfer::{self, Failure, TransferEnd};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{self, HttpErrorKind, Verdict};
@@ -43,7 +43,7 @@ pub(crate) fn start(job: Job) -> (Arc<Link>, JoinHandle<Result<Report, Error>>) 
         let link = &ended.0;
         let outcome = drive(&job, link).await;
         if let Ok(report) = &outcome {
-            link.hub.tell(Event::Finished(Box::new(report.clone())));
+            link.events.tell(Event::Finished(Box::new(report.clone())));
         }
         outcome
     });
@@ -55,20 +55,20 @@ struct EndOnDrop(Arc<Link>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.hub.close();
+        self.0.events.close();
         self.0.control.end();
     }
 }
 
 /// What one go at the object led to.
-pub(crate) enum Run {
+pub(crate) enum Outcome {
     Finished(Box<Report>),
     /// The object changed on its server.
     Changed(Error),
     /// The metadata that HEAD gave was wrong or missing: once more, by GET; or once more after a pause.
     Again,
     /// A stream that can't be gone on with broke.
-    StreamLost(Failed),
+    StreamLost(RequestFailed),
     /// Access was refused; what came is committed.
     Refused {
         error: Error,
@@ -76,7 +76,7 @@ pub(crate) enum Run {
     },
 }
 
-impl Run {
+impl Outcome {
     pub(crate) fn finished(report: Report) -> Self {
         Self::Finished(Box::new(report))
     }
@@ -89,7 +89,7 @@ async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
 }
 
 async fn bring(session: &mut Session<'_>) -> Result<Report, Error> {
-    if let Place::Folder { volume, names } = session.place.clone()
+    if let OpenDestination::Folder { volume, names } = session.place.clone()
         && let Some(report) = look_first(session, volume, names).await?
     {
         return Ok(report);
@@ -110,7 +110,7 @@ pub(crate) async fn conclude<V: Volume>(
     outcome: Result<Report, Error>,
 ) -> Result<Report, Error> {
     let (error, volume, names) = match (outcome, session.place.clone()) {
-        (Err(error), Place::Folder { volume, names }) => (error, volume, names),
+        (Err(error), OpenDestination::Folder { volume, names }) => (error, volume, names),
         (outcome, _) => return outcome,
     };
     match error.kind() {
@@ -143,12 +143,12 @@ impl Patience {
     pub(crate) async fn after<V: Volume>(
         &mut self,
         session: &mut Session<'_, V>,
-        run: Run,
+        run: Outcome,
     ) -> Result<Option<Report>, Error> {
         match run {
-            Run::Finished(report) => return Ok(Some(*report)),
-            Run::Again => {}
-            Run::Changed(error) => {
+            Outcome::Finished(report) => return Ok(Some(*report)),
+            Outcome::Again => {}
+            Outcome::Changed(error) => {
                 if session.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
                     return Err(error);
                 }
@@ -156,11 +156,11 @@ impl Patience {
                 session.fresh = true;
                 session.restarted(error.why());
             }
-            Run::StreamLost(failed) => {
+            Outcome::StreamLost(failed) => {
                 self.losses += 1;
                 pause_before_retry(session, failed, self.losses).await?;
             }
-            Run::Refused { error, progressed } => {
+            Outcome::Refused { error, progressed } => {
                 self.refreshes = if progressed { 1 } else { self.refreshes + 1 };
                 if self.refreshes > MOST_REFRESHES || !refresh_url(session).await? {
                     return Err(error);
@@ -208,7 +208,7 @@ pub(crate) async fn look_first<V: Volume>(
 
 async fn pause_before_retry<V: Volume>(
     session: &Session<'_, V>,
-    failed: Failed,
+    failed: RequestFailed,
     losses: u32,
 ) -> Result<(), Error> {
     let after = match http::verdict(&failed.error) {
@@ -218,15 +218,15 @@ async fn pause_before_retry<V: Volume>(
             after
         }
         _ => {
-            return Err(session.request_failed(&Failed {
+            return Err(session.request_failed(&RequestFailed {
                 attempts: losses,
                 ..failed
             }));
         }
     };
     let delay = after.unwrap_or_else(|| http::backoff(losses, fastrand::f64()));
-    session.tally.retried();
-    session.link.hub.tell(Event::Retrying {
+    session.metrics.retried();
+    session.link.events.tell(Event::Retrying {
         part: 0,
         reason: failed.error.to_string(),
         delay,
@@ -237,7 +237,7 @@ async fn pause_before_retry<V: Volume>(
     }
 }
 
-async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
+async fn one_go(session: &mut Session<'_>) -> Result<Outcome, Error> {
     let discovered = tokio::select! {
         biased;
         wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
@@ -248,7 +248,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
             session.stands_in_for = object.stands_in_for.take();
             *object
         }
-        Ok(Discovery::NotModified) => return Ok(Run::finished(session.not_modified())),
+        Ok(Discovery::NotModified) => return Ok(Outcome::finished(session.not_modified())),
         Err(failed) => return judge(session, &failed, None, false),
     };
     let mirrors = tokio::select! {
@@ -257,13 +257,15 @@ async fn one_go(session: &mut Session<'_>) -> Result<Run, Error> {
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
-        (Place::Stdout, _) => stdout::download(session, object, mirrors).await,
-        (Place::Scratch(scratch), _) => discard::download(session, scratch, object, mirrors).await,
-        (Place::Folder { volume, names }, Some(length)) => {
+        (OpenDestination::Stdout, _) => stdout::download(session, object, mirrors).await,
+        (OpenDestination::Scratch(scratch), _) => {
+            discard::download(session, scratch, object, mirrors).await
+        }
+        (OpenDestination::Folder { volume, names }, Some(length)) => {
             let object = Object::found(session, length, object, mirrors)?;
             in_parts(session, volume, names, object).await
         }
-        (Place::Folder { volume, names }, None) => {
+        (OpenDestination::Folder { volume, names }, None) => {
             stream::download(session, volume, names, object).await
         }
     }
@@ -275,34 +277,36 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     volume: Arc<V>,
     names: Names,
     object: Object<R>,
-) -> Result<Run, Error> {
+) -> Result<Outcome, Error> {
     let mut prepared = prepare(session, volume, names, object).await?;
     session.fresh = false;
-    let before = prepared.crew.board.completed_parts();
-    let outcome = transfer(&prepared.crew, &mut prepared.committer, session.link).await;
+    let before = prepared.transfer.dispatcher.completed_parts();
+    let outcome = transfer::run(&prepared.transfer, &mut prepared.checkpointer, session.link).await;
     let checkpoint = session.checkpoint_path();
     let (error, attempts) = match outcome {
-        Ok(Outcome::Complete) => {
-            return publish::finish(session, prepared).await.map(Run::finished);
+        Ok(TransferEnd::Complete) => {
+            return publish::finish(session, prepared)
+                .await
+                .map(Outcome::finished);
         }
-        Ok(Outcome::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
-        Ok(Outcome::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
+        Ok(TransferEnd::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => (error, attempts),
         Err(Failure::Transfer(TransferError::Storage(error))) => {
             return Err(Error::from(error).with_checkpoint(checkpoint));
         }
         Err(Failure::Commit(error)) => return Err(Error::from(error).with_checkpoint(checkpoint)),
     };
-    let completed = prepared.crew.board.completed_parts();
+    let completed = prepared.transfer.dispatcher.completed_parts();
     if completed == 0 && error.found_length().is_some() && !session.ask_by_get {
         // Only the length differs and nothing came yet: HEAD was wrong, not the object new.
         session.ask_by_get = true;
         session.fresh = true;
-        return Ok(Run::Again);
+        return Ok(Outcome::Again);
     }
     judge(
         session,
-        &Failed { error, attempts },
+        &RequestFailed { error, attempts },
         checkpoint,
         completed > before,
     )
@@ -311,14 +315,14 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
 /// What follows from a request that failed for good.
 pub(crate) fn judge<V: Volume>(
     session: &Session<'_, V>,
-    failed: &Failed,
+    failed: &RequestFailed,
     checkpoint: Option<PathBuf>,
     progressed: bool,
-) -> Result<Run, Error> {
+) -> Result<Outcome, Error> {
     let error = session.request_failed(failed).with_checkpoint(checkpoint);
     match failed.error.kind() {
-        HttpErrorKind::Changed(_) => Ok(Run::Changed(error)),
-        HttpErrorKind::Refused(_) => Ok(Run::Refused { error, progressed }),
+        HttpErrorKind::Changed(_) => Ok(Outcome::Changed(error)),
+        HttpErrorKind::Refused(_) => Ok(Outcome::Refused { error, progressed }),
         _ => Err(error),
     }
 }

@@ -13,7 +13,7 @@ const REMEMBERED: usize = 64;
 
 /// Hands every event to every listener.
 #[derive(Debug, Default)]
-pub(crate) struct Hub {
+pub(crate) struct EventBus {
     // Held for pushes alone, never across an await.
     inner: Mutex<Inner>,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Subscription {
     progress: Arc<Mutex<Option<Progress>>>,
 }
 
-impl Hub {
+impl EventBus {
     /// Listens, beginning with the state changes so far.
     pub(crate) fn subscribe(&self) -> Subscription {
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -158,13 +158,13 @@ mod tests {
 
     #[tokio::test]
     async fn progress_is_merged_and_state_changes_are_not() {
-        let hub = Hub::default();
-        let mut early = hub.subscribe();
-        hub.tell(progress(10, 10));
-        hub.tell(Event::Committed { parts: 1 });
-        hub.tell(progress(5, 15));
-        hub.tell(Event::Committed { parts: 2 });
-        hub.close();
+        let events = EventBus::default();
+        let mut early = events.subscribe();
+        events.tell(progress(10, 10));
+        events.tell(Event::Committed { parts: 1 });
+        events.tell(progress(5, 15));
+        events.tell(Event::Committed { parts: 2 });
+        events.close();
         assert_eq!(next(&mut early).await, Some(progress(15, 15)));
         assert_eq!(next(&mut early).await, Some(Event::Committed { parts: 1 }));
         assert_eq!(next(&mut early).await, Some(Event::Committed { parts: 2 }));
@@ -173,10 +173,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_late_hears_what_happened() {
-        let hub = Hub::default();
-        hub.tell(Event::Paused);
-        hub.close();
-        let mut late = hub.subscribe();
+        let events = EventBus::default();
+        events.tell(Event::Paused);
+        events.close();
+        let mut late = events.subscribe();
         assert_eq!(next(&mut late).await, Some(Event::Paused));
         assert_eq!(next(&mut late).await, None);
     }

@@ -7,20 +7,20 @@ use std::path::PathBuf;
 use tokio::sync::watch;
 
 use super::file::{self, Object, kind_of};
-use super::virtual_file::{Destination, Fileless};
+use super::virtual_file::{VirtualFile, WriteAt};
 use crate::engine::blocking;
 use crate::engine::context::Session;
 use crate::engine::control::Wish;
-use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::output::file::open;
 use crate::engine::output::file::publish;
 use crate::engine::remote::HttpRemote;
-use crate::engine::remote::discovery::{Discovered, Failed};
-use crate::engine::remote::pool::Supply;
-use crate::engine::run::{Run, judge};
-use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::remote::discovery::{Discovered, RequestFailed};
+use crate::engine::remote::pool::Server;
+use crate::engine::run::{Outcome, judge};
+use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
 use crate::engine::transfer::worker::TransferError;
-use crate::engine::transfer::{Failure, Keeper, Outcome, transfer};
+use crate::engine::transfer::{self, Committer, Failure, TransferEnd};
 use crate::error::{Error, ErrorKind};
 use crate::object::{PartBitmap, Plan};
 use crate::report::Report;
@@ -48,8 +48,8 @@ pub(crate) async fn download(
     session: &mut Session<'_>,
     scratch: Scratch,
     object: Discovered,
-    mirrors: Vec<Supply>,
-) -> Result<Run, Error> {
+    mirrors: Vec<Server>,
+) -> Result<Outcome, Error> {
     let Some(length) = object.metadata.length else {
         return Err(Error::new(
             ErrorKind::Network,
@@ -64,7 +64,7 @@ pub(crate) async fn download(
             let nothing = Nothing {
                 length: plan.length(),
             };
-            let sink = Sink::growing(Fileless(nothing), scratch.path());
+            let sink = Sink::growing(VirtualFile(nothing), scratch.path());
             in_parts(session, plan, sink, object).await
         }
         Scratch::Memory => {
@@ -95,41 +95,46 @@ async fn in_parts<F: PartFile>(
     plan: Plan,
     sink: Sink<F>,
     object: Object<HttpRemote>,
-) -> Result<Run, Error> {
-    let none = Snapshot {
+) -> Result<Outcome, Error> {
+    let none = CompletedParts {
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
     };
     let grains = plan.in_grains(session.job.grain_size);
-    let (crew, metadata) = file::crew(session, plan, grains, sink, none, object);
+    let (transfer, metadata) = file::new_transfer(session, plan, grains, sink, none, object);
     file::announce(session, &metadata, &plan);
-    match transfer(&crew, &mut Forget, session.link).await {
-        Ok(Outcome::Complete) => Ok(Run::finished(Report {
+    match transfer::run(&transfer, &mut NoCommit, session.link).await {
+        Ok(TransferEnd::Complete) => Ok(Outcome::finished(Report {
             part_size: plan.part_size(),
             parts: plan.parts(),
             validator: kind_of(&metadata.validator),
             etag: metadata.etag.as_ref().map(ToString::to_string),
-            writer: publish::writer_of(crew.sink.kind()),
+            writer: publish::writer_of(transfer.sink.kind()),
             ..session.report(plan.length())
         })),
-        Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
-        Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => Err(session.ended_by(Wish::Stop, None)),
+        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Commit(error)) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
-            let progressed = crew.board.completed_parts() > 0;
-            judge(session, &Failed { error, attempts }, None, progressed)
+            let progressed = transfer.dispatcher.completed_parts() > 0;
+            judge(
+                session,
+                &RequestFailed { error, attempts },
+                None,
+                progressed,
+            )
         }
     }
 }
 
 /// Commits nothing.
-struct Forget;
+struct NoCommit;
 
-impl Keeper for Forget {
+impl Committer for NoCommit {
     async fn run(
         &mut self,
-        _board: &Board,
+        _board: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
         // An error means that the other side is gone, and with it the run.
@@ -137,7 +142,11 @@ impl Keeper for Forget {
         Ok(())
     }
 
-    async fn commit(&mut self, _snapshot: Snapshot, _moment: Moment) -> Result<(), CommitError> {
+    async fn commit(
+        &mut self,
+        _snapshot: CompletedParts,
+        _moment: CommitKind,
+    ) -> Result<(), CommitError> {
         Ok(())
     }
 }
@@ -148,7 +157,7 @@ struct Nothing {
     length: u64,
 }
 
-impl Destination for Nothing {
+impl WriteAt for Nothing {
     fn length(&self) -> u64 {
         self.length
     }

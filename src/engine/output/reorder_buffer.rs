@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::virtual_file::Destination;
+use super::virtual_file::WriteAt;
 use crate::object::Plan;
 
 /// A file that is only as large as the parts that are in it.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub(crate) struct ReorderBuffer {
     plan: Plan,
     // Taken once for each chunk that comes in, for a copy; never across an await.
     held: Mutex<Held>,
@@ -22,7 +22,7 @@ struct Held {
     front: u32,
 }
 
-impl Spool {
+impl ReorderBuffer {
     pub(crate) fn new(plan: Plan) -> Arc<Self> {
         Arc::new(Self {
             plan,
@@ -43,7 +43,7 @@ impl Spool {
     }
 }
 
-impl Destination for Arc<Spool> {
+impl WriteAt for Arc<ReorderBuffer> {
     fn length(&self) -> u64 {
         self.plan.length()
     }
@@ -74,27 +74,27 @@ mod tests {
 
     #[test]
     fn parts_come_in_any_order_and_leave_whole() {
-        let spool = Spool::new(Plan::new(10, 4).unwrap());
-        spool.write_at(6, b"678").unwrap();
-        spool.write_at(0, b"0123").unwrap();
-        spool.write_at(4, b"45").unwrap();
-        spool.write_at(9, b"9").unwrap();
-        spool.write_at(4, b"45").unwrap();
-        assert_eq!(spool.take(0), b"0123");
-        assert_eq!(spool.take(1), b"4567");
-        assert_eq!(spool.take(2), b"89");
-        assert!(spool.write_at(10, b"x").is_err());
-        assert!(spool.write_at(9, b"xy").is_err());
+        let buffer = ReorderBuffer::new(Plan::new(10, 4).unwrap());
+        buffer.write_at(6, b"678").unwrap();
+        buffer.write_at(0, b"0123").unwrap();
+        buffer.write_at(4, b"45").unwrap();
+        buffer.write_at(9, b"9").unwrap();
+        buffer.write_at(4, b"45").unwrap();
+        assert_eq!(buffer.take(0), b"0123");
+        assert_eq!(buffer.take(1), b"4567");
+        assert_eq!(buffer.take(2), b"89");
+        assert!(buffer.write_at(10, b"x").is_err());
+        assert!(buffer.write_at(9, b"xy").is_err());
     }
 
     #[test]
     fn a_late_duplicate_takes_no_memory() {
-        let spool = Spool::new(Plan::new(10, 4).unwrap());
-        spool.write_at(0, b"0123").unwrap();
-        assert_eq!(spool.take(0), b"0123");
-        spool.write_at(2, b"2345").unwrap();
-        assert_eq!(spool.held().parts.len(), 1);
-        spool.write_at(6, b"67").unwrap();
-        assert_eq!(spool.take(1), b"4567");
+        let buffer = ReorderBuffer::new(Plan::new(10, 4).unwrap());
+        buffer.write_at(0, b"0123").unwrap();
+        assert_eq!(buffer.take(0), b"0123");
+        buffer.write_at(2, b"2345").unwrap();
+        assert_eq!(buffer.held().parts.len(), 1);
+        buffer.write_at(6, b"67").unwrap();
+        assert_eq!(buffer.take(1), b"4567");
     }
 }

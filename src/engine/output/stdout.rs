@@ -8,21 +8,21 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::file::{self, Object, kind_of};
-use super::reorder_buffer::Spool;
-use super::virtual_file::Fileless;
+use super::reorder_buffer::ReorderBuffer;
+use super::virtual_file::VirtualFile;
 use crate::engine::blocking;
 use crate::engine::context::Session;
 use crate::engine::control::Wish;
-use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::output::file::open;
 use crate::engine::output::file::publish;
-use crate::engine::remote::discovery::{Discovered, Failed};
-use crate::engine::remote::pool::Supply;
-use crate::engine::run::{Run, judge};
-use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::remote::discovery::{Discovered, RequestFailed};
+use crate::engine::remote::pool::Server;
+use crate::engine::run::{Outcome, judge};
+use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
 use crate::engine::transfer::rate_limit::Limiter;
 use crate::engine::transfer::worker::TransferError;
-use crate::engine::transfer::{Failure, Keeper, Outcome, transfer};
+use crate::engine::transfer::{self, Committer, Failure, TransferEnd};
 use crate::error::Error;
 use crate::event::Event;
 use crate::http::{Body, HttpError};
@@ -38,8 +38,8 @@ const WINDOW: u64 = 64 << 20;
 pub(crate) async fn download(
     session: &mut Session<'_>,
     object: Discovered,
-    mirrors: Vec<Supply>,
-) -> Result<Run, Error> {
+    mirrors: Vec<Server>,
+) -> Result<Outcome, Error> {
     if let Some(length) = object.metadata.length {
         return in_parts(session, length, object, mirrors).await;
     }
@@ -48,16 +48,16 @@ pub(crate) async fn download(
     } = object;
     let Some(body) = stream else {
         session.ask_by_get = true;
-        return Ok(Run::Again);
+        return Ok(Outcome::Again);
     };
-    session.link.hub.tell(Event::Probed {
+    session.link.events.tell(Event::Probed {
         length: None,
         validator: kind_of(&metadata.validator),
         part_size: 0,
         parts: 0,
         ranges: false,
     });
-    session.tally.attempted();
+    session.metrics.attempted();
     let poured = tokio::select! {
         biased;
         wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
@@ -65,12 +65,14 @@ pub(crate) async fn download(
     };
     match poured {
         Ok(bytes) | Err(Poured::ReaderGone { bytes }) => {
-            session.tally.useful(bytes);
-            Ok(Run::finished(session.report(bytes)))
+            session.metrics.useful(bytes);
+            Ok(Outcome::finished(session.report(bytes)))
         }
         Err(Poured::Output(error)) => Err(CommitError::Output(error).into()),
         // What went out can't be taken back, so there is no second try.
-        Err(Poured::Broken(error)) => Err(session.request_failed(&Failed { error, attempts: 1 })),
+        Err(Poured::Broken(error)) => {
+            Err(session.request_failed(&RequestFailed { error, attempts: 1 }))
+        }
     }
 }
 
@@ -78,14 +80,14 @@ async fn in_parts(
     session: &mut Session<'_>,
     length: u64,
     object: Discovered,
-    mirrors: Vec<Supply>,
-) -> Result<Run, Error> {
+    mirrors: Vec<Server>,
+) -> Result<Outcome, Error> {
     let object = Object::found(session, length, object, mirrors)?;
     let length = object.wanted.selection.length();
     let plan = open::plan_for(session, length, None)?;
-    let spool = Spool::new(plan);
-    let sink = Sink::growing(Fileless(Arc::clone(&spool)), PathBuf::from("-"));
-    let (crew, metadata) = file::crew(
+    let buffer = ReorderBuffer::new(plan);
+    let sink = Sink::growing(VirtualFile(Arc::clone(&buffer)), PathBuf::from("-"));
+    let (transfer, metadata) = file::new_transfer(
         session,
         plan,
         plan,
@@ -94,17 +96,17 @@ async fn in_parts(
         object,
     );
     file::announce(session, &metadata, &plan);
-    let mut drain = Drain {
-        spool,
+    let mut writer = StdoutWriter {
+        buffer,
         plan,
         written: session.parts_out,
         hashers: std::mem::take(&mut session.hashers),
     };
     if session.parts_out == 0 {
-        drain.hashers = publish::hashers(session, &metadata);
+        writer.hashers = publish::hashers(session, &metadata);
     }
-    let outcome = transfer(&crew, &mut drain, session.link).await;
-    session.parts_out = drain.written;
+    let outcome = transfer::run(&transfer, &mut writer, session.link).await;
+    session.parts_out = writer.written;
     let report = |session: &Session<'_>| Report {
         part_size: plan.part_size(),
         parts: plan.parts(),
@@ -113,27 +115,27 @@ async fn in_parts(
         ..session.report(length)
     };
     match outcome {
-        Ok(Outcome::Complete) => {
-            let found: Vec<_> = drain.hashers.into_iter().map(Hasher::finish).collect();
+        Ok(TransferEnd::Complete) => {
+            let found: Vec<_> = writer.hashers.into_iter().map(Hasher::finish).collect();
             let integrity = publish::compare_all(session, &metadata, &found)?;
-            Ok(Run::finished(Report {
+            Ok(Outcome::finished(Report {
                 integrity,
                 ..report(session)
             }))
         }
-        Ok(Outcome::Stopped) => Err(session.ended_by(Wish::Stop, None)),
-        Ok(Outcome::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => Err(session.ended_by(Wish::Stop, None)),
+        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
         Err(Failure::Commit(CommitError::Output(error))) if is_gone(&error) => {
-            Ok(Run::finished(report(session)))
+            Ok(Outcome::finished(report(session)))
         }
         Err(Failure::Commit(error)) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
-            session.hashers = drain.hashers;
-            let failed = Failed { error, attempts };
+            session.hashers = writer.hashers;
+            let failed = RequestFailed { error, attempts };
             match judge(session, &failed, None, session.parts_out > 0)? {
                 // What went out of the old version can't be taken back.
-                Run::Changed(error) if session.parts_out > 0 => Err(error),
+                Outcome::Changed(error) if session.parts_out > 0 => Err(error),
                 run => Ok(run),
             }
         }
@@ -141,18 +143,18 @@ async fn in_parts(
 }
 
 /// The parts that went out under an earlier URL of this run.
-fn out_already(plan: Plan, session: &Session<'_>) -> Snapshot {
+fn out_already(plan: Plan, session: &Session<'_>) -> CompletedParts {
     let mut completed = PartBitmap::new(plan.parts());
     for part in 0..session.parts_out {
         completed.insert(PartIndex(part));
     }
     let crcs = vec![0; completed.count() as usize];
-    Snapshot { completed, crcs }
+    CompletedParts { completed, crcs }
 }
 
 /// Writes parts out in order and lets the next ones come.
-struct Drain {
-    spool: Arc<Spool>,
+struct StdoutWriter {
+    buffer: Arc<ReorderBuffer>,
     plan: Plan,
     /// Parts that went out.
     written: u32,
@@ -160,18 +162,18 @@ struct Drain {
     hashers: Vec<Hasher>,
 }
 
-impl Keeper for Drain {
+impl Committer for StdoutWriter {
     async fn run(
         &mut self,
-        board: &Board,
+        dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
         let ahead = u32::try_from(WINDOW / self.plan.part_size()).unwrap_or(u32::MAX);
         loop {
             // Listens before it looks, so that no completed part is missed in between.
-            let changed = board.changed.notified();
-            self.write_out(board.front()).await?;
-            board.set_reach(self.written.saturating_add(ahead.max(2)));
+            let changed = dispatcher.changed.notified();
+            self.write_out(dispatcher.front()).await?;
+            dispatcher.set_reach(self.written.saturating_add(ahead.max(2)));
             if *over.borrow() {
                 return Ok(());
             }
@@ -182,7 +184,11 @@ impl Keeper for Drain {
         }
     }
 
-    async fn commit(&mut self, snapshot: Snapshot, _moment: Moment) -> Result<(), CommitError> {
+    async fn commit(
+        &mut self,
+        snapshot: CompletedParts,
+        _moment: CommitKind,
+    ) -> Result<(), CommitError> {
         let parts = snapshot.completed.parts();
         let mut missing = snapshot.completed.missing_runs();
         self.write_out(missing.next().map_or(parts, |run| run.start))
@@ -190,10 +196,10 @@ impl Keeper for Drain {
     }
 }
 
-impl Drain {
+impl StdoutWriter {
     async fn write_out(&mut self, front: u32) -> Result<(), CommitError> {
         while self.written < front {
-            let bytes = self.spool.take(self.written);
+            let bytes = self.buffer.take(self.written);
             for hasher in &mut self.hashers {
                 hasher.update(&bytes);
             }
@@ -225,11 +231,11 @@ enum Poured {
 }
 
 async fn pour(session: &Session<'_>, mut body: Body) -> Result<u64, Poured> {
-    let _underway = session.tally.underway();
+    let _underway = session.metrics.underway();
     let limiter = session.job.limit_rate.map(Limiter::new);
     let mut position = 0;
     while let Some(bytes) = body.chunk().await.map_err(Poured::Broken)? {
-        session.tally.fetched(bytes.len() as u64);
+        session.metrics.fetched(bytes.len() as u64);
         if let Some(limiter) = &limiter {
             limiter.pass(bytes.len()).await;
         }

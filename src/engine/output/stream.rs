@@ -12,8 +12,8 @@ use crate::engine::blocking;
 use crate::engine::context::Session;
 use crate::engine::control::Wish;
 use crate::engine::output::file::publish::{self, Whole};
-use crate::engine::remote::discovery::{Discovered, Failed};
-use crate::engine::run::Run;
+use crate::engine::remote::discovery::{Discovered, RequestFailed};
+use crate::engine::run::Outcome;
 use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
@@ -27,16 +27,16 @@ pub(crate) async fn download(
     volume: Arc<Folder>,
     names: Names,
     object: Discovered,
-) -> Result<Run, Error> {
+) -> Result<Outcome, Error> {
     let Discovered {
         metadata, stream, ..
     } = object;
     let Some(body) = stream else {
         // HEAD told no length; GET may, and its reply is the stream where it does not.
         session.ask_by_get = true;
-        return Ok(Run::Again);
+        return Ok(Outcome::Again);
     };
-    session.link.hub.tell(Event::Probed {
+    session.link.events.tell(Event::Probed {
         length: None,
         validator: kind_of(&metadata.validator),
         part_size: 0,
@@ -45,14 +45,14 @@ pub(crate) async fn download(
     });
     session
         .link
-        .hub
+        .events
         .warn("the server does not tell the length: one connection, and no resume");
     let sink = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
         let durability = session.job.durability;
         blocking::run(move || open_empty(&volume, &names, durability)).await?
     };
-    session.tally.attempted();
+    session.metrics.attempted();
     let poured = tokio::select! {
         biased;
         wish = session.link.control.halted() => return halted(session, wish).await,
@@ -60,7 +60,7 @@ pub(crate) async fn download(
     };
     match poured {
         Poured::Whole { length } => {
-            session.tally.useful(length);
+            session.metrics.useful(length);
             let whole = Whole {
                 sink,
                 plan: Plan::auto(length),
@@ -68,9 +68,9 @@ pub(crate) async fn download(
                 metadata,
             };
             let report = publish::publish(session, whole, volume, names).await?;
-            Ok(Run::finished(report))
+            Ok(Outcome::finished(report))
         }
-        Poured::Broken(error) => Ok(Run::StreamLost(Failed { error, attempts: 1 })),
+        Poured::Broken(error) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
     }
 }
 
@@ -84,15 +84,15 @@ fn open_empty(
     Ok(Sink::growing(file, volume.path(names.part())))
 }
 
-async fn halted(session: &Session<'_>, wish: Wish) -> Result<Run, Error> {
+async fn halted(session: &Session<'_>, wish: Wish) -> Result<Outcome, Error> {
     let wish = if wish == Wish::Pause {
-        session.link.hub.tell(Event::Paused);
+        session.link.events.tell(Event::Paused);
         session.link.control.rest().await
     } else {
         wish
     };
     match wish {
-        Wish::Run | Wish::Pause => Ok(Run::Again),
+        Wish::Run | Wish::Pause => Ok(Outcome::Again),
         Wish::Stop | Wish::Cancel => Err(session.ended_by(wish, None)),
     }
 }
@@ -108,7 +108,7 @@ async fn pour(
     sink: &Sink<DiskFile>,
     mut body: Body,
 ) -> Result<Poured, StorageError> {
-    let _underway = session.tally.underway();
+    let _underway = session.metrics.underway();
     let limiter = session.job.limit_rate.map(Limiter::new);
     let begun = Instant::now();
     let mut told = begun;
@@ -120,7 +120,7 @@ async fn pour(
             Err(error) => return Ok(Poured::Broken(error)),
         };
         let length = bytes.len() as u64;
-        session.tally.fetched(length);
+        session.metrics.fetched(length);
         if let Some(limiter) = &limiter {
             limiter.pass(bytes.len()).await;
         }
@@ -129,7 +129,7 @@ async fn pour(
         position += length;
         let now = Instant::now();
         if now - told >= crate::engine::transfer::TICK {
-            session.link.hub.tell(Event::Progress(Progress {
+            session.link.events.tell(Event::Progress(Progress {
                 new_bytes: length,
                 completed_bytes: position,
                 bytes_per_second: rate(position, now - begun),

@@ -7,7 +7,7 @@ use crate::object::ByteRange;
 use crate::storage::{FileId, FileMap, FileSystem, PartFile, Space};
 
 /// Where bytes go instead.
-pub(crate) trait Destination: Send + Sync + 'static {
+pub(crate) trait WriteAt: Send + Sync + 'static {
     /// How long the file would be.
     fn length(&self) -> u64;
 
@@ -17,9 +17,9 @@ pub(crate) trait Destination: Send + Sync + 'static {
 /// A destination as a file. What asks for a real one answers `Unsupported`: nothing here is reserved, mapped, locked or
 /// synced.
 #[derive(Debug)]
-pub(crate) struct Fileless<D>(pub(crate) D);
+pub(crate) struct VirtualFile<D>(pub(crate) D);
 
-impl<D: Destination> PartFile for Fileless<D> {
+impl<D: WriteAt> PartFile for VirtualFile<D> {
     fn try_lock(&self) -> Result<(), TryLockError> {
         Err(TryLockError::Error(unsupported()))
     }

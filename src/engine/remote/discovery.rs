@@ -22,7 +22,7 @@ pub(crate) struct Discovered {
     pub(crate) stream: Option<Body>,
     pub(crate) source: Source,
     /// How the source failed that was asked for, where `source` is a mirror in its place.
-    pub(crate) stands_in_for: Option<Failed>,
+    pub(crate) stands_in_for: Option<RequestFailed>,
 }
 
 impl Discovered {
@@ -33,7 +33,7 @@ impl Discovered {
 }
 
 /// Why a request failed in the end.
-pub(crate) struct Failed {
+pub(crate) struct RequestFailed {
     pub(crate) error: HttpError,
     /// How often it was tried.
     pub(crate) attempts: u32,
@@ -42,7 +42,7 @@ pub(crate) struct Failed {
 /// Asks for the metadata as often as the retries allow; of a mirror, where there is one that answers instead.
 ///
 /// Cancel safe: dropping it drops the request.
-pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Failed> {
+pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, RequestFailed> {
     let job = session.job;
     let mut attempts = 0;
     loop {
@@ -70,7 +70,7 @@ pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Failed>
             }
             _ => None,
         };
-        let mut failed = Failed { error, attempts };
+        let mut failed = RequestFailed { error, attempts };
         if after.is_none() || attempts == PATIENT_ATTEMPTS {
             failed = match mirrors::stand_in(session, failed).await {
                 Ok(found) => return Ok(Discovery::Object(Box::new(found))),
@@ -81,8 +81,8 @@ pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Failed>
             return Err(failed);
         };
         let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
-        session.tally.retried();
-        session.link.hub.tell(Event::Retrying {
+        session.metrics.retried();
+        session.link.events.tell(Event::Retrying {
             part: 0,
             reason: failed.error.to_string(),
             delay,

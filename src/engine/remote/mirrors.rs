@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::discovery::{Discovered, Failed};
-use super::pool::Supply;
+use super::discovery::{Discovered, RequestFailed};
+use super::pool::Server;
 use crate::engine::context::Session;
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
@@ -21,7 +21,7 @@ const ASKED_AT_ONCE: usize = 8;
 
 /// Asks every mirror of the caller's for its metadata and takes those that surely have the same object. The others are
 /// left out with a warning.
-pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discovered) -> Vec<Supply> {
+pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discovered) -> Vec<Server> {
     let job = session.job;
     let others: Vec<&Source> = job
         .mirrors
@@ -30,7 +30,7 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
         .collect();
     let Some(length) = found.metadata.length.filter(|_| !found.is_whole()) else {
         if !others.is_empty() {
-            session.link.hub.warn(
+            session.link.events.warn(
                 "the mirrors are left out: without byte ranges there is one stream, from one server",
             );
         }
@@ -47,11 +47,11 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
                     length,
                     validator: metadata.validator,
                 };
-                taken.push(Supply::new(mirror.clone(), pinned));
+                taken.push(Server::new(mirror.clone(), pinned));
             }
             Err(why) => session
                 .link
-                .hub
+                .events
                 .warn(format!("the mirror {} is left out: {why}", mirror.shown())),
         }
     }
@@ -65,8 +65,8 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
 /// `failed` itself where no mirror can help.
 pub(crate) async fn stand_in<V: Volume>(
     session: &Session<'_, V>,
-    failed: Failed,
-) -> Result<Discovered, Failed> {
+    failed: RequestFailed,
+) -> Result<Discovered, RequestFailed> {
     let job = session.job;
     let is_hopeless = match failed.error.kind() {
         HttpErrorKind::PreconditionFailed => true,
@@ -81,7 +81,7 @@ pub(crate) async fn stand_in<V: Volume>(
         let Ok((metadata, stream)) = outcome else {
             continue;
         };
-        session.link.hub.warn(format!(
+        session.link.events.warn(format!(
             "going on with the mirror {} in place of {}: {}",
             mirror.shown(),
             job.source.shown(),
@@ -98,12 +98,12 @@ pub(crate) async fn stand_in<V: Volume>(
 }
 
 /// What a mirror has, or why that is not known.
-type Outcome = Result<(Metadata, Option<http::Body>), String>;
+type Answer = Result<(Metadata, Option<http::Body>), String>;
 
 async fn ask<'a, V: Volume>(
     session: &Session<'_, V>,
     mirrors: &[&'a Source],
-) -> Vec<(&'a Source, Outcome)> {
+) -> Vec<(&'a Source, Answer)> {
     let mut answers = Vec::new();
     for group in mirrors.chunks(ASKED_AT_ONCE) {
         let asked = group
@@ -114,7 +114,7 @@ async fn ask<'a, V: Volume>(
     answers
 }
 
-async fn ask_one<V: Volume>(session: &Session<'_, V>, mirror: &Source) -> Outcome {
+async fn ask_one<V: Volume>(session: &Session<'_, V>, mirror: &Source) -> Answer {
     let (client, conditions) = (&session.job.client, &session.job.conditions);
     let probe = async {
         if session.ask_by_get {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::pool::{After, Supplies, Supply, Turn};
+use self::pool::{After, Server, ServerGuard, ServerPool};
 use crate::http::{self, Body, Client, HttpError, Reply};
 use crate::object::ByteRange;
 
@@ -35,8 +35,8 @@ pub(crate) trait RemoteBody: Send + 'static {
     /// How long the reply let wait for its first byte.
     fn first_byte(&self) -> Duration;
 
-    /// Which of the remote's supplies it comes from.
-    fn supply(&self) -> usize;
+    /// Which of the remote's servers it comes from.
+    fn server(&self) -> usize;
 
     /// The next bytes; `None` only after exactly as many as were promised. Bounded in time. Not cancel safe: a body
     /// whose `chunk` was dropped half-way is to be dropped as well.
@@ -61,7 +61,7 @@ impl From<HttpError> for FetchError {
 #[derive(Debug)]
 pub(crate) struct HttpRemote {
     client: Client,
-    supplies: Arc<Supplies>,
+    servers: Arc<ServerPool>,
     /// The server has no ranges: every body is the whole object.
     whole: AtomicBool,
     /// The probe's own reply, where it was the object.
@@ -69,21 +69,21 @@ pub(crate) struct HttpRemote {
 }
 
 impl HttpRemote {
-    pub(crate) fn new(client: Client, supplies: Arc<Supplies>) -> Self {
+    pub(crate) fn new(client: Client, servers: Arc<ServerPool>) -> Self {
         Self {
             client,
-            supplies,
+            servers,
             whole: AtomicBool::new(false),
             first: Mutex::new(None),
         }
     }
 
     /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
-    pub(crate) fn whole(client: Client, supplies: Arc<Supplies>, first: Option<Body>) -> Self {
+    pub(crate) fn whole(client: Client, servers: Arc<ServerPool>, first: Option<Body>) -> Self {
         Self {
             whole: AtomicBool::new(true),
             first: Mutex::new(first),
-            ..Self::new(client, supplies)
+            ..Self::new(client, servers)
         }
     }
 
@@ -96,35 +96,35 @@ impl HttpRemote {
         let body = match first {
             Some(body) => body,
             None => {
-                let Supply { source, pinned, .. } = self.supplies.first();
+                let Server { source, pinned, .. } = self.servers.first();
                 http::fetch_whole(&self.client, source, pinned).await?
             }
         };
         Stream::skip_to(body, start).await
     }
 
-    /// Asks the supplies in turn, each at most once or so, until one answers.
-    async fn ask(&self, range: ByteRange) -> Result<(Reply, Turn), HttpError> {
+    /// Asks the servers in guard, each at most once or so, until one answers.
+    async fn ask(&self, range: ByteRange) -> Result<(Reply, ServerGuard), HttpError> {
         let mut asked = 0;
         loop {
-            let turn = self.supplies.next();
+            let guard = self.servers.next();
             asked += 1;
-            let error = match self.ask_one(&turn, range).await {
-                Ok(reply) => return Ok((reply, turn)),
+            let error = match self.ask_one(&guard, range).await {
+                Ok(reply) => return Ok((reply, guard)),
                 Err(error) => error,
             };
-            match turn.failed(&error) {
-                After::Another if asked < self.supplies.len() => {}
+            match guard.failed(&error) {
+                After::Another if asked < self.servers.len() => {}
                 After::Another => return Err(error.passing()),
                 After::Nowhere => return Err(error),
             }
         }
     }
 
-    async fn ask_one(&self, turn: &Turn, range: ByteRange) -> Result<Reply, HttpError> {
-        let Supply { source, pinned, .. } = turn.supply();
+    async fn ask_one(&self, guard: &ServerGuard, range: ByteRange) -> Result<Reply, HttpError> {
+        let Server { source, pinned, .. } = guard.server();
         match http::fetch(&self.client, source, pinned, range).await? {
-            Reply::Whole(_) if !turn.may_be_whole() => Err(HttpError::protocol(
+            Reply::Whole(_) if !guard.may_be_whole() => Err(HttpError::protocol(
                 "200 with the whole object in place of the range that was asked for",
             )),
             reply => Ok(reply),
@@ -143,12 +143,12 @@ impl Remote for HttpRemote {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        let (reply, turn) = self.ask(range).await?;
+        let (reply, guard) = self.ask(range).await?;
         match reply {
             Reply::Part(body) => {
-                turn.has_ranges();
+                guard.has_ranges();
                 Ok(Stream {
-                    turn: Some(turn),
+                    guard: Some(guard),
                     ..Stream::new(body)
                 })
             }
@@ -171,7 +171,7 @@ pub(crate) struct Stream {
     body: Body,
     begun: Option<Bytes>,
     /// Whose body it is, where there may be others to turn to; given back when the body is.
-    turn: Option<Turn>,
+    guard: Option<ServerGuard>,
     has_bytes: bool,
 }
 
@@ -180,7 +180,7 @@ impl Stream {
         Self {
             body,
             begun: None,
-            turn: None,
+            guard: None,
             has_bytes: false,
         }
     }
@@ -213,8 +213,8 @@ impl RemoteBody for Stream {
         self.body.first_byte()
     }
 
-    fn supply(&self) -> usize {
-        self.turn.as_ref().map_or(0, Turn::index)
+    fn server(&self) -> usize {
+        self.guard.as_ref().map_or(0, ServerGuard::index)
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
@@ -222,18 +222,18 @@ impl RemoteBody for Stream {
             return Ok(Some(bytes));
         }
         let outcome = self.body.chunk().await;
-        let Some(turn) = &self.turn else {
+        let Some(guard) = &self.guard else {
             return outcome;
         };
         match outcome {
             Ok(bytes) => {
                 if !self.has_bytes {
                     self.has_bytes = true;
-                    turn.succeeded();
+                    guard.succeeded();
                 }
                 Ok(bytes)
             }
-            Err(error) => match turn.failed(&error) {
+            Err(error) => match guard.failed(&error) {
                 After::Another => Err(error.passing()),
                 After::Nowhere => Err(error),
             },

@@ -1,7 +1,7 @@
 use super::*;
-use crate::engine::control::events::{Hub, Subscription};
+use crate::engine::control::events::{EventBus, Subscription};
 use crate::event::Event;
-use crate::http::testing::{Script, Seen, Server, Then, client, script};
+use crate::http::testing::{self, Script, Seen, Then, client, script};
 use crate::http::{HttpErrorKind, Pinned, Source};
 use crate::object::{EntityTag, Validator};
 
@@ -63,25 +63,25 @@ fn liar(seen: &Seen) -> Script {
     script("206 Partial Content", &fields, "zz\r\n", Then::Close)
 }
 
-fn supply(source: Source, tag: &str) -> Supply {
+fn pinned(source: Source, tag: &str) -> Server {
     let pinned = Pinned {
         length: LENGTH,
         validator: Validator::Strong(EntityTag::parse(&format!("\"{tag}\"")).unwrap()),
     };
-    Supply::new(source, pinned)
+    Server::new(source, pinned)
 }
 
 /// The object at these servers, the first one first, and the events.
-fn remote(servers: &[&Server]) -> (HttpRemote, Subscription) {
-    let hub = Arc::new(Hub::default());
-    let events = hub.subscribe();
-    let supplies = servers
+fn remote(servers: &[&testing::Server]) -> (HttpRemote, Subscription) {
+    let bus = Arc::new(EventBus::default());
+    let events = bus.subscribe();
+    let pool = servers
         .iter()
-        .map(|server| supply(server.source("/x?sig=secret"), "a"));
-    let mut supplies: Vec<_> = supplies.collect();
-    let first = supplies.remove(0);
-    let supplies = Supplies::new(first, supplies, hub);
-    (HttpRemote::new(client(), supplies), events)
+        .map(|server| pinned(server.source("/x?sig=secret"), "a"));
+    let mut pool: Vec<_> = pool.collect();
+    let first = pool.remove(0);
+    let pool = ServerPool::new(first, pool, bus);
+    (HttpRemote::new(client(), pool), events)
 }
 
 fn range(start: u64, end: u64) -> ByteRange {
@@ -119,7 +119,10 @@ async fn warnings(remote: HttpRemote, mut events: Subscription) -> Vec<String> {
 
 #[tokio::test]
 async fn fetches_are_spread_over_the_supplies() {
-    let (one, other) = (Server::start(good).await, Server::start(good).await);
+    let (one, other) = (
+        testing::Server::start(good).await,
+        testing::Server::start(good).await,
+    );
     let (remote, _) = remote(&[&one, &other]);
     let mut bodies = Vec::new();
     for start in 0..4 {
@@ -137,14 +140,14 @@ async fn fetches_are_spread_over_the_supplies() {
 
 #[tokio::test]
 async fn each_supply_is_asked_for_its_own_version() {
-    let one = Server::start(busy).await;
-    let other = Server::start(|seen: &Seen| part(seen, "b")).await;
-    let supplies = Supplies::new(
-        supply(one.source("/x"), "a"),
-        vec![supply(other.source("/y"), "b")],
+    let one = testing::Server::start(busy).await;
+    let other = testing::Server::start(|seen: &Seen| part(seen, "b")).await;
+    let pool = ServerPool::new(
+        pinned(one.source("/x"), "a"),
+        vec![pinned(other.source("/y"), "b")],
         Arc::default(),
     );
-    let remote = HttpRemote::new(client(), supplies);
+    let remote = HttpRemote::new(client(), pool);
     assert_eq!(fetch(&remote, range(5, 9)).await.unwrap(), bytes(5..9));
     assert_eq!(one.seen()[0].field("if-match"), Some("\"a\""));
     assert_eq!(other.seen()[0].field("if-match"), Some("\"b\""));
@@ -153,7 +156,10 @@ async fn each_supply_is_asked_for_its_own_version() {
 #[tokio::test]
 async fn a_supply_that_can_not_help_is_told_and_left_out() {
     for bad in [gone as fn(&Seen) -> Script, whole, |seen| part(seen, "new")] {
-        let (one, other) = (Server::start(good).await, Server::start(bad).await);
+        let (one, other) = (
+            testing::Server::start(good).await,
+            testing::Server::start(bad).await,
+        );
         let (remote, events) = remote(&[&one, &other]);
         let _held = remote.fetch(range(0, 10)).await.unwrap();
         for _ in 0..3 {
@@ -170,7 +176,10 @@ async fn a_supply_that_can_not_help_is_told_and_left_out() {
 
 #[tokio::test]
 async fn a_supply_that_is_busy_costs_no_attempt_while_another_answers() {
-    let (one, other) = (Server::start(busy).await, Server::start(good).await);
+    let (one, other) = (
+        testing::Server::start(busy).await,
+        testing::Server::start(good).await,
+    );
     let (remote, events) = remote(&[&one, &other]);
     for _ in 0..10 {
         assert_eq!(fetch(&remote, range(5, 9)).await.unwrap(), bytes(5..9));
@@ -181,7 +190,10 @@ async fn a_supply_that_is_busy_costs_no_attempt_while_another_answers() {
 
 #[tokio::test]
 async fn the_error_of_the_last_supply_is_told() {
-    let (one, other) = (Server::start(gone).await, Server::start(busy).await);
+    let (one, other) = (
+        testing::Server::start(gone).await,
+        testing::Server::start(busy).await,
+    );
     let (remote, _) = remote(&[&one, &other]);
     for _ in 0..3 {
         let error = fetch(&remote, range(5, 9)).await.unwrap_err();
@@ -192,7 +204,10 @@ async fn the_error_of_the_last_supply_is_told() {
 
 #[tokio::test]
 async fn a_body_that_lies_can_be_fetched_elsewhere() {
-    let (one, other) = (Server::start(liar).await, Server::start(good).await);
+    let (one, other) = (
+        testing::Server::start(liar).await,
+        testing::Server::start(good).await,
+    );
     let (both, events) = remote(&[&one, &other]);
     let error = fetch(&both, range(5, 9)).await.unwrap_err();
     assert_eq!(error.kind(), &HttpErrorKind::Transport, "{error}");
@@ -209,7 +224,7 @@ async fn a_body_that_lies_can_be_fetched_elsewhere() {
 
 #[tokio::test]
 async fn one_server_without_ranges_is_one_stream() {
-    let server = Server::start(whole).await;
+    let server = testing::Server::start(whole).await;
     let (remote, _) = remote(&[&server]);
     let outcome = remote.fetch(range(5, 9)).await;
     assert!(matches!(outcome, Err(FetchError::RangesIgnored)));

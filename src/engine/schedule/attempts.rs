@@ -6,7 +6,7 @@ use crate::object::PartIndex;
 
 /// Attempts of each grain that ended since its last byte of progress. A range that is handed on keeps its count.
 #[derive(Debug, Default)]
-pub(super) struct Failures(BTreeMap<(PartIndex, Role), Stuck>);
+pub(super) struct AttemptCounts(BTreeMap<(PartIndex, Role), Stuck>);
 
 /// In which role a grain is fetched. Each has a count of its own, so that a hedge takes nothing from the attempts of what it
 /// stands behind.
@@ -18,7 +18,7 @@ pub(super) enum Role {
 
 /// How far an attempt came: a position in a grain.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct AttemptAt {
     pub(super) grain: PartIndex,
     pub(super) role: Role,
     pub(super) position: u64,
@@ -34,9 +34,9 @@ struct Stuck {
     attempts: u32,
 }
 
-impl Failures {
+impl AttemptCounts {
     /// Counts an attempt from `begun` on that failed there. Returns how many did in a row, this one included.
-    pub(super) fn count(&mut self, begun: u64, place: Place) -> u32 {
+    pub(super) fn count(&mut self, begun: u64, place: AttemptAt) -> u32 {
         let stuck = self.reach(place);
         // Who began the grain anew and is on the way to where others failed brings bytes, and has not failed there yet.
         let is_on_the_way = place.position > begun && place.position < stuck.furthest;
@@ -46,7 +46,7 @@ impl Failures {
         stuck.attempts
     }
 
-    fn reach(&mut self, place: Place) -> &mut Stuck {
+    fn reach(&mut self, place: AttemptAt) -> &mut Stuck {
         let here = Stuck {
             furthest: place.position,
             last: place.position,
@@ -61,12 +61,12 @@ impl Failures {
     }
 
     /// Takes note that an attempt was ended there for another to begin anew: no failure.
-    pub(super) fn begin_anew(&mut self, place: Place) {
+    pub(super) fn begin_anew(&mut self, place: AttemptAt) {
         self.reach(place);
     }
 
     /// Whether an attempt ended just there, and none came further since.
-    pub(super) fn is_stuck(&self, place: Place) -> bool {
+    pub(super) fn is_stuck(&self, place: AttemptAt) -> bool {
         let stuck = self.0.get(&(place.grain, place.role));
         stuck.is_some_and(|stuck| [stuck.furthest, stuck.last].contains(&place.position))
     }
@@ -83,16 +83,16 @@ impl Failures {
 mod tests {
     use super::*;
 
-    fn place(grain: u32, position: u64) -> Place {
-        Place {
+    fn place(grain: u32, position: u64) -> AttemptAt {
+        AttemptAt {
             grain: PartIndex(grain),
             role: Role::Owner,
             position,
         }
     }
 
-    fn hedge(grain: u32, position: u64) -> Place {
-        Place {
+    fn hedge(grain: u32, position: u64) -> AttemptAt {
+        AttemptAt {
             role: Role::Hedge,
             ..place(grain, position)
         }
@@ -100,44 +100,44 @@ mod tests {
 
     #[test]
     fn attempts_count_from_the_last_byte_of_progress() {
-        let mut failures = Failures::default();
-        assert!(!failures.is_stuck(place(1, 110)));
-        assert_eq!(failures.count(100, place(1, 110)), 1);
-        assert_eq!(failures.count(110, place(1, 110)), 2);
-        assert_eq!(failures.count(200, place(2, 200)), 1);
-        assert!(failures.is_stuck(place(1, 110)) && !failures.is_stuck(place(1, 111)));
-        assert_eq!(failures.count(110, place(1, 111)), 1);
-        failures.begin_anew(place(1, 115));
-        assert!(failures.is_stuck(place(1, 115)));
-        assert_eq!(failures.count(100, place(1, 115)), 1);
-        failures.begin_anew(place(1, 115));
-        assert_eq!(failures.count(100, place(1, 115)), 2);
+        let mut attempts = AttemptCounts::default();
+        assert!(!attempts.is_stuck(place(1, 110)));
+        assert_eq!(attempts.count(100, place(1, 110)), 1);
+        assert_eq!(attempts.count(110, place(1, 110)), 2);
+        assert_eq!(attempts.count(200, place(2, 200)), 1);
+        assert!(attempts.is_stuck(place(1, 110)) && !attempts.is_stuck(place(1, 111)));
+        assert_eq!(attempts.count(110, place(1, 111)), 1);
+        attempts.begin_anew(place(1, 115));
+        assert!(attempts.is_stuck(place(1, 115)));
+        assert_eq!(attempts.count(100, place(1, 115)), 1);
+        attempts.begin_anew(place(1, 115));
+        assert_eq!(attempts.count(100, place(1, 115)), 2);
     }
 
     #[test]
     fn who_begins_anew_and_comes_nearer_has_not_failed_again() {
-        let mut failures = Failures::default();
-        assert_eq!(failures.count(100, place(1, 150)), 1);
-        assert_eq!(failures.count(150, place(1, 150)), 2);
-        assert_eq!(failures.count(100, place(1, 120)), 2);
-        assert!(failures.is_stuck(place(1, 120)) && failures.is_stuck(place(1, 150)));
-        assert!(!failures.is_stuck(place(1, 130)));
-        assert_eq!(failures.count(120, place(1, 140)), 2);
-        assert_eq!(failures.count(140, place(1, 140)), 3);
-        assert_eq!(failures.count(140, place(1, 150)), 4);
-        assert_eq!(failures.count(150, place(1, 160)), 1);
+        let mut attempts = AttemptCounts::default();
+        assert_eq!(attempts.count(100, place(1, 150)), 1);
+        assert_eq!(attempts.count(150, place(1, 150)), 2);
+        assert_eq!(attempts.count(100, place(1, 120)), 2);
+        assert!(attempts.is_stuck(place(1, 120)) && attempts.is_stuck(place(1, 150)));
+        assert!(!attempts.is_stuck(place(1, 130)));
+        assert_eq!(attempts.count(120, place(1, 140)), 2);
+        assert_eq!(attempts.count(140, place(1, 140)), 3);
+        assert_eq!(attempts.count(140, place(1, 150)), 4);
+        assert_eq!(attempts.count(150, place(1, 160)), 1);
     }
 
     #[test]
     fn a_hedge_counts_for_itself_until_the_grain_is_there() {
-        let mut failures = Failures::default();
-        assert_eq!(failures.count(100, place(1, 110)), 1);
-        assert_eq!(failures.count(100, hedge(1, 105)), 1);
-        assert_eq!(failures.count(105, hedge(1, 110)), 1);
-        assert_eq!(failures.count(110, place(1, 110)), 2);
-        assert_eq!(failures.count(200, place(2, 200)), 1);
-        failures.forget(PartIndex(1));
-        assert!(!failures.is_stuck(place(1, 110)) && !failures.is_stuck(hedge(1, 110)));
-        assert!(failures.is_stuck(place(2, 200)));
+        let mut attempts = AttemptCounts::default();
+        assert_eq!(attempts.count(100, place(1, 110)), 1);
+        assert_eq!(attempts.count(100, hedge(1, 105)), 1);
+        assert_eq!(attempts.count(105, hedge(1, 110)), 1);
+        assert_eq!(attempts.count(110, place(1, 110)), 2);
+        assert_eq!(attempts.count(200, place(2, 200)), 1);
+        attempts.forget(PartIndex(1));
+        assert!(!attempts.is_stuck(place(1, 110)) && !attempts.is_stuck(hedge(1, 110)));
+        assert!(attempts.is_stuck(place(2, 200)));
     }
 }

@@ -8,11 +8,11 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::attempts::{Failures, Place, Role};
-use super::lease::{Transfer, Watched};
-use super::parts::Assembly;
+use super::attempts::{AttemptAt, AttemptCounts, Role};
+use super::lease::{ActiveLease, RateMeter};
+use super::parts::PartAssembler;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
-use super::stragglers::Crawlers;
+use super::stragglers::Stragglers;
 use crate::engine::samples::Recorder;
 use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::report::Samples;
@@ -24,7 +24,7 @@ const NEWEST: f64 = 0.3;
 
 /// The completed parts at one moment.
 #[derive(Clone, Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct CompletedParts {
     pub(crate) completed: PartBitmap,
     /// CRC-64/XZ of every completed part, in order.
     pub(crate) crcs: Vec<u64>,
@@ -32,7 +32,7 @@ pub(crate) struct Snapshot {
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct Dispatcher {
     // Taken once a part, a lease and a tick; held for bookkeeping alone, never across an await or a system call.
     inner: Mutex<Inner>,
     /// Rung when an idle worker may find work, or must end.
@@ -43,32 +43,32 @@ pub(crate) struct Board {
 struct Inner {
     /// Gives out grains; to it a grain is a part.
     scheduler: Scheduler,
-    assembly: Assembly,
+    parts: PartAssembler,
     // Ordered, so that a run depends on nothing but what it is given.
-    transfers: BTreeMap<LeaseId, Watched>,
+    transfers: BTreeMap<LeaseId, RateMeter>,
     first_byte: Duration,
     rate: f64,
     /// No lease begins at or past this grain.
     reach: u32,
-    crawlers: Crawlers,
-    failures: Failures,
+    stragglers: Stragglers,
+    attempts: AttemptCounts,
     samples: Recorder,
 }
 
-impl Board {
+impl Dispatcher {
     /// Begins with the parts that are there; the rest is given out by `grains`, which are `plan`'s.
-    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: Snapshot) -> Self {
-        let assembly = Assembly::new(plan, grains, snapshot);
+    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: CompletedParts) -> Self {
+        let parts = PartAssembler::new(plan, grains, snapshot);
         Self {
             inner: Mutex::new(Inner {
-                scheduler: Scheduler::new(grains, assembly.grains_there()),
-                assembly,
+                scheduler: Scheduler::new(grains, parts.grains_there()),
+                parts,
                 transfers: BTreeMap::new(),
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
-                crawlers: Crawlers::new(Instant::now()),
-                failures: Failures::default(),
+                stragglers: Stragglers::new(Instant::now()),
+                attempts: AttemptCounts::default(),
                 samples: Recorder::default(),
             }),
             changed: Notify::new(),
@@ -81,7 +81,7 @@ impl Board {
         connections: u32,
         own: Option<f64>,
         abort: AbortHandle,
-    ) -> Option<Arc<Transfer>> {
+    ) -> Option<Arc<ActiveLease>> {
         let mut inner = self.lock();
         let Inner {
             scheduler,
@@ -100,7 +100,7 @@ impl Board {
         let grant = scheduler.lease(&pace, *reach, |id| {
             transfers
                 .get(&id)
-                .map(Watched::observed)
+                .map(RateMeter::observed)
                 .unwrap_or_default()
         })?;
         if let GrantOrigin::Stolen(victim) = grant.origin
@@ -113,13 +113,13 @@ impl Board {
 
     /// Records a grain that came in whole. Returns whether it is the first time; transfers that have become needless
     /// are aborted.
-    pub(crate) fn complete(&self, transfer: &Transfer, grain: PartIndex, crc: u64) -> bool {
+    pub(crate) fn complete(&self, transfer: &ActiveLease, grain: PartIndex, crc: u64) -> bool {
         let mut inner = self.lock();
         match inner.scheduler.complete(transfer.id, grain) {
             Completion::Duplicate => false,
             Completion::First { obsolete } => {
-                inner.assembly.add(grain, crc);
-                inner.failures.forget(grain);
+                inner.parts.add(grain, crc);
+                inner.attempts.forget(grain);
                 for id in obsolete {
                     if let Some(watched) = inner.transfers.get(&id) {
                         watched.transfer.abort();
@@ -135,14 +135,14 @@ impl Board {
 
     /// Counts an attempt that began at `begun` and failed where `transfer` stands. Returns how many did in a row there, without a
     /// byte of progress, this one included.
-    pub(crate) fn failed(&self, transfer: &Transfer, begun: u64) -> u32 {
+    pub(crate) fn failed(&self, transfer: &ActiveLease, begun: u64) -> u32 {
         let mut inner = self.lock();
         let place = place(&inner.scheduler, transfer);
-        place.map_or(1, |place| inner.failures.count(begun, place))
+        place.map_or(1, |place| inner.attempts.count(begun, place))
     }
 
     /// Ends a lease; what it did not bring is there for others.
-    pub(crate) fn release(&self, transfer: &Transfer) {
+    pub(crate) fn release(&self, transfer: &ActiveLease) {
         let mut inner = self.lock();
         inner.scheduler.release(transfer.id, transfer.position());
         if let Some(watched) = inner.transfers.remove(&transfer.id) {
@@ -162,7 +162,7 @@ impl Board {
     /// Ends every lease, after the workers were sent home. Whoever goes on after a pause may try as often as ever.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
-        inner.failures = Failures::default();
+        inner.attempts = AttemptCounts::default();
         for (id, watched) in std::mem::take(&mut inner.transfers) {
             inner.scheduler.release(id, watched.transfer.position());
         }
@@ -171,7 +171,7 @@ impl Board {
     /// Lets leases begin before part `reach` alone.
     pub(crate) fn set_reach(&self, reach: u32) {
         let mut inner = self.lock();
-        let reach = reach.saturating_mul(inner.assembly.grains_per_part());
+        let reach = reach.saturating_mul(inner.parts.grains_per_part());
         let before = std::mem::replace(&mut inner.reach, reach);
         drop(inner);
         // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
@@ -195,27 +195,27 @@ impl Board {
 
     /// Ends a transfer that crawls while the others don't: its worker goes on over a new connection, which may be a
     /// better one. One at a time.
-    pub(crate) fn replace_crawler(&self, now: Instant) -> bool {
+    pub(crate) fn replace_straggler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
         let Inner {
             scheduler,
-            crawlers,
-            failures,
+            stragglers,
+            attempts,
             transfers,
             first_byte,
             ..
         } = &mut *inner;
         // What is stuck is left to its worker, which knows how often it failed and how long to wait, and to the timers.
-        let moves = |watched: &&Watched| {
-            place(scheduler, &watched.transfer).is_none_or(|place| !failures.is_stuck(place))
+        let moves = |watched: &&RateMeter| {
+            place(scheduler, &watched.transfer).is_none_or(|place| !attempts.is_stuck(place))
         };
-        let Some(crawler) = crawlers.next(transfers.values().filter(moves), *first_byte, now)
+        let Some(straggler) = stragglers.next(transfers.values().filter(moves), *first_byte, now)
         else {
             return false;
         };
-        crawler.transfer.abort();
-        if let Some(place) = place(scheduler, &crawler.transfer) {
-            failures.begin_anew(place);
+        straggler.transfer.abort();
+        if let Some(place) = place(scheduler, &straggler.transfer) {
+            attempts.begin_anew(place);
         }
         true
     }
@@ -254,8 +254,8 @@ impl Board {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.lock().assembly.snapshot()
+    pub(crate) fn snapshot(&self) -> CompletedParts {
+        self.lock().parts.snapshot()
     }
 
     /// What single requests were like so far.
@@ -268,14 +268,14 @@ impl Board {
     }
 
     pub(crate) fn completed_parts(&self) -> u32 {
-        self.lock().assembly.completed().count()
+        self.lock().parts.completed().count()
     }
 
     /// Bytes of grains that are coming in.
     pub(crate) fn pending_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
-        let pending = |watched: &Watched| {
+        let pending = |watched: &RateMeter| {
             let position = watched.transfer.position();
             let part = plan.part_at(position)?;
             Some(position - part.range.start())
@@ -295,7 +295,7 @@ impl Board {
     /// The first part that is not completed; the number of parts where all are.
     pub(crate) fn front(&self) -> u32 {
         let inner = self.lock();
-        let completed = inner.assembly.completed();
+        let completed = inner.parts.completed();
         let mut missing = completed.missing_runs();
         missing.next().map_or(completed.parts(), |run| run.start)
     }
@@ -303,7 +303,7 @@ impl Board {
     /// How much of each of `cells` equal stretches is there, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
         let inner = self.lock();
-        let done = inner.assembly.completed();
+        let done = inner.parts.completed();
         let parts = u64::from(done.parts());
         let mut filled = vec![0u64; cells];
         for run in done.runs() {
@@ -341,25 +341,25 @@ impl Board {
 }
 
 impl Inner {
-    fn watch(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<Transfer> {
+    fn watch(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<ActiveLease> {
         let plan = self.scheduler.plan();
         let range = plan.run(PartIndex(grant.parts.start), grant.parts.end);
-        let transfer = Arc::new(Transfer::new(grant.id, range, abort));
-        let watched = Watched::new(Arc::clone(&transfer), Instant::now());
+        let transfer = Arc::new(ActiveLease::new(grant.id, range, abort));
+        let watched = RateMeter::new(Arc::clone(&transfer), Instant::now());
         self.transfers.insert(grant.id, watched);
         transfer
     }
 }
 
 /// Where a transfer stands, if it is not at the end of everything.
-fn place(scheduler: &Scheduler, transfer: &Transfer) -> Option<Place> {
+fn place(scheduler: &Scheduler, transfer: &ActiveLease) -> Option<AttemptAt> {
     let position = transfer.position();
     let role = if scheduler.is_hedge(transfer.id) {
         Role::Hedge
     } else {
         Role::Owner
     };
-    Some(Place {
+    Some(AttemptAt {
         grain: scheduler.plan().part_at(position)?.index,
         role,
         position,

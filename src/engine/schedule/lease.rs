@@ -24,29 +24,29 @@ const MEMORY_ROUND_TRIPS: u32 = 2;
 ///
 /// The two positions are atomics because the worker touches them with every chunk: no lock on that path.
 #[derive(Debug)]
-pub(crate) struct Transfer {
+pub(crate) struct ActiveLease {
     pub(crate) id: LeaseId,
     pub(crate) range: ByteRange,
     /// The next position that the worker will write.
     position: AtomicU64,
     /// The first position that is not the worker's any more. Only ever shrinks.
     limit: AtomicU64,
-    /// Which supply gives the bytes; [`NOT_KNOWN`] before its first reply.
-    supply: AtomicUsize,
+    /// Which server gives the bytes; [`NOT_KNOWN`] before its first reply.
+    server: AtomicUsize,
     waits_for_disk: AtomicBool,
     abort: AbortHandle,
 }
 
 const NOT_KNOWN: usize = usize::MAX;
 
-impl Transfer {
+impl ActiveLease {
     pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
         Self {
             id,
             range,
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
-            supply: AtomicUsize::new(NOT_KNOWN),
+            server: AtomicUsize::new(NOT_KNOWN),
             waits_for_disk: AtomicBool::new(false),
             abort,
         }
@@ -69,14 +69,14 @@ impl Transfer {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Takes note that bytes come from this supply.
-    pub(crate) fn comes_from(&self, supply: usize) {
-        self.supply.store(supply, Ordering::Relaxed);
+    /// Takes note that bytes come from this server.
+    pub(crate) fn comes_from(&self, server: usize) {
+        self.server.store(server, Ordering::Relaxed);
     }
 
-    /// Which supply gives the bytes, once one replied.
-    pub(super) fn supply(&self) -> Option<usize> {
-        Some(self.supply.load(Ordering::Relaxed)).filter(|supply| *supply != NOT_KNOWN)
+    /// Which server gives the bytes, once one replied.
+    pub(super) fn server(&self) -> Option<usize> {
+        Some(self.server.load(Ordering::Relaxed)).filter(|server| *server != NOT_KNOWN)
     }
 
     /// Takes note that it begins, or ends, to wait for the disk.
@@ -89,10 +89,10 @@ impl Transfer {
     }
 }
 
-/// A transfer as the board measures it.
+/// A transfer as the dispatcher measures it.
 #[derive(Debug)]
-pub(super) struct Watched {
-    pub(super) transfer: Arc<Transfer>,
+pub(super) struct RateMeter {
+    pub(super) transfer: Arc<ActiveLease>,
     pub(super) since: Instant,
     /// The first tick that saw a byte.
     begun: Option<Instant>,
@@ -104,8 +104,8 @@ pub(super) struct Watched {
     pub(super) rate: Option<f64>,
 }
 
-impl Watched {
-    pub(super) fn new(transfer: Arc<Transfer>, now: Instant) -> Self {
+impl RateMeter {
+    pub(super) fn new(transfer: Arc<ActiveLease>, now: Instant) -> Self {
         Self {
             at: transfer.range.start(),
             waited: None,
@@ -176,10 +176,10 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(600);
     const TICK: Duration = Duration::from_millis(100);
 
-    fn watched(now: Instant) -> Watched {
+    fn watched(now: Instant) -> RateMeter {
         let abort = AbortHandle::new_pair().0;
-        let transfer = Transfer::new(LeaseId(0), ByteRange::whole(1 << 20), abort);
-        Watched::new(Arc::new(transfer), now)
+        let transfer = ActiveLease::new(LeaseId(0), ByteRange::whole(1 << 20), abort);
+        RateMeter::new(Arc::new(transfer), now)
     }
 
     /// The rate after each of `ticks`, where `arrived` bytes are there at each.

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use super::dispatcher::Snapshot;
+use super::dispatcher::CompletedParts;
 use crate::integrity::Crc64Combiner;
 use crate::object::{PartBitmap, PartIndex, Plan};
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Assembly {
+pub(crate) struct PartAssembler {
     plan: Plan,
     grains: Plan,
     completed: PartBitmap,
@@ -22,9 +22,9 @@ pub(crate) struct Assembly {
     combiner: Crc64Combiner,
 }
 
-impl Assembly {
+impl PartAssembler {
     /// Begins with the parts that are there.
-    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: Snapshot) -> Self {
+    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: CompletedParts) -> Self {
         let mut crcs = vec![0; plan.parts() as usize];
         for (part, crc) in snapshot.completed.iter().zip(snapshot.crcs) {
             crcs[part.0 as usize] = crc;
@@ -78,10 +78,10 @@ impl Assembly {
         &self.completed
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> CompletedParts {
         let completed = self.completed.clone();
         let crcs = completed.iter().map(|part| self.crcs[part.0 as usize]);
-        Snapshot {
+        CompletedParts {
             crcs: crcs.collect(),
             completed,
         }
@@ -121,27 +121,27 @@ mod tests {
                 let bound = |position| usize::try_from(position).unwrap();
                 Crc64::of(&bytes[bound(range.start())..bound(range.end())])
             };
-            let nothing = Snapshot { completed: PartBitmap::new(plan.parts()), crcs: Vec::new() };
-            let mut assembly = Assembly::new(plan, grains, nothing);
+            let nothing = CompletedParts { completed: PartBitmap::new(plan.parts()), crcs: Vec::new() };
+            let mut parts = PartAssembler::new(plan, grains, nothing);
             let mut came = PartBitmap::new(grains.parts());
             for index in shuffled(grains.parts(), seed) {
-                assembly.add(PartIndex(index), of(&grains, index));
+                parts.add(PartIndex(index), of(&grains, index));
                 came.insert(PartIndex(index));
                 for part in 0..plan.parts() {
-                    let whole = assembly.grains_of(part).all(|grain| came.contains(PartIndex(grain)));
-                    prop_assert_eq!(assembly.completed().contains(PartIndex(part)), whole);
+                    let whole = parts.grains_of(part).all(|grain| came.contains(PartIndex(grain)));
+                    prop_assert_eq!(parts.completed().contains(PartIndex(part)), whole);
                 }
-                let there = assembly.grains_there();
+                let there = parts.grains_there();
                 prop_assert!(there.iter().all(|grain| came.contains(grain)));
-                let snapshot = assembly.snapshot();
+                let snapshot = parts.snapshot();
                 for (part, crc) in snapshot.completed.iter().zip(&snapshot.crcs) {
                     prop_assert_eq!(*crc, of(&plan, part.0));
                 }
             }
-            prop_assert!(assembly.completed().is_full() && assembly.begun.is_empty());
-            prop_assert!(assembly.grains_there().is_full());
-            let again = Assembly::new(plan, grains, assembly.snapshot());
-            prop_assert_eq!(again.snapshot().crcs, assembly.snapshot().crcs);
+            prop_assert!(parts.completed().is_full() && parts.begun.is_empty());
+            prop_assert!(parts.grains_there().is_full());
+            let again = PartAssembler::new(plan, grains, parts.snapshot());
+            prop_assert_eq!(again.snapshot().crcs, parts.snapshot().crcs);
         }
     }
 }

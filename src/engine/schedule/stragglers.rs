@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::lease::Watched;
+use super::lease::RateMeter;
 
 /// A transfer at less than this share of the mean rate of the others crawls,
 const CRAWL: f64 = 0.5;
@@ -15,7 +15,7 @@ const CRAWL: f64 = 0.5;
 /// connection is not to blame.
 const CRAWLS_AFTER: Duration = Duration::from_secs(2);
 const CRAWL_ROUND_TRIPS: u32 = 16;
-/// Among fewer transfers from the same supply none crawls. That another supply is faster says nothing of a connection.
+/// Among fewer transfers from the same server none crawls. That another server is faster says nothing of a connection.
 const FEWEST: usize = 3;
 /// So many may be ended in a row,
 const MOST: u32 = 64;
@@ -24,13 +24,13 @@ const ONE_MORE: Duration = Duration::from_secs(10);
 
 /// Finds them, one at a time.
 #[derive(Debug)]
-pub(super) struct Crawlers {
+pub(super) struct Stragglers {
     left: u32,
     /// When `left` last grew, or might have.
     refilled: Instant,
 }
 
-impl Crawlers {
+impl Stragglers {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             left: MOST,
@@ -41,10 +41,10 @@ impl Crawlers {
     /// Which of `transfers` is to be ended, where a reply's first byte usually takes `first_byte`.
     pub(super) fn next<'a>(
         &mut self,
-        transfers: impl Iterator<Item = &'a Watched> + Clone,
+        transfers: impl Iterator<Item = &'a RateMeter> + Clone,
         first_byte: Duration,
         now: Instant,
-    ) -> Option<&'a Watched> {
+    ) -> Option<&'a RateMeter> {
         self.refill(now);
         if self.left == 0 {
             return None;
@@ -52,16 +52,16 @@ impl Crawlers {
         let together = Together::of(transfers.clone());
         let patience = CRAWLS_AFTER.max(first_byte * CRAWL_ROUND_TRIPS);
         let mut transfers = transfers;
-        let crawler = transfers.find(|watched| {
-            pace(watched).is_some_and(|(supply, rate)| {
+        let straggler = transfers.find(|watched| {
+            pace(watched).is_some_and(|(server, rate)| {
                 now - watched.since > patience
                     && !watched.waited(now, patience)
                     && watched.seconds_left(rate) > patience.as_secs_f64()
-                    && together.outruns(rate, supply)
+                    && together.outruns(rate, server)
             })
         })?;
         self.left -= 1;
-        Some(crawler)
+        Some(straggler)
     }
 
     fn refill(&mut self, now: Instant) {
@@ -73,27 +73,27 @@ impl Crawlers {
 }
 
 /// Where its bytes come from and how fast, once both are known.
-fn pace(watched: &Watched) -> Option<(usize, f64)> {
-    watched.transfer.supply().zip(watched.rate)
+fn pace(watched: &RateMeter) -> Option<(usize, f64)> {
+    watched.transfer.server().zip(watched.rate)
 }
 
-/// The transfers of each supply whose rate is known: how many, and their rates added up.
+/// The transfers of each server whose rate is known: how many, and their rates added up.
 struct Together(BTreeMap<usize, (usize, f64)>);
 
 impl Together {
-    fn of<'a>(transfers: impl Iterator<Item = &'a Watched>) -> Self {
-        let mut supplies = BTreeMap::new();
-        for (supply, rate) in transfers.filter_map(pace) {
-            let (count, sum) = supplies.entry(supply).or_default();
+    fn of<'a>(transfers: impl Iterator<Item = &'a RateMeter>) -> Self {
+        let mut servers = BTreeMap::new();
+        for (server, rate) in transfers.filter_map(pace) {
+            let (count, sum) = servers.entry(server).or_default();
             *count += 1;
             *sum += rate;
         }
-        Self(supplies)
+        Self(servers)
     }
 
-    /// Whether the others of this supply are far faster than the one that makes `rate`.
-    fn outruns(&self, rate: f64, supply: usize) -> bool {
-        self.0.get(&supply).is_some_and(|(count, sum)| {
+    /// Whether the others of this server are far faster than the one that makes `rate`.
+    fn outruns(&self, rate: f64, server: usize) -> bool {
+        self.0.get(&server).is_some_and(|(count, sum)| {
             *count >= FEWEST && rate < (sum - rate) / (count - 1) as f64 * CRAWL
         })
     }
@@ -106,7 +106,7 @@ mod tests {
     use futures::future::AbortHandle;
 
     use super::*;
-    use crate::engine::schedule::lease::Transfer;
+    use crate::engine::schedule::lease::ActiveLease;
     use crate::engine::schedule::scheduler::LeaseId;
     use crate::object::ByteRange;
 
@@ -114,18 +114,18 @@ mod tests {
     const NEAR: Duration = Duration::from_millis(1);
     const LONG: Duration = Duration::from_secs(3);
 
-    /// Transfers from one supply that begin now.
-    fn transfers<const N: usize>(now: Instant) -> [Watched; N] {
+    /// Transfers from one server that begin now.
+    fn transfers<const N: usize>(now: Instant) -> [RateMeter; N] {
         std::array::from_fn(|_| {
             let abort = AbortHandle::new_pair().0;
-            let transfer = Transfer::new(LeaseId(0), ByteRange::whole(LENGTH), abort);
+            let transfer = ActiveLease::new(LeaseId(0), ByteRange::whole(LENGTH), abort);
             transfer.comes_from(0);
-            Watched::new(Arc::new(transfer), now)
+            RateMeter::new(Arc::new(transfer), now)
         })
     }
 
     /// Each is seen further on, at its rate.
-    fn go_on<const N: usize>(transfers: &mut [Watched; N], rates: [f64; N], now: Instant) {
+    fn go_on<const N: usize>(transfers: &mut [RateMeter; N], rates: [f64; N], now: Instant) {
         for (watched, rate) in transfers.iter_mut().zip(rates) {
             let transfer = &watched.transfer;
             transfer.advance(transfer.position() + 1);
@@ -134,7 +134,7 @@ mod tests {
         }
     }
 
-    fn nth(transfers: &[Watched], found: Option<&Watched>) -> Option<usize> {
+    fn nth(transfers: &[RateMeter], found: Option<&RateMeter>) -> Option<usize> {
         transfers
             .iter()
             .position(|watched| found.is_some_and(|found| std::ptr::eq(watched, found)))
@@ -149,7 +149,7 @@ mod tests {
         let mut transfers = transfers(begun);
         let now = begun + after;
         go_on(&mut transfers, rates, now);
-        let found = Crawlers::new(begun).next(transfers.iter(), first_byte, now);
+        let found = Stragglers::new(begun).next(transfers.iter(), first_byte, now);
         nth(&transfers, found)
     }
 
@@ -179,10 +179,10 @@ mod tests {
         for nth in [1, 3, 5, 6] {
             transfers[nth].transfer.comes_from(1);
         }
-        let mut crawlers = Crawlers::new(begun);
-        let found = crawlers.next(transfers.iter(), NEAR, late);
+        let mut stragglers = Stragglers::new(begun);
+        let found = stragglers.next(transfers.iter(), NEAR, late);
         assert_eq!(nth(&transfers, found), Some(6));
-        assert!(crawlers.next(transfers[..6].iter(), NEAR, late).is_none());
+        assert!(stragglers.next(transfers[..6].iter(), NEAR, late).is_none());
     }
 
     #[test]
@@ -192,12 +192,12 @@ mod tests {
         let mut transfers = transfers(begun);
         go_on(&mut transfers, [9e6, 5e6, 9e6], late);
         let abort = AbortHandle::new_pair().0;
-        let waiting = Transfer::new(LeaseId(3), ByteRange::whole(LENGTH), abort);
-        let mut waiting = Watched::new(Arc::new(waiting), begun);
+        let waiting = ActiveLease::new(LeaseId(3), ByteRange::whole(LENGTH), abort);
+        let mut waiting = RateMeter::new(Arc::new(waiting), begun);
         waiting.measure(late, NEAR);
         assert_eq!(waiting.rate, Some(0.0));
         let all = transfers.iter().chain([&waiting]);
-        let found = Crawlers::new(begun).next(all, NEAR, late);
+        let found = Stragglers::new(begun).next(all, NEAR, late);
         assert!(found.is_none());
     }
 
@@ -207,11 +207,11 @@ mod tests {
         let mut transfers = transfers(begun);
         let rates = [9e6, 1e6, 9e6];
         let slow = Arc::clone(&transfers[1].transfer);
-        let mut crawlers = Crawlers::new(begun);
+        let mut stragglers = Stragglers::new(begun);
         let mut found = |after: u64| {
             let now = begun + Duration::from_secs(after);
             go_on(&mut transfers, rates, now);
-            crawlers.next(transfers.iter(), NEAR, now).is_some()
+            stragglers.next(transfers.iter(), NEAR, now).is_some()
         };
         slow.waits_for_disk(true);
         assert!(!found(3));
@@ -227,19 +227,19 @@ mod tests {
         let mut transfers = transfers(begun);
         transfers[1].transfer.advance(LENGTH - 1_000_000);
         go_on(&mut transfers, [9e6, 1e6, 9e6], late);
-        let mut crawlers = Crawlers::new(begun);
-        assert!(crawlers.next(transfers.iter(), NEAR, late).is_none());
+        let mut stragglers = Stragglers::new(begun);
+        assert!(stragglers.next(transfers.iter(), NEAR, late).is_none());
     }
 
     #[test]
     fn a_server_that_makes_them_crawl_is_not_asked_without_end() {
         let begun = Instant::now();
         let mut transfers = transfers(begun);
-        let mut crawlers = Crawlers::new(begun);
+        let mut stragglers = Stragglers::new(begun);
         let mut ended = |after: Duration| {
             let now = begun + after;
             go_on(&mut transfers, [9e6, 1e6, 9e6], now);
-            let next = || crawlers.next(transfers.iter(), NEAR, now).map(|_| ());
+            let next = || stragglers.next(transfers.iter(), NEAR, now).map(|_| ());
             std::iter::from_fn(next).count()
         };
         assert_eq!(ended(LONG), 64);

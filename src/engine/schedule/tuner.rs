@@ -21,9 +21,9 @@ const NEAR: Duration = Duration::from_millis(5);
 const WORTH_DOUBLING: f64 = 1.15;
 /// Half as many are enough if they keep this share of the throughput.
 const WORTH_KEEPING: f64 = 0.97;
-/// Windows after a change that are not judged: connections are being opened or run dry.
+/// WindowBuffer after a change that are not judged: connections are being opened or run dry.
 const SETTLING: u32 = 1;
-/// Windows of rest after a try that failed; twice as many after each further one.
+/// WindowBuffer of rest after a try that failed; twice as many after each further one.
 const REST: u32 = 16;
 const LONGEST_REST: u32 = 256;
 

@@ -9,7 +9,7 @@ use super::oracle;
 use super::remote::{Happening, Server, Weather};
 use super::turn::Turn;
 use super::world::{World, names};
-use crate::engine::context::{Place, Session};
+use crate::engine::context::{OpenDestination, Session};
 use crate::engine::control::Wish;
 use crate::engine::control::shared::Link;
 use crate::engine::job::Job;
@@ -117,7 +117,7 @@ impl Life<'_> {
     /// What `run::drive` does, with the simulated server's probe in place of a request.
     async fn drive(self, link: &Link) -> Result<Report, Error> {
         let (volume, names) = (Arc::new(self.disk.clone()), names());
-        let place = Place::Folder {
+        let place = OpenDestination::Folder {
             volume: Arc::clone(&volume),
             names: names.clone(),
         };

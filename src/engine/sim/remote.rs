@@ -294,7 +294,7 @@ impl RemoteBody for SimBody {
         self.first_byte
     }
 
-    fn supply(&self) -> usize {
+    fn server(&self) -> usize {
         0
     }
 

@@ -1,4 +1,4 @@
-//! Workers, committer and caller brought together, until every part is there or something ends it.
+//! Workers, checkpointer and caller brought together, until every part is there or something ends it.
 
 pub(crate) mod progress;
 pub(crate) mod rate_limit;
@@ -14,13 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::progress::Meter;
-use self::worker::{Crew, TransferError, WorkerEnd};
+use self::worker::{Transfer, TransferError, WorkerEnd};
 use self::writer::Busy;
 use crate::engine::control::Wish;
 use crate::engine::control::shared::Link;
-use crate::engine::output::file::checkpointer::{CommitError, Moment};
+use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::remote::Remote;
-use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
 use crate::event::Event;
 use crate::storage::PartFile;
 
@@ -28,25 +28,25 @@ use crate::storage::PartFile;
 pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 /// Where completed parts go next: into a checkpoint, or out in order.
-pub(crate) trait Keeper: Send {
-    /// Keeps up with the board until `over`. Not to be dropped before it returns.
+pub(crate) trait Committer: Send {
+    /// Keeps up with the dispatcher until `over`. Not to be dropped before it returns.
     fn run(
         &mut self,
-        board: &Board,
+        dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
     /// Keeps what the snapshot holds.
     fn commit(
         &mut self,
-        snapshot: Snapshot,
-        moment: Moment,
+        snapshot: CompletedParts,
+        moment: CommitKind,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 }
 
 /// How a transfer ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum TransferEnd {
     /// Every part is there, and in the checkpoint.
     Complete,
     /// The caller wants an end; the checkpoint is committed.
@@ -66,53 +66,53 @@ pub(crate) enum Failure {
 
 /// Brings every missing part, with pauses as the caller wants them. Not to be dropped before it returns, or what came
 /// since the last commit counts as missing.
-pub(crate) async fn transfer<R: Remote, F: PartFile>(
-    crew: &Arc<Crew<R, F>>,
-    keeper: &mut impl Keeper,
+pub(crate) async fn run<R: Remote, F: PartFile>(
+    transfer: &Arc<Transfer<R, F>>,
+    committer: &mut impl Committer,
     link: &Link,
-) -> Result<Outcome, Failure> {
-    let mut meter = Meter::new(&crew.tally, &crew.board, &crew.plan);
+) -> Result<TransferEnd, Failure> {
+    let mut meter = Meter::new(&transfer.metrics, &transfer.dispatcher, &transfer.plan);
     loop {
         let (over, mut is_over) = watch::channel(false);
         let commit_failed = Notify::new();
         let committing = async {
-            let outcome = keeper.run(&crew.board, &mut is_over).await;
+            let outcome = committer.run(&transfer.dispatcher, &mut is_over).await;
             if outcome.is_err() {
                 commit_failed.notify_one();
             }
             outcome
         };
         let working = async {
-            let end = supervise(crew, link, &mut meter, &commit_failed).await;
+            let end = supervise(transfer, link, &mut meter, &commit_failed).await;
             over.send_replace(true);
             end
         };
         let (end, committed) = tokio::join!(working, committing);
         committed.map_err(Failure::Commit)?;
         if end_is(&end, Wish::Cancel) {
-            return Ok(Outcome::Cancelled);
+            return Ok(TransferEnd::Cancelled);
         }
         let moment = match &end {
             // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
-            End::Failed(TransferError::Storage(_)) => Moment::Midway,
-            _ => Moment::AtRest,
+            End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
+            _ => CommitKind::Clean,
         };
-        keeper
-            .commit(crew.board.snapshot(), moment)
+        committer
+            .commit(transfer.dispatcher.snapshot(), moment)
             .await
             .map_err(Failure::Commit)?;
         match end {
-            End::Finished => return Ok(Outcome::Complete),
+            End::Finished => return Ok(TransferEnd::Complete),
             End::Failed(error) => return Err(Failure::Transfer(error)),
             End::Halted(Wish::Pause) => {
-                link.hub.tell(Event::Paused);
+                link.events.tell(Event::Paused);
                 match link.control.rest().await {
                     Wish::Run | Wish::Pause => meter.resume(),
-                    Wish::Stop => return Ok(Outcome::Stopped),
-                    Wish::Cancel => return Ok(Outcome::Cancelled),
+                    Wish::Stop => return Ok(TransferEnd::Stopped),
+                    Wish::Cancel => return Ok(TransferEnd::Cancelled),
                 }
             }
-            End::Halted(_) | End::CommitFailed => return Ok(Outcome::Stopped),
+            End::Halted(_) | End::CommitFailed => return Ok(TransferEnd::Stopped),
         }
     }
 }
@@ -122,7 +122,7 @@ enum End {
     Finished,
     Halted(Wish),
     Failed(TransferError),
-    /// The committer's own result tells why.
+    /// The checkpointer's own result tells why.
     CommitFailed,
 }
 
@@ -133,7 +133,7 @@ fn end_is(end: &End, wish: Wish) -> bool {
 /// Keeps as many workers at work as the tuner wants. When it returns, no request is under way and nobody
 /// touches the file.
 async fn supervise<R: Remote, F: PartFile>(
-    crew: &Arc<Crew<R, F>>,
+    transfer: &Arc<Transfer<R, F>>,
     link: &Link,
     meter: &mut Meter,
     commit_failed: &Notify,
@@ -143,7 +143,7 @@ async fn supervise<R: Remote, F: PartFile>(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = loop {
-        hire(crew, &mut workers, &busy);
+        hire(transfer, &mut workers, &busy);
         tokio::select! {
             biased;
             wish = link.control.halted() => break End::Halted(wish),
@@ -158,20 +158,20 @@ async fn supervise<R: Remote, F: PartFile>(
             }
             _ = tick.tick() => {
                 let now = Instant::now();
-                crew.board.tick(now);
+                transfer.dispatcher.tick(now);
                 // Under a limit one is as slow as its turn comes late, and so it is at a disk that lets writes wait.
-                let is_held_up = crew.limiter.is_some() || crew.tally.disk_is_slow();
-                if !is_held_up && crew.board.replace_crawler(now) {
-                    crew.tally.replaced();
+                let is_held_up = transfer.limiter.is_some() || transfer.metrics.disk_is_slow();
+                if !is_held_up && transfer.dispatcher.replace_straggler(now) {
+                    transfer.metrics.replaced();
                 }
-                if let Some(window) = meter.window(now, crew.board.first_byte()) {
-                    crew.tune(|tuner| tuner.observe(window));
+                if let Some(window) = meter.window(now, transfer.dispatcher.first_byte()) {
+                    transfer.tune(|tuner| tuner.observe(window));
                 }
-                if crew.workers.load(Ordering::Acquire) > crew.target() {
+                if transfer.workers.load(Ordering::Acquire) > transfer.target() {
                     // Left to themselves, the quickest would be the first to come free and to leave.
-                    crew.board.abort_slowest();
+                    transfer.dispatcher.abort_slowest();
                 }
-                link.hub.tell(Event::Progress(meter.progress(now, &crew.board)));
+                link.events.tell(Event::Progress(meter.progress(now, &transfer.dispatcher)));
             }
         }
     };
@@ -179,22 +179,23 @@ async fn supervise<R: Remote, F: PartFile>(
     drop(busy);
     // Nothing is ever sent: this waits until nobody holds the other end, and so the file.
     idle.recv().await;
-    crew.workers.store(0, Ordering::Release);
-    crew.board.release_all();
-    link.hub
-        .tell(Event::Progress(meter.progress(Instant::now(), &crew.board)));
+    transfer.workers.store(0, Ordering::Release);
+    transfer.dispatcher.release_all();
+    link.events.tell(Event::Progress(
+        meter.progress(Instant::now(), &transfer.dispatcher),
+    ));
     end
 }
 
 fn hire<R: Remote, F: PartFile>(
-    crew: &Arc<Crew<R, F>>,
+    transfer: &Arc<Transfer<R, F>>,
     workers: &mut JoinSet<WorkerEnd>,
     busy: &Busy,
 ) {
-    let target = crew.target();
-    crew.tally.wants(target);
-    while crew.workers.load(Ordering::Acquire) < target {
-        crew.workers.fetch_add(1, Ordering::AcqRel);
-        workers.spawn(Arc::clone(crew).work(busy.clone()));
+    let target = transfer.target();
+    transfer.metrics.wants(target);
+    while transfer.workers.load(Ordering::Acquire) < target {
+        transfer.workers.fetch_add(1, Ordering::AcqRel);
+        workers.spawn(Arc::clone(transfer).work(busy.clone()));
     }
 }

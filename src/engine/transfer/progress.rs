@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::engine::metrics::Tally;
-use crate::engine::schedule::dispatcher::Board;
+use crate::engine::metrics::Metrics;
+use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::tuner::Window;
 use crate::event::Progress;
 use crate::object::Plan;
@@ -20,7 +20,7 @@ const MEMORY: Duration = Duration::from_secs(3);
 /// Turns counters into rates.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
     total_bytes: u64,
     /// On disk before this run.
     resumed_bytes: u64,
@@ -41,18 +41,18 @@ struct Mark {
 }
 
 impl Meter {
-    pub(crate) fn new(tally: &Arc<Tally>, board: &Board, plan: &Plan) -> Self {
-        let resumed_bytes = board.completed_bytes();
+    pub(crate) fn new(metrics: &Arc<Metrics>, dispatcher: &Dispatcher, plan: &Plan) -> Self {
+        let resumed_bytes = dispatcher.completed_bytes();
         let mark = Mark {
             at: Instant::now(),
-            fetched: tally.fetched_bytes(),
+            fetched: metrics.fetched_bytes(),
             connections: 0,
         };
         Self {
-            tally: Arc::clone(tally),
+            metrics: Arc::clone(metrics),
             total_bytes: plan.length(),
-            // What this run brought before counts in the tally already.
-            resumed_bytes: resumed_bytes.saturating_sub(tally.useful_bytes()),
+            // What this run brought before counts in the metrics already.
+            resumed_bytes: resumed_bytes.saturating_sub(metrics.useful_bytes()),
             begun: mark.at,
             window: mark,
             shown: mark,
@@ -72,8 +72,8 @@ impl Meter {
     fn mark(&self, at: Instant) -> Mark {
         Mark {
             at,
-            fetched: self.tally.fetched_bytes(),
-            connections: self.tally.active(),
+            fetched: self.metrics.fetched_bytes(),
+            connections: self.metrics.active(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Meter {
         })
     }
 
-    pub(crate) fn progress(&mut self, now: Instant, board: &Board) -> Progress {
+    pub(crate) fn progress(&mut self, now: Instant, dispatcher: &Dispatcher) -> Progress {
         let (before, mark) = (self.shown, self.mark(now));
         let span = (now - before.at).as_secs_f64();
         if span > 0.0 {
@@ -107,8 +107,8 @@ impl Meter {
             self.shown = mark;
         }
         let rate = self.rate.unwrap_or(0.0);
-        let there = self.resumed_bytes + self.tally.useful_bytes();
-        let completed = (there + board.pending_bytes()).min(self.total_bytes);
+        let there = self.resumed_bytes + self.metrics.useful_bytes();
+        let completed = (there + dispatcher.pending_bytes()).min(self.total_bytes);
         // What an aborted attempt takes back is not shown as a step back.
         let completed_bytes = completed.max(self.told_bytes);
         let new_bytes = completed_bytes - self.told_bytes;

@@ -9,12 +9,12 @@ use futures::future::{AbortHandle, Abortable};
 use tokio::time::Instant;
 
 use super::rate_limit::Limiter;
-use super::writer::{Busy, Cursor};
-use crate::engine::control::events::Hub;
-use crate::engine::metrics::Tally;
+use super::writer::{Busy, LeaseWriter};
+use crate::engine::control::events::EventBus;
+use crate::engine::metrics::Metrics;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
-use crate::engine::schedule::dispatcher::Board;
-use crate::engine::schedule::lease::Transfer;
+use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::lease::ActiveLease;
 use crate::engine::schedule::tuner::Tuner;
 use crate::event::Event;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
@@ -22,7 +22,7 @@ use crate::object::{ByteRange, Plan, Selection};
 use crate::storage::{Durability, PartFile, Sink, StorageError};
 
 /// What the workers of one run share.
-pub(crate) struct Crew<R, F> {
+pub(crate) struct Transfer<R, F> {
     pub(crate) plan: Plan,
     /// What leases are cut at.
     pub(crate) grains: Plan,
@@ -30,10 +30,10 @@ pub(crate) struct Crew<R, F> {
     pub(crate) remote: R,
     pub(crate) sink: Sink<F>,
     pub(crate) durability: Durability,
-    pub(crate) board: Arc<Board>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) limiter: Option<Limiter>,
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) events: Arc<EventBus>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Attempts of one range after the first, counted from the last progress.
     pub(crate) retries: u32,
     /// Taken at a refusal and at a tick, never across an await.
@@ -58,7 +58,7 @@ pub(crate) enum WorkerEnd {
 pub(crate) enum TransferError {
     Http {
         error: HttpError,
-        /// Failed attempts in a row without a byte of progress, this one included.
+        /// RequestFailed attempts in a row without a byte of progress, this one included.
         attempts: u32,
     },
     Storage(StorageError),
@@ -80,8 +80,8 @@ enum LeaseEnd {
 }
 
 /// Bytes a second that a lease brought; `None` where that were too few to tell.
-fn rate(transfer: &Transfer, span: Duration) -> Option<f64> {
-    let bytes = transfer.position() - transfer.range.start();
+fn rate(lease: &ActiveLease, span: Duration) -> Option<f64> {
+    let bytes = lease.position() - lease.range.start();
     (bytes > 0 && !span.is_zero()).then(|| bytes as f64 / span.as_secs_f64())
 }
 
@@ -92,7 +92,7 @@ struct Carried<B> {
     rest: Bytes,
 }
 
-impl<R: Remote, F: PartFile> Crew<R, F> {
+impl<R: Remote, F: PartFile> Transfer<R, F> {
     /// Connections that are wanted now.
     pub(crate) fn target(&self) -> u32 {
         self.tune(|tuner| tuner.target())
@@ -115,7 +115,7 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
 
     /// Works until nothing is left, this worker is one too many, or the run can't go on.
     ///
-    /// Dropping the future gives up what it was fetching; the board then still counts its lease as held.
+    /// Dropping the future gives up what it was fetching; the dispatcher then still counts its lease as held.
     pub(crate) async fn work(self: Arc<Self>, busy: Busy) -> WorkerEnd {
         let mut carried = None;
         let mut own = None;
@@ -124,21 +124,21 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
                 return WorkerEnd::Surplus;
             }
             // Listens before it looks, so that no change is missed in between.
-            let changed = self.board.changed.notified();
+            let changed = self.dispatcher.changed.notified();
             let (abort, registration) = AbortHandle::new_pair();
             // Not the number of those that are there: the first one would take what the others are to share.
-            let Some(transfer) = self.board.lease(self.target(), own, abort) else {
-                if self.board.is_finished() {
+            let Some(lease) = self.dispatcher.lease(self.target(), own, abort) else {
+                if self.dispatcher.is_finished() {
                     return WorkerEnd::Finished;
                 }
                 changed.await;
                 continue;
             };
             let begun = Instant::now();
-            let work = self.bring(&transfer, &mut carried, &busy);
+            let work = self.bring(&lease, &mut carried, &busy);
             let end = Abortable::new(work, registration).await;
-            self.board.release(&transfer);
-            own = rate(&transfer, begun.elapsed());
+            self.dispatcher.release(&lease);
+            own = rate(&lease, begun.elapsed());
             match end {
                 Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
                 Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),
@@ -152,14 +152,14 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     /// Brings the bytes of one lease, with as many attempts as it may take.
     async fn bring(
         &self,
-        transfer: &Transfer,
+        lease: &ActiveLease,
         carried: &mut Option<Carried<R::Body>>,
         busy: &Busy,
     ) -> LeaseEnd {
-        let Some(mut cursor) = Cursor::new(
-            &self.board,
-            &self.tally,
-            transfer,
+        let Some(mut writer) = LeaseWriter::new(
+            &self.dispatcher,
+            &self.metrics,
+            lease,
             &self.grains,
             &self.sink,
             self.durability,
@@ -168,8 +168,8 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             return LeaseEnd::Done;
         };
         loop {
-            let begun = cursor.position();
-            let error = match self.attempt(transfer, &mut cursor, carried).await {
+            let begun = writer.position();
+            let error = match self.attempt(lease, &mut writer, carried).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
                 Err(AttemptError::Fetch(FetchError::RangesIgnored)) => {
@@ -181,30 +181,30 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
             let judgement = self.judge(&error);
             match judgement {
                 Judgement::Yield => return LeaseEnd::Yield,
-                Judgement::Retry { .. } if cursor.wanted().is_empty() => return LeaseEnd::Done,
+                Judgement::Retry { .. } if writer.wanted().is_empty() => return LeaseEnd::Done,
                 Judgement::Retry { .. } | Judgement::Fatal => {}
             }
-            let attempts = self.board.failed(transfer, begun);
+            let attempts = self.dispatcher.failed(lease, begun);
             let after = match judgement {
                 Judgement::Retry { after } if attempts <= self.retries => after,
                 _ => return LeaseEnd::Failed(TransferError::Http { error, attempts }),
             };
             let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
-            self.announce_retry(&cursor, &error, delay);
+            self.announce_retry(&writer, &error, delay);
             tokio::time::sleep(delay).await;
         }
     }
 
     fn judge(&self, error: &HttpError) -> Judgement {
         if matches!(error.kind(), HttpErrorKind::Stalled) {
-            self.tally.stalled();
+            self.metrics.stalled();
         }
         match http::verdict(error) {
             Verdict::Fatal => Judgement::Fatal,
             Verdict::Retry { after } => Judgement::Retry { after },
             Verdict::Throttled { after } => {
-                self.tally.refused();
-                let working = self.tally.active();
+                self.metrics.refused();
+                let working = self.metrics.active();
                 if self.tune(|tuner| tuner.refused(working)) {
                     Judgement::Yield
                 } else {
@@ -214,34 +214,32 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
         }
     }
 
-    fn announce_retry(&self, cursor: &Cursor<'_, F>, error: &HttpError, delay: Duration) {
-        self.tally.retried();
-        let part = self.plan.part_at(cursor.position());
-        self.hub.tell(Event::Retrying {
+    fn announce_retry(&self, writer: &LeaseWriter<'_, F>, error: &HttpError, delay: Duration) {
+        self.metrics.retried();
+        let part = self.plan.part_at(writer.position());
+        self.events.tell(Event::Retrying {
             part: part.map_or(0, |part| part.index.0),
             reason: error.to_string(),
             delay,
         });
     }
 
-    /// Fetches from where the cursor stands to the end of the lease, in as many requests as legal short replies and
+    /// Fetches from where the writer stands to the end of the lease, in as many requests as legal short replies and
     /// gaps between selected ranges ask for.
     async fn attempt(
         &self,
-        transfer: &Transfer,
-        cursor: &mut Cursor<'_, F>,
+        lease: &ActiveLease,
+        writer: &mut LeaseWriter<'_, F>,
         carried: &mut Option<Carried<R::Body>>,
     ) -> Result<(), AttemptError> {
-        while let Some(source) = self.selection.locate(cursor.wanted()) {
-            let _underway = self.tally.underway();
+        while let Some(source) = self.selection.locate(writer.wanted()) {
+            let _underway = self.metrics.underway();
             let mut stream = match carried.take() {
                 Some(carried) if carried.position == source.start() => carried,
                 _ => self.request(source).await?,
             };
-            transfer.comes_from(stream.body.supply());
-            let end = self
-                .pour(transfer, cursor, &mut stream, source.end())
-                .await?;
+            lease.comes_from(stream.body.server());
+            let end = self.pour(lease, writer, &mut stream, source.end()).await?;
             if end == PourEnd::GoesOn && self.remote.is_whole() {
                 *carried = Some(stream);
             }
@@ -250,12 +248,12 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     }
 
     async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
-        self.tally.attempted();
+        self.metrics.attempted();
         let asked = Instant::now();
         let replied = self.remote.fetch(source).await;
-        self.tally.waited_for_reply(asked.elapsed());
+        self.metrics.waited_for_reply(asked.elapsed());
         let body = replied?;
-        self.board.replied(body.first_byte());
+        self.dispatcher.replied(body.first_byte());
         Ok(Carried {
             body,
             position: source.start(),
@@ -267,29 +265,29 @@ impl<R: Remote, F: PartFile> Crew<R, F> {
     /// that comes nearer meanwhile.
     async fn pour(
         &self,
-        transfer: &Transfer,
-        cursor: &mut Cursor<'_, F>,
+        lease: &ActiveLease,
+        writer: &mut LeaseWriter<'_, F>,
         stream: &mut Carried<R::Body>,
         end: u64,
     ) -> Result<PourEnd, AttemptError> {
-        while stream.position < end && cursor.position() < transfer.limit() {
+        while stream.position < end && writer.position() < lease.limit() {
             if stream.rest.is_empty() {
                 let Some(bytes) = stream.body.chunk().await? else {
                     return Ok(PourEnd::Ended);
                 };
-                self.tally.fetched(bytes.len() as u64);
+                self.metrics.fetched(bytes.len() as u64);
                 if let Some(limiter) = &self.limiter {
                     limiter.pass(bytes.len()).await;
                 }
                 stream.rest = bytes;
             }
             // What was taken over since is another's to write.
-            let own = transfer.limit().saturating_sub(cursor.position());
+            let own = lease.limit().saturating_sub(writer.position());
             let left = own.min(end - stream.position);
             let left = usize::try_from(left).unwrap_or(usize::MAX);
             let now = stream.rest.split_to(left.min(stream.rest.len()));
             stream.position += now.len() as u64;
-            cursor.take(now).await?;
+            writer.take(now).await?;
         }
         let at_promised_end = stream.position == end && stream.rest.is_empty();
         if at_promised_end && !self.remote.is_whole() {

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
-use crate::engine::metrics::Tally;
-use crate::engine::schedule::dispatcher::Board;
-use crate::engine::schedule::lease::Transfer;
+use crate::engine::metrics::Metrics;
+use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::lease::ActiveLease;
 use crate::integrity::Crc64;
 use crate::object::{ByteRange, Part, Plan};
 use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
@@ -24,38 +24,38 @@ const WINDOW: u64 = 2 << 20;
 pub(crate) type Busy = mpsc::Sender<Infallible>;
 
 /// Takes the bytes of one lease in order and puts them where they belong.
-pub(crate) struct Cursor<'a, F> {
-    board: &'a Board,
-    tally: &'a Tally,
-    transfer: &'a Transfer,
+pub(crate) struct LeaseWriter<'a, F> {
+    dispatcher: &'a Dispatcher,
+    metrics: &'a Metrics,
+    lease: &'a ActiveLease,
     grains: &'a Plan,
     position: u64,
     grain: Part,
     crc: Crc64,
-    windows: Windows<F>,
+    windows: WindowBuffer<F>,
 }
 
-impl<'a, F: PartFile> Cursor<'a, F> {
-    /// Stands at the beginning of `transfer`; `None` where that is empty.
+impl<'a, F: PartFile> LeaseWriter<'a, F> {
+    /// Stands at the beginning of `lease`; `None` where that is empty.
     pub(crate) fn new(
-        board: &'a Board,
-        tally: &'a Tally,
-        transfer: &'a Transfer,
+        dispatcher: &'a Dispatcher,
+        metrics: &'a Metrics,
+        lease: &'a ActiveLease,
         grains: &'a Plan,
         sink: &Sink<F>,
         durability: Durability,
         busy: &Busy,
     ) -> Option<Self> {
-        let position = transfer.range.start();
+        let position = lease.range.start();
         Some(Self {
-            board,
-            tally,
-            transfer,
+            dispatcher,
+            metrics,
+            lease,
             grains,
             position,
             grain: grains.part_at(position)?,
             crc: Crc64::new(),
-            windows: Windows::new(sink.clone(), durability, busy.clone()),
+            windows: WindowBuffer::new(sink.clone(), durability, busy.clone()),
         })
     }
 
@@ -66,7 +66,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
 
     /// What the lease still has to bring.
     pub(crate) fn wanted(&self) -> ByteRange {
-        ByteRange::new(self.position, self.transfer.limit())
+        ByteRange::new(self.position, self.lease.limit())
             .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
     }
 
@@ -77,11 +77,11 @@ impl<'a, F: PartFile> Cursor<'a, F> {
         while !bytes.is_empty() {
             let window = self
                 .windows
-                .at(self.position, self.transfer, self.tally)
+                .at(self.position, self.lease, self.metrics)
                 .await?;
             let these = bytes.split_to(left(self.position, window, &bytes));
             self.windows
-                .write(self.position, &these, self.transfer, self.tally)
+                .write(self.position, &these, self.lease, self.metrics)
                 .await?;
             self.count(&these);
         }
@@ -95,7 +95,7 @@ impl<'a, F: PartFile> Cursor<'a, F> {
             self.crc.update(these);
             bytes = rest;
             self.position += these.len() as u64;
-            self.transfer.advance(self.position);
+            self.lease.advance(self.position);
             if self.position == self.grain.range.end() {
                 self.complete_grain();
             }
@@ -104,8 +104,8 @@ impl<'a, F: PartFile> Cursor<'a, F> {
 
     fn complete_grain(&mut self) {
         let crc = std::mem::take(&mut self.crc).finish();
-        if self.board.complete(self.transfer, self.grain.index, crc) {
-            self.tally.useful(self.grain.range.len());
+        if self.dispatcher.complete(self.lease, self.grain.index, crc) {
+            self.metrics.useful(self.grain.range.len());
         }
         if let Some(next) = self.grains.part_at(self.position) {
             self.grain = next;
@@ -120,7 +120,7 @@ fn left(position: u64, range: ByteRange, bytes: &[u8]) -> usize {
 
 /// The window that is being written and the one after it, which is made ready meanwhile on another thread: filling
 /// page tables can wait for the disk. That thread also gives the window before back.
-struct Windows<F> {
+struct WindowBuffer<F> {
     sink: Sink<F>,
     durability: Durability,
     busy: Busy,
@@ -132,7 +132,7 @@ struct Windows<F> {
 /// [`Busy`] still held.
 type Elsewhere<T> = JoinHandle<(T, Busy)>;
 
-impl<F: PartFile> Windows<F> {
+impl<F: PartFile> WindowBuffer<F> {
     fn new(sink: Sink<F>, durability: Durability, busy: Busy) -> Self {
         Self {
             sink,
@@ -147,8 +147,8 @@ impl<F: PartFile> Windows<F> {
     async fn at(
         &mut self,
         position: u64,
-        transfer: &Transfer,
-        tally: &Tally,
+        lease: &ActiveLease,
+        metrics: &Metrics,
     ) -> Result<ByteRange, StorageError> {
         if let Some(window) = &self.current
             && (window.range().start()..window.range().end()).contains(&position)
@@ -156,10 +156,10 @@ impl<F: PartFile> Windows<F> {
             return Ok(window.range());
         }
         let written = self.current.take();
-        let range = window_range(position, transfer.range.end());
-        let window = self.open(range, transfer, tally).await?;
-        let next = (range.end() < transfer.limit())
-            .then(|| window_range(range.end(), transfer.range.end()));
+        let range = window_range(position, lease.range.end());
+        let window = self.open(range, lease, metrics).await?;
+        let next =
+            (range.end() < lease.limit()).then(|| window_range(range.end(), lease.range.end()));
         self.turn(written, next);
         self.current = Some(window);
         Ok(range)
@@ -172,8 +172,8 @@ impl<F: PartFile> Windows<F> {
         &mut self,
         position: u64,
         bytes: &Bytes,
-        transfer: &Transfer,
-        tally: &Tally,
+        lease: &ActiveLease,
+        metrics: &Metrics,
     ) -> Result<(), StorageError> {
         let mut window = self.current.take().expect("`at` was asked before");
         if self.sink.kind() == SinkKind::Mmap {
@@ -181,14 +181,14 @@ impl<F: PartFile> Windows<F> {
             self.current = Some(window);
             return written;
         }
-        let (window, written, span) = if tally.disk_is_slow() {
+        let (window, written, span) = if metrics.disk_is_slow() {
             let bytes = bytes.clone();
             let writing = self.spawn(move |_| timed(window, position, &bytes));
-            waited_for(writing, transfer).await
+            waited_for(writing, lease).await
         } else {
             timed(window, position, bytes)
         };
-        tally.wrote(span);
+        metrics.wrote(span);
         self.current = Some(window);
         written
     }
@@ -196,8 +196,8 @@ impl<F: PartFile> Windows<F> {
     async fn open(
         &mut self,
         range: ByteRange,
-        transfer: &Transfer,
-        tally: &Tally,
+        lease: &ActiveLease,
+        metrics: &Metrics,
     ) -> Result<Window<F>, StorageError> {
         if self.sink.kind() == SinkKind::Pwrite {
             return self.sink.window(range);
@@ -207,8 +207,8 @@ impl<F: PartFile> Windows<F> {
             None => self.spawn(move |sink| sink.window(range)),
         };
         let begun = Instant::now();
-        let window = waited_for(ready, transfer).await;
-        tally.waited_for_disk(begun.elapsed());
+        let window = waited_for(ready, lease).await;
+        metrics.waited_for_disk(begun.elapsed());
         window
     }
 
@@ -232,7 +232,7 @@ impl<F: PartFile> Windows<F> {
             if let Some(range) = written.map(|window| window.range())
                 && early
             {
-                // A hint; the sync that counts is the committer's.
+                // A hint; the sync that counts is the checkpointer's.
                 let _ = sink.start_writeback(range);
             }
         };
@@ -260,14 +260,14 @@ fn timed<F: PartFile>(
     (window, written, begun.elapsed())
 }
 
-/// What comes of work that `transfer` can't go on without.
-async fn waited_for<T>(work: Elsewhere<T>, transfer: &Transfer) -> T {
-    transfer.waits_for_disk(true);
+/// What comes of work that `lease` can't go on without.
+async fn waited_for<T>(work: Elsewhere<T>, lease: &ActiveLease) -> T {
+    lease.waits_for_disk(true);
     // Nobody aborts these tasks, so that they fail by a panic alone.
     let (done, _busy) = work
         .await
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-    transfer.waits_for_disk(false);
+    lease.waits_for_disk(false);
     done
 }
 
@@ -286,7 +286,7 @@ mod tests {
     use futures::future::AbortHandle;
 
     use super::*;
-    use crate::engine::schedule::dispatcher::Snapshot;
+    use crate::engine::schedule::dispatcher::CompletedParts;
     use crate::object::PartBitmap;
     use crate::storage::fake::{FakeDisk, FakeFile};
     use crate::storage::{Volume, WriterChoice};
@@ -312,17 +312,19 @@ mod tests {
     }
 
     /// A lease over the whole file, and a disk known to be slow.
-    fn lease() -> (Plan, Board, Arc<Transfer>, Tally) {
+    fn lease() -> (Plan, Dispatcher, Arc<ActiveLease>, Metrics) {
         let plan = Plan::new(LENGTH, LENGTH).unwrap();
-        let nothing = Snapshot {
+        let nothing = CompletedParts {
             completed: PartBitmap::new(1),
             crcs: Vec::new(),
         };
-        let board = Board::new(plan, plan, nothing);
-        let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
-        let tally = Tally::default();
-        tally.wrote(Duration::from_secs(1));
-        (plan, board, transfer, tally)
+        let dispatcher = Dispatcher::new(plan, plan, nothing);
+        let lease = dispatcher
+            .lease(1, None, AbortHandle::new_pair().0)
+            .unwrap();
+        let metrics = Metrics::default();
+        metrics.wrote(Duration::from_secs(1));
+        (plan, dispatcher, lease, metrics)
     }
 
     fn bytes() -> Bytes {
@@ -332,35 +334,51 @@ mod tests {
     #[tokio::test]
     async fn a_disk_that_lets_writes_wait_keeps_nobody_else_waiting() {
         let (disk, sink, go_on) = slow_disk();
-        let (plan, board, transfer, tally) = lease();
+        let (plan, dispatcher, lease, metrics) = lease();
         let (busy, _idle) = mpsc::channel(1);
         let durability = Durability::Unsynced;
-        let mut cursor =
-            Cursor::new(&board, &tally, &transfer, &plan, &sink, durability, &busy).unwrap();
-        let (written, ()) = tokio::join!(cursor.take(bytes()), async {
+        let mut writer = LeaseWriter::new(
+            &dispatcher,
+            &metrics,
+            &lease,
+            &plan,
+            &sink,
+            durability,
+            &busy,
+        )
+        .unwrap();
+        let (written, ()) = tokio::join!(writer.take(bytes()), async {
             go_on.send(()).unwrap();
         });
         written.unwrap();
         assert_eq!(disk.contents("v.part").unwrap(), bytes());
-        assert!(board.is_finished());
+        assert!(dispatcher.is_finished());
     }
 
     #[tokio::test]
     async fn whoever_is_sent_home_in_mid_write_is_waited_for_until_the_file_is_free() {
         let (disk, sink, go_on) = slow_disk();
-        let (plan, board, transfer, tally) = lease();
+        let (plan, dispatcher, lease, metrics) = lease();
         let (busy, mut idle) = mpsc::channel(1);
         let durability = Durability::Unsynced;
-        let mut cursor =
-            Cursor::new(&board, &tally, &transfer, &plan, &sink, durability, &busy).unwrap();
-        assert!(cursor.take(bytes()).now_or_never().is_none());
-        drop((cursor, busy, sink));
+        let mut writer = LeaseWriter::new(
+            &dispatcher,
+            &metrics,
+            &lease,
+            &plan,
+            &sink,
+            durability,
+            &busy,
+        )
+        .unwrap();
+        assert!(writer.take(bytes()).now_or_never().is_none());
+        drop((writer, busy, sink));
         assert!(idle.recv().now_or_never().is_none());
         go_on.send(()).unwrap();
         idle.recv().await;
         let again = disk.open(OsStr::new("v.part")).unwrap();
         again.try_lock().expect("nobody holds the file");
         assert_eq!(disk.contents("v.part").unwrap(), bytes());
-        assert!(!board.is_finished(), "nobody counted them");
+        assert!(!dispatcher.is_finished(), "nobody counted them");
     }
 }

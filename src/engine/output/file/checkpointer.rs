@@ -10,9 +10,9 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::checkpoint::{self, Checkpoint, CheckpointError};
-use crate::engine::control::events::Hub;
-use crate::engine::schedule::dispatcher::{Board, Snapshot};
-use crate::engine::transfer::Keeper;
+use crate::engine::control::events::EventBus;
+use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
+use crate::engine::transfer::Committer;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
@@ -21,9 +21,9 @@ use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(crate) struct Committer<V: Volume> {
+pub(crate) struct Checkpointer<V: Volume> {
     shared: Arc<Shared<V>>,
-    hub: Arc<Hub>,
+    events: Arc<EventBus>,
     generation: u64,
     /// What the last checkpoint holds.
     committed: Option<u32>,
@@ -42,11 +42,11 @@ struct Shared<V: Volume> {
 
 /// Whether everything that the run did is in the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
+pub(crate) enum CommitKind {
     /// Transfers go on.
-    Midway,
+    Periodic,
     /// Nothing is under way.
-    AtRest,
+    Clean,
 }
 
 /// Why a commit failed.
@@ -75,7 +75,7 @@ impl From<CommitError> for Error {
     }
 }
 
-impl<V: Volume> Committer<V> {
+impl<V: Volume> Checkpointer<V> {
     /// `identity` gives all that does not change; its generation is the last one on disk.
     pub(crate) fn new(
         volume: Arc<V>,
@@ -83,7 +83,7 @@ impl<V: Volume> Committer<V> {
         sink: Sink<V::File>,
         durability: Durability,
         identity: Checkpoint,
-        hub: Arc<Hub>,
+        events: Arc<EventBus>,
     ) -> Self {
         Self {
             generation: identity.generation,
@@ -94,24 +94,25 @@ impl<V: Volume> Committer<V> {
                 durability,
                 identity,
             }),
-            hub,
+            events,
             committed: None,
             poisoned: false,
         }
     }
 }
 
-impl<V: Volume> Keeper for Committer<V> {
+impl<V: Volume> Committer for Checkpointer<V> {
     /// Commits now and then, whenever there is something new, until `over`. Not to be dropped before it returns: a commit
     /// that nobody saw the end of can't be built upon.
     async fn run(
         &mut self,
-        board: &Board,
+        dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
         while !*over.borrow() {
-            if self.committed != Some(board.completed_parts()) {
-                self.commit(board.snapshot(), Moment::Midway).await?;
+            if self.committed != Some(dispatcher.completed_parts()) {
+                self.commit(dispatcher.snapshot(), CommitKind::Periodic)
+                    .await?;
             }
             // An error means that the other side is gone, and with it the run.
             let _ = timeout(INTERVAL, over.wait_for(|over| *over)).await;
@@ -120,7 +121,11 @@ impl<V: Volume> Keeper for Committer<V> {
     }
 
     /// Commits a snapshot. Dropped half-way, it may or may not be on disk, whole.
-    async fn commit(&mut self, snapshot: Snapshot, moment: Moment) -> Result<(), CommitError> {
+    async fn commit(
+        &mut self,
+        snapshot: CompletedParts,
+        moment: CommitKind,
+    ) -> Result<(), CommitError> {
         if self.poisoned {
             return Err(CommitError::Poisoned);
         }
@@ -130,7 +135,7 @@ impl<V: Volume> Keeper for Committer<V> {
             generation: self.generation,
             completed: snapshot.completed,
             crcs: snapshot.crcs,
-            clean: moment == Moment::AtRest,
+            clean: moment == CommitKind::Clean,
             ..self.shared.identity.clone()
         };
         let shared = Arc::clone(&self.shared);
@@ -142,7 +147,7 @@ impl<V: Volume> Keeper for Committer<V> {
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         self.poisoned = false;
         self.committed = Some(parts);
-        self.hub.tell(Event::Committed { parts });
+        self.events.tell(Event::Committed { parts });
         Ok(())
     }
 }

@@ -9,17 +9,17 @@ use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-use self::checkpointer::Committer;
-use self::open::{Ground, break_ground};
+use self::checkpointer::Checkpointer;
+use self::open::{PreparedFile, open};
 use crate::download::Connections;
 use crate::engine::context::Session;
 use crate::engine::remote::discovery::Discovered;
-use crate::engine::remote::pool::{Supplies, Supply};
+use crate::engine::remote::pool::{Server, ServerPool};
 use crate::engine::remote::{HttpRemote, Remote};
-use crate::engine::schedule::dispatcher::{Board, Snapshot};
+use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
 use crate::engine::schedule::tuner::Tuner;
 use crate::engine::transfer::rate_limit::Limiter;
-use crate::engine::transfer::worker::Crew;
+use crate::engine::transfer::worker::Transfer;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{Metadata, Pinned, RangeSupport};
@@ -29,8 +29,8 @@ use crate::storage::{Names, PartFile, Sink, Volume};
 
 /// Everything that a transfer into a file needs.
 pub(crate) struct Prepared<V: Volume, R> {
-    pub(crate) crew: Arc<Crew<R, V::File>>,
-    pub(crate) committer: Committer<V>,
+    pub(crate) transfer: Arc<Transfer<R, V::File>>,
+    pub(crate) checkpointer: Checkpointer<V>,
     pub(crate) volume: Arc<V>,
     pub(crate) names: Names,
     pub(crate) metadata: Metadata,
@@ -76,7 +76,7 @@ impl Object<HttpRemote> {
         session: &Session<'_>,
         length: u64,
         found: Discovered,
-        mirrors: Vec<Supply>,
+        mirrors: Vec<Server>,
     ) -> Result<Self, Error> {
         let is_whole = found.is_whole();
         let Discovered {
@@ -91,12 +91,12 @@ impl Object<HttpRemote> {
             validator: wanted.validator.clone(),
         };
         let client = session.job.client.clone();
-        let first = Supply::new(source, pinned);
-        let supplies = Supplies::new(first, mirrors, Arc::clone(&session.link.hub));
+        let first = Server::new(source, pinned);
+        let servers = ServerPool::new(first, mirrors, Arc::clone(&session.link.events));
         let remote = if is_whole {
-            HttpRemote::whole(client, supplies, stream)
+            HttpRemote::whole(client, servers, stream)
         } else {
-            HttpRemote::new(client, supplies)
+            HttpRemote::new(client, servers)
         };
         Ok(Self {
             wanted,
@@ -113,47 +113,47 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
     names: Names,
     object: Object<R>,
 ) -> Result<Prepared<V, R>, Error> {
-    let ground = break_ground(session, &volume, &names, &object.wanted, &object.metadata).await?;
-    let Ground {
+    let ground = open(session, &volume, &names, &object.wanted, &object.metadata).await?;
+    let PreparedFile {
         plan,
         sink,
         trusted,
         identity,
     } = ground;
     if session.resumed_bytes > 0 {
-        session.link.hub.tell(Event::Resumed {
+        session.link.events.tell(Event::Resumed {
             bytes: session.resumed_bytes,
             parts: trusted.completed.count(),
         });
     }
-    let committer = Committer::new(
+    let checkpointer = Checkpointer::new(
         Arc::clone(&volume),
         names.clone(),
         sink.clone(),
         session.job.durability,
         identity,
-        Arc::clone(&session.link.hub),
+        Arc::clone(&session.link.events),
     );
     let grains = plan.in_grains(session.job.grain_size);
-    let (crew, metadata) = crew(session, plan, grains, sink, trusted, object);
+    let (transfer, metadata) = new_transfer(session, plan, grains, sink, trusted, object);
     Ok(Prepared {
-        crew,
-        committer,
+        transfer,
+        checkpointer,
         volume,
         names,
         metadata,
     })
 }
 
-/// The crew of a transfer that begins with the parts that are there.
-pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
+/// A transfer that begins with the parts that are there.
+pub(crate) fn new_transfer<V: Volume, R: Remote, F: PartFile>(
     session: &Session<'_, V>,
     plan: Plan,
     grains: Plan,
     sink: Sink<F>,
-    trusted: Snapshot,
+    trusted: CompletedParts,
     object: Object<R>,
-) -> (Arc<Crew<R, F>>, Metadata) {
+) -> (Arc<Transfer<R, F>>, Metadata) {
     let Object {
         wanted,
         metadata,
@@ -167,31 +167,31 @@ pub(crate) fn crew<V: Volume, R: Remote, F: PartFile>(
         Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
         Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
-    let board = Arc::new(Board::new(plan, grains, trusted));
-    board.replied(metadata.first_byte);
-    session.link.show(&board);
-    let crew = Crew {
+    let dispatcher = Arc::new(Dispatcher::new(plan, grains, trusted));
+    dispatcher.replied(metadata.first_byte);
+    session.link.show(&dispatcher);
+    let transfer = Transfer {
         plan,
         grains,
         selection: wanted.selection,
         remote,
         sink,
         durability: job.durability,
-        board,
+        dispatcher,
         limiter: job.limit_rate.map(Limiter::new),
-        hub: Arc::clone(&session.link.hub),
-        tally: Arc::clone(&session.tally),
+        events: Arc::clone(&session.link.events),
+        metrics: Arc::clone(&session.metrics),
         retries: job.retries,
         tuner: Mutex::new(tuner),
         workers: AtomicU32::new(0),
     };
-    (Arc::new(crew), metadata)
+    (Arc::new(transfer), metadata)
 }
 
 /// Tells what is known now.
 pub(crate) fn announce<V: Volume>(session: &Session<'_, V>, metadata: &Metadata, plan: &Plan) {
-    let hub = &session.link.hub;
-    hub.tell(Event::Probed {
+    let events = &session.link.events;
+    events.tell(Event::Probed {
         length: Some(plan.length()),
         validator: kind_of(&metadata.validator),
         part_size: plan.part_size(),
@@ -199,13 +199,13 @@ pub(crate) fn announce<V: Volume>(session: &Session<'_, V>, metadata: &Metadata,
         ranges: metadata.ranges != RangeSupport::No,
     });
     if metadata.validator == Validator::None {
-        hub.warn(
+        events.warn(
             "the server gives neither entity tag nor modification date: \
              a change of the object that keeps its length can't be noticed",
         );
     }
     if metadata.ranges == RangeSupport::No {
-        hub.warn(
+        events.warn(
             "the server has no byte ranges: one connection, and a resume fetches from the start",
         );
     }

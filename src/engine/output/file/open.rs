@@ -9,28 +9,28 @@ use crate::checkpoint::{self, Checkpoint, hash_url};
 use crate::engine::blocking;
 use crate::engine::context::Session;
 use crate::engine::control::Wish;
-use crate::engine::schedule::dispatcher::Snapshot;
+use crate::engine::schedule::dispatcher::CompletedParts;
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::object::{PartBitmap, Plan};
 use crate::storage::{self, Names, Origin, PartFile, Sink, Volume};
 
 /// A partial file of this object, ready to be written.
-pub(super) struct Ground<F> {
+pub(super) struct PreparedFile<F> {
     pub(super) plan: Plan,
     pub(super) sink: Sink<F>,
-    pub(super) trusted: Snapshot,
+    pub(super) trusted: CompletedParts,
     pub(super) identity: Checkpoint,
 }
 
 /// Locks the partial file, takes over what an earlier run left of this very object, and reserves the rest.
-pub(super) async fn break_ground<V: Volume>(
+pub(super) async fn open<V: Volume>(
     session: &mut Session<'_, V>,
     volume: &Arc<V>,
     names: &Names,
     wanted: &Wanted,
     metadata: &Metadata,
-) -> Result<Ground<V::File>, Error> {
+) -> Result<PreparedFile<V::File>, Error> {
     let (file, origin) = {
         let (volume, names) = (Arc::clone(volume), names.clone());
         blocking::run(move || storage::open_locked(&*volume, names.part())).await?
@@ -75,7 +75,7 @@ pub(super) async fn break_ground<V: Volume>(
     )?;
     let identity = identity(session, wanted, &plan, earlier.as_ref());
     let trusted = match earlier {
-        None => Snapshot {
+        None => CompletedParts {
             completed: PartBitmap::new(plan.parts()),
             crcs: Vec::new(),
         },
@@ -86,7 +86,7 @@ pub(super) async fn break_ground<V: Volume>(
         .runs()
         .map(|run| plan.run(crate::object::PartIndex(run.start), run.end).len())
         .sum();
-    Ok(Ground {
+    Ok(PreparedFile {
         plan,
         sink,
         trusted,
@@ -145,7 +145,7 @@ async fn recover<V: Volume>(
             match &session.stands_in_for {
                 // What came from the source itself is worth more than a beginning at a mirror.
                 Some(failed) => {
-                    session.link.hub.warn(format!(
+                    session.link.events.warn(format!(
                         "the mirror can't go on from the partial file: {reason}"
                     ));
                     Err(session
@@ -172,7 +172,7 @@ pub(crate) fn plan_for<V: Volume>(
     let part_size = match (earlier, asked) {
         (Some(earlier), asked) => {
             if asked.is_some_and(|asked| asked != earlier.part_size) {
-                session.link.hub.warn(format!(
+                session.link.events.warn(format!(
                     "going on with the part size of the earlier run, {} bytes",
                     earlier.part_size
                 ));
@@ -224,9 +224,9 @@ async fn trust<V: Volume>(
     sink: &Sink<V::File>,
     plan: Plan,
     earlier: Checkpoint,
-) -> Result<Snapshot, Error> {
+) -> Result<CompletedParts, Error> {
     let must_verify = restore::must_verify(session.job.verify, &earlier, session.boot);
-    let snapshot = Snapshot {
+    let snapshot = CompletedParts {
         completed: earlier.completed,
         crcs: earlier.crcs,
     };
@@ -237,7 +237,7 @@ async fn trust<V: Volume>(
     let verified = read_back(session, sink, plan, snapshot).await?;
     session.damaged_parts = before - verified.completed.count();
     if session.damaged_parts > 0 {
-        session.link.hub.warn(format!(
+        session.link.events.warn(format!(
             "{} of {before} completed parts did not match their checksum and are fetched again",
             session.damaged_parts
         ));
@@ -250,14 +250,14 @@ pub(crate) async fn read_back<V: Volume>(
     session: &Session<'_, V>,
     sink: &Sink<V::File>,
     plan: Plan,
-    snapshot: Snapshot,
-) -> Result<Snapshot, Error> {
-    let (sink, hub) = (sink.clone(), Arc::clone(&session.link.hub));
+    snapshot: CompletedParts,
+) -> Result<CompletedParts, Error> {
+    let (sink, events) = (sink.clone(), Arc::clone(&session.link.events));
     let halted = Arc::new(AtomicBool::new(false));
     let halt = Arc::clone(&halted);
     let reading = blocking::run(move || {
         let halt = || halt.load(Ordering::Relaxed);
-        restore::verify(&sink, &plan, snapshot, &hub, &halt)
+        restore::verify(&sink, &plan, snapshot, &events, &halt)
     });
     tokio::pin!(reading);
     tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::checkpointer::Moment;
+use super::checkpointer::CommitKind;
 use super::open::read_back;
 use super::restore;
 use super::{Prepared, kind_of};
@@ -12,8 +12,8 @@ use crate::checkpoint::{self, Checkpoint};
 use crate::engine::blocking;
 use crate::engine::context::Session;
 use crate::engine::remote::Remote;
-use crate::engine::schedule::dispatcher::Snapshot;
-use crate::engine::transfer::Keeper;
+use crate::engine::schedule::dispatcher::CompletedParts;
+use crate::engine::transfer::Committer;
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
@@ -37,7 +37,7 @@ pub(crate) struct Whole<F> {
     pub(crate) sink: Sink<F>,
     pub(crate) plan: Plan,
     /// Every part's CRC; `None` where the file was written as one stream without parts.
-    pub(crate) parts: Option<Snapshot>,
+    pub(crate) parts: Option<CompletedParts>,
     pub(crate) metadata: Metadata,
 }
 
@@ -48,20 +48,20 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
 ) -> Result<Report, Error> {
     let checkpoint = session.checkpoint_path();
     let Prepared {
-        crew,
-        mut committer,
+        transfer,
+        mut checkpointer,
         volume,
         names,
         metadata,
     } = prepared;
-    let snapshot = crew.board.snapshot();
+    let snapshot = transfer.dispatcher.snapshot();
     let whole = Whole {
-        sink: crew.sink.clone(),
-        plan: crew.plan,
+        sink: transfer.sink.clone(),
+        plan: transfer.plan,
         parts: Some(snapshot.clone()),
         metadata,
     };
-    drop(crew);
+    drop(transfer);
     let published = publish(session, whole, volume, names).await;
     // Not after any other error: what failed may have been a sync, and then no further commit could be believed.
     if published
@@ -70,7 +70,7 @@ pub(crate) async fn finish<V: Volume, R: Remote>(
     {
         // Somebody may have changed what was there: the next run is to read it all back before it trusts it.
         // Where this fails, the first error is the one to tell.
-        let _ = committer.commit(snapshot, Moment::Midway).await;
+        let _ = checkpointer.commit(snapshot, CommitKind::Periodic).await;
     }
     published.map_err(|error| error.with_checkpoint(checkpoint))
 }
@@ -113,7 +113,7 @@ pub(crate) async fn publish<V: Volume>(
     if let Published::Leftover(error) = published {
         session
             .link
-            .hub
+            .events
             .warn(format!("the file is whole, but {error}"));
     }
     // The last sync is part of the time that the caller waited.
@@ -129,7 +129,7 @@ async fn verify<V: Volume>(
     session: &Session<'_, V>,
     sink: &Sink<V::File>,
     plan: &Plan,
-    parts: Option<&Snapshot>,
+    parts: Option<&CompletedParts>,
     metadata: &Metadata,
 ) -> Result<Vec<Integrity>, Error> {
     let mut hashers = hashers(session, metadata);
@@ -203,7 +203,7 @@ pub(crate) fn writer_of(kind: SinkKind) -> WriterKind {
 }
 
 /// The CRC-64/XZ of the whole file, out of those of its parts: no byte is read again.
-fn crc64_of(plan: &Plan, parts: &Snapshot) -> Digest {
+fn crc64_of(plan: &Plan, parts: &CompletedParts) -> Digest {
     let lengths = parts.completed.iter().map(|part| plan.range(part).len());
     Digest::from_crc64(combine_parts(parts.crcs.iter().copied().zip(lengths)))
 }
@@ -342,7 +342,7 @@ async fn judge_published<V: Volume>(
         return Ok(Earlier::Taken);
     };
     let sink = Sink::growing(file, path);
-    let parts = Snapshot {
+    let parts = CompletedParts {
         completed: checkpoint.completed,
         crcs: checkpoint.crcs,
     };

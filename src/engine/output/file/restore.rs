@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::checkpoint::Checkpoint;
 use crate::download::Verify;
-use crate::engine::control::events::Hub;
-use crate::engine::schedule::dispatcher::Snapshot;
+use crate::engine::control::events::EventBus;
+use crate::engine::schedule::dispatcher::CompletedParts;
 use crate::event::Event;
 use crate::integrity::Crc64;
 use crate::object::{PartBitmap, PartIndex, Plan, Selection, Validator};
@@ -94,10 +94,10 @@ pub(crate) fn must_verify(verify: Verify, checkpoint: &Checkpoint, boot: Option<
 pub(crate) fn verify<F: PartFile>(
     sink: &Sink<F>,
     plan: &Plan,
-    snapshot: Snapshot,
-    hub: &Arc<Hub>,
+    snapshot: CompletedParts,
+    events: &Arc<EventBus>,
     halt: &(impl Fn() -> bool + Sync),
-) -> Result<Snapshot, StorageError> {
+) -> Result<CompletedParts, StorageError> {
     let parts: Vec<(PartIndex, u64)> = snapshot.completed.iter().zip(snapshot.crcs).collect();
     let total_bytes: u64 = parts.iter().map(|(part, _)| plan.range(*part).len()).sum();
     let next = AtomicUsize::new(0);
@@ -117,7 +117,7 @@ pub(crate) fn verify<F: PartFile>(
             // A few dozen events, whatever the number of parts.
             let step = (total_bytes / 64).max(1);
             if done / step != (done - length) / step {
-                hub.tell(Event::Verifying {
+                events.tell(Event::Verifying {
                     verified_bytes: done,
                     total_bytes,
                 });
@@ -144,7 +144,7 @@ pub(crate) fn verify<F: PartFile>(
         completed.insert(*part);
     }
     let crcs = good.into_iter().map(|(_, crc)| crc).collect();
-    Ok(Snapshot { completed, crcs })
+    Ok(CompletedParts { completed, crcs })
 }
 
 fn crc_of<F: PartFile>(

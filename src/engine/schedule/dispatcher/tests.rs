@@ -1,35 +1,40 @@
 use super::*;
 
-fn board(parts: u32) -> Board {
+fn dispatcher(parts: u32) -> Dispatcher {
     let plan = Plan::new(u64::from(parts) * 100, 100).unwrap();
-    let nothing = Snapshot {
+    let nothing = CompletedParts {
         completed: PartBitmap::new(parts),
         crcs: Vec::new(),
     };
-    Board::new(plan, plan, nothing)
+    Dispatcher::new(plan, plan, nothing)
 }
 
 #[test]
 fn crcs_follow_their_parts() {
-    let board = board(4);
-    let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
-    assert!(board.complete(&transfer, PartIndex(2), 22));
-    assert!(board.complete(&transfer, PartIndex(0), 10));
-    assert!(!board.complete(&transfer, PartIndex(0), 99));
-    let snapshot = board.snapshot();
+    let dispatcher = dispatcher(4);
+    let transfer = dispatcher
+        .lease(1, None, AbortHandle::new_pair().0)
+        .unwrap();
+    assert!(dispatcher.complete(&transfer, PartIndex(2), 22));
+    assert!(dispatcher.complete(&transfer, PartIndex(0), 10));
+    assert!(!dispatcher.complete(&transfer, PartIndex(0), 99));
+    let snapshot = dispatcher.snapshot();
     assert_eq!(snapshot.crcs, [10, 22]);
     let plan = Plan::new(400, 100).unwrap();
-    assert_eq!(Board::new(plan, plan, snapshot).snapshot().crcs, [10, 22]);
+    assert_eq!(
+        Dispatcher::new(plan, plan, snapshot).snapshot().crcs,
+        [10, 22]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_crawls_is_replaced_and_no_other() {
-    let board = board(400);
+    let dispatcher = dispatcher(400);
     let mut transfers = Vec::new();
     for _ in 0..4 {
         let (abort, registration) = AbortHandle::new_pair();
         transfers.push((
-            board.lease(4, None, abort.clone()).unwrap(),
+            dispatcher.lease(4, None, abort.clone()).unwrap(),
             abort,
             registration,
         ));
@@ -37,32 +42,34 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
     transfers
         .iter()
         .for_each(|(transfer, ..)| transfer.comes_from(0));
-    let (crawler, quick) = transfers.split_first().unwrap();
+    let (straggler, quick) = transfers.split_first().unwrap();
     for second in 1..=10 {
         tokio::time::advance(Duration::from_secs(1)).await;
-        crawler.0.advance(crawler.0.range.start() + second);
+        straggler.0.advance(straggler.0.range.start() + second);
         for (transfer, ..) in quick {
             transfer.advance(transfer.range.start() + 50 * second);
         }
-        board.tick(Instant::now());
-        board.replace_crawler(Instant::now());
-        assert_eq!(crawler.1.is_aborted(), second > 2, "after {second} s");
+        dispatcher.tick(Instant::now());
+        dispatcher.replace_straggler(Instant::now());
+        assert_eq!(straggler.1.is_aborted(), second > 2, "after {second} s");
     }
     assert!(quick.iter().all(|(_, abort, _)| !abort.is_aborted()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
-    let board = board(400);
+    let dispatcher = dispatcher(400);
     let lease = || {
-        let transfer = board.lease(3, None, AbortHandle::new_pair().0).unwrap();
+        let transfer = dispatcher
+            .lease(3, None, AbortHandle::new_pair().0)
+            .unwrap();
         transfer.comes_from(0);
         transfer
     };
     let mut stuck = lease();
     let quick = [lease(), lease()];
     let mut seconds = 0;
-    let mut replaced = async |stuck: &Transfer, position| {
+    let mut replaced = async |stuck: &ActiveLease, position| {
         stuck.advance(position);
         let mut replaced = 0;
         for _ in 0..5 {
@@ -71,72 +78,78 @@ async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
             for transfer in &quick {
                 transfer.advance(transfer.range.start() + 50 * seconds);
             }
-            board.tick(Instant::now());
-            replaced += u32::from(board.replace_crawler(Instant::now()));
+            dispatcher.tick(Instant::now());
+            replaced += u32::from(dispatcher.replace_straggler(Instant::now()));
         }
         replaced
     };
     stuck.advance(10);
-    assert_eq!(board.failed(&stuck, 0), 1);
+    assert_eq!(dispatcher.failed(&stuck, 0), 1);
     assert_eq!(replaced(&stuck, 10).await, 0);
     assert_eq!(replaced(&stuck, 11).await, 1);
-    board.release(&stuck);
+    dispatcher.release(&stuck);
     stuck = lease();
     assert_eq!(stuck.range.start(), 0);
     assert_eq!(replaced(&stuck, 11).await, 0);
-    assert_eq!(board.failed(&stuck, 0), 1);
-    board.release(&stuck);
+    assert_eq!(dispatcher.failed(&stuck, 0), 1);
+    dispatcher.release(&stuck);
     stuck = lease();
-    assert_eq!(board.failed(&stuck, 0), 2);
-    board.release_all();
-    assert_eq!(board.failed(&stuck, 0), 1);
+    assert_eq!(dispatcher.failed(&stuck, 0), 2);
+    dispatcher.release_all();
+    assert_eq!(dispatcher.failed(&stuck, 0), 1);
 }
 
 #[test]
 fn coverage_in_percent() {
-    let board = board(10);
-    let transfer = board.lease(1, None, AbortHandle::new_pair().0).unwrap();
+    let dispatcher = dispatcher(10);
+    let transfer = dispatcher
+        .lease(1, None, AbortHandle::new_pair().0)
+        .unwrap();
     for part in [0, 1, 2, 5, 9] {
-        board.complete(&transfer, PartIndex(part), 0);
+        dispatcher.complete(&transfer, PartIndex(part), 0);
     }
-    assert_eq!(board.coverage(2), [60, 40]);
-    assert_eq!(board.coverage(5), [100, 50, 50, 0, 50]);
-    assert_eq!(board.coverage(20)[..4], [100, 100, 100, 100]);
-    assert_eq!(board.front(), 3);
+    assert_eq!(dispatcher.coverage(2), [60, 40]);
+    assert_eq!(dispatcher.coverage(5), [100, 50, 50, 0, 50]);
+    assert_eq!(dispatcher.coverage(20)[..4], [100, 100, 100, 100]);
+    assert_eq!(dispatcher.front(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_crawler_that_is_left_alone_is_overtaken() {
-    let board = board(400);
+    let dispatcher = dispatcher(400);
     let mut transfers = Vec::new();
     for _ in 0..3 {
-        transfers.push(board.lease(3, None, AbortHandle::new_pair().0).unwrap());
+        transfers.push(
+            dispatcher
+                .lease(3, None, AbortHandle::new_pair().0)
+                .unwrap(),
+        );
     }
     for tenth in 1..=20 {
         tokio::time::advance(Duration::from_millis(100)).await;
         for transfer in &transfers {
             transfer.advance(transfer.range.start() + 50 * tenth);
         }
-        board.tick(Instant::now());
+        dispatcher.tick(Instant::now());
     }
     // All but one part of the last lease comes in, and that one part a byte at a time.
-    while let Some(transfer) = board.lease(3, None, AbortHandle::new_pair().0) {
+    while let Some(transfer) = dispatcher.lease(3, None, AbortHandle::new_pair().0) {
         transfers.push(transfer);
     }
-    let crawler = transfers.pop().unwrap();
+    let straggler = transfers.pop().unwrap();
     let plan = Plan::new(40_000, 100).unwrap();
-    let last = plan.part_at(crawler.range.end() - 1).unwrap();
+    let last = plan.part_at(straggler.range.end() - 1).unwrap();
     for part in (0..400).filter(|part| *part != last.index.0) {
-        board.complete(&crawler, PartIndex(part), 0);
+        dispatcher.complete(&straggler, PartIndex(part), 0);
     }
     transfers
         .iter()
-        .for_each(|transfer| board.release(transfer));
+        .for_each(|transfer| dispatcher.release(transfer));
     for second in 1..=5 {
         tokio::time::advance(Duration::from_secs(1)).await;
-        crawler.advance(last.range.start() + second);
-        board.tick(Instant::now());
+        straggler.advance(last.range.start() + second);
+        dispatcher.tick(Instant::now());
     }
-    let hedge = board.lease(2, None, AbortHandle::new_pair().0);
+    let hedge = dispatcher.lease(2, None, AbortHandle::new_pair().0);
     assert_eq!(hedge.map(|hedge| hedge.range), Some(last.range));
 }
