@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use tokio::task::JoinHandle;
 
-use crate::engine::{Link, Phase, Subscription, Wish};
+use crate::engine::{Intent, Phase, Shared, Subscription};
 use crate::{Error, ErrorKind, Event, Report};
 
 /// A download that is under way: pause, resume, stop or cancel it, listen to it, await its end.
@@ -15,15 +15,15 @@ use crate::{Error, ErrorKind, Event, Report};
 /// Dropping the handle stops the download as [`stop`](Self::stop) does, without waiting for it.
 #[derive(Debug)]
 pub struct DownloadHandle {
-    link: Arc<Link>,
+    shared: Arc<Shared>,
     // `None` once somebody waits for the end.
     task: Option<JoinHandle<Result<Report, Error>>>,
 }
 
 impl DownloadHandle {
-    pub(crate) fn new(link: Arc<Link>, task: JoinHandle<Result<Report, Error>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, task: JoinHandle<Result<Report, Error>>) -> Self {
         Self {
-            link,
+            shared,
             task: Some(task),
         }
     }
@@ -32,7 +32,7 @@ impl DownloadHandle {
     #[must_use]
     pub fn events(&self) -> Events {
         Events {
-            subscription: self.link.events.subscribe(),
+            subscription: self.shared.events.subscribe(),
         }
     }
 
@@ -40,7 +40,7 @@ impl DownloadHandle {
     /// length is known.
     #[must_use]
     pub fn coverage(&self, cells: usize) -> Vec<u8> {
-        self.link.coverage(cells)
+        self.shared.coverage(cells)
     }
 
     /// Ends all transfers and commits the checkpoint. `Ok` means: no request is under way, and a
@@ -52,8 +52,8 @@ impl DownloadHandle {
     ///
     /// [`ErrorKind::Unexpected`] where the download has ended; [`finish`](Self::finish) tells how.
     pub async fn pause(&self) -> Result<(), Error> {
-        self.link.control.ask(Wish::Pause);
-        match self.link.control.settled().await {
+        self.shared.control.ask(Intent::Pause);
+        match self.shared.control.settled().await {
             Phase::Active | Phase::Quiet => Ok(()),
             Phase::Ended => Err(Error::new(
                 ErrorKind::Unexpected,
@@ -70,11 +70,11 @@ impl DownloadHandle {
     /// [`ErrorKind::Stopped`] or [`ErrorKind::Cancelled`] where the download has been ended.
     pub fn resume(&self) -> Result<(), Error> {
         let gone = |kind, why| Err(Error::new(kind, "can't resume the download", why));
-        match self.link.control.wish() {
-            Wish::Stop => gone(ErrorKind::Stopped, "it was stopped; start it again instead"),
-            Wish::Cancel => gone(ErrorKind::Cancelled, "it was cancelled"),
-            Wish::Run | Wish::Pause => {
-                self.link.control.ask(Wish::Run);
+        match self.shared.control.intent() {
+            Intent::Stop => gone(ErrorKind::Stopped, "it was stopped; start it again instead"),
+            Intent::Cancel => gone(ErrorKind::Cancelled, "it was cancelled"),
+            Intent::Run | Intent::Pause => {
+                self.shared.control.ask(Intent::Run);
                 Ok(())
             }
         }
@@ -85,8 +85,8 @@ impl DownloadHandle {
     ///
     /// Cancel safe: a stop that nobody waits for is still a stop.
     pub async fn stop(&self) {
-        self.link.control.ask(Wish::Stop);
-        self.link.control.ended().await;
+        self.shared.control.ask(Intent::Stop);
+        self.shared.control.ended().await;
     }
 
     /// Ends the download and removes what was written: the partial file and its checkpoint.
@@ -96,7 +96,7 @@ impl DownloadHandle {
     /// [`ErrorKind::File`] where they can't be removed, and [`ErrorKind::Unexpected`] where the download had
     /// finished before.
     pub async fn cancel(self) -> Result<(), Error> {
-        self.link.control.ask(Wish::Cancel);
+        self.shared.control.ask(Intent::Cancel);
         match self.finish().await {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
             Err(error) => Err(error),
@@ -132,7 +132,7 @@ fn unexpected(why: &str) -> Error {
 impl Drop for DownloadHandle {
     fn drop(&mut self) {
         if self.task.is_some() {
-            self.link.control.ask(Wish::Stop);
+            self.shared.control.ask(Intent::Stop);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::checkpoint;
 use crate::engine::internals::{CompletedParts, Observed, Pace, PartAssembler, Scheduler};
 use crate::integrity::{Crc64, combine_parts};
-use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, PartBitmap, PartIndex, Plan};
 use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -31,8 +31,8 @@ impl Half {
     /// Of so many parts of 64 KiB.
     #[must_use]
     pub fn of_parts(parts: u32) -> Self {
-        let grain = 64 << 10;
-        Self::with(Plan::new(u64::from(parts) * grain, grain).unwrap_or(Plan::auto(0)))
+        let block = 64 << 10;
+        Self::with(Plan::new(u64::from(parts) * block, block).unwrap_or(Plan::auto(0)))
     }
 
     fn with(plan: Plan) -> Self {
@@ -65,7 +65,12 @@ impl Half {
     /// Leases, completes and releases all that is missing, on so many connections; returns the number of leases.
     #[must_use]
     pub fn schedule(&self, connections: u32) -> u64 {
-        let mut scheduler = Scheduler::new(self.plan, self.completed.clone());
+        let blocks = self.plan.one_block_a_part();
+        let mut completed = BlockBitmap::new(blocks.blocks());
+        for part in self.completed.iter() {
+            completed.insert(BlockIndex(part.0));
+        }
+        let mut scheduler = Scheduler::new(blocks, completed);
         let pace = Pace {
             connections,
             rate: 10e6,
@@ -86,26 +91,26 @@ impl Half {
                 return leases;
             }
             for grant in held.drain(..) {
-                for part in grant.parts.clone() {
-                    scheduler.complete(grant.id, PartIndex(part));
+                for block in grant.blocks.clone() {
+                    scheduler.complete(grant.id, BlockIndex(block));
                 }
-                let end = self.plan.run(PartIndex(0), grant.parts.end).end();
+                let end = blocks.run(BlockIndex(0), grant.blocks.end).end();
                 scheduler.release(grant.id, end);
             }
         }
     }
 
-    /// Puts the parts together out of grains of 64 KiB; returns how many are completed.
+    /// Puts the parts together out of blocks of 64 KiB; returns how many are completed.
     #[must_use]
     pub fn assemble(&self) -> u32 {
-        let grains = self.plan.in_grains(64 << 10);
+        let blocks = self.plan.in_blocks(64 << 10);
         let nothing = CompletedParts {
             completed: PartBitmap::new(self.plan.parts()),
             crcs: Vec::new(),
         };
-        let mut parts = PartAssembler::new(self.plan, grains, nothing);
-        for grain in 0..grains.parts() {
-            parts.add(PartIndex(grain), u64::from(grain));
+        let mut parts = PartAssembler::new(self.plan, blocks, nothing);
+        for block in 0..blocks.blocks() {
+            parts.add(BlockIndex(block), u64::from(block));
         }
         parts.completed().count()
     }

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::checkpoint;
 use crate::engine::blocking;
-use crate::engine::control::Wish;
-use crate::engine::control::shared::Link;
+use crate::engine::control::Intent;
+use crate::engine::control::shared::Shared;
 use crate::engine::job::{Destination, Job};
 use crate::engine::metrics::Metrics;
 use crate::engine::output::discard::Scratch;
@@ -25,7 +25,7 @@ use crate::storage::{Collision, Folder, Names, Volume};
 /// See the module.
 pub(crate) struct Session<'a, V: Volume = Folder> {
     pub(crate) job: &'a Job,
-    pub(crate) link: &'a Link,
+    pub(crate) shared: &'a Shared,
     pub(crate) place: OpenDestination<V>,
     /// The boot of the machine that this run belongs to; `None` where the system does not tell.
     pub(crate) boot: Option<[u8; 16]>,
@@ -71,7 +71,7 @@ impl<V> Clone for OpenDestination<V> {
 
 impl<'a> Session<'a> {
     /// Opens the destination's folder.
-    pub(crate) async fn new(job: &'a Job, link: &'a Link) -> Result<Self, Error> {
+    pub(crate) async fn new(job: &'a Job, shared: &'a Shared) -> Result<Self, Error> {
         let place = match &job.destination {
             Destination::Stdout => OpenDestination::Stdout,
             Destination::Scratch(scratch) => OpenDestination::Scratch(*scratch),
@@ -84,7 +84,7 @@ impl<'a> Session<'a> {
                 }
             }
         };
-        Ok(Self::at(job, link, place, checkpoint::boot_id()))
+        Ok(Self::at(job, shared, place, checkpoint::boot_id()))
     }
 }
 
@@ -92,13 +92,13 @@ impl<'a, V: Volume> Session<'a, V> {
     /// Begins at a place that is open already, in the boot `boot`.
     pub(crate) fn at(
         job: &'a Job,
-        link: &'a Link,
+        shared: &'a Shared,
         place: OpenDestination<V>,
         boot: Option<[u8; 16]>,
     ) -> Self {
         Self {
             job,
-            link,
+            shared,
             place,
             boot,
             metrics: Arc::default(),
@@ -125,7 +125,7 @@ impl<'a, V: Volume> Session<'a, V> {
     /// Says that what came so far can't be used.
     pub(crate) fn restarted(&mut self, reason: impl Into<String>) {
         self.resumed_bytes = 0;
-        self.link.events.tell(Event::Restarted {
+        self.shared.events.emit(Event::Restarted {
             reason: reason.into(),
         });
     }
@@ -149,14 +149,14 @@ impl<'a, V: Volume> Session<'a, V> {
         Error::from_http(self.subject(), &failed.error, failed.attempts)
     }
 
-    /// The error that a caller's wish ends in.
-    pub(crate) fn ended_by(&self, wish: Wish, checkpoint: Option<PathBuf>) -> Error {
-        let (kind, why) = match wish {
-            Wish::Cancel => (
+    /// The error that a caller's intent ends in.
+    pub(crate) fn ended_by(&self, intent: Intent, checkpoint: Option<PathBuf>) -> Error {
+        let (kind, why) = match intent {
+            Intent::Cancel => (
                 ErrorKind::Cancelled,
                 "cancelled; what was written is removed",
             ),
-            Wish::Run | Wish::Pause | Wish::Stop => (ErrorKind::Stopped, "stopped"),
+            Intent::Run | Intent::Pause | Intent::Stop => (ErrorKind::Stopped, "stopped"),
         };
         Error::new(kind, self.subject(), why).with_checkpoint(checkpoint)
     }
@@ -191,7 +191,7 @@ impl<'a, V: Volume> Session<'a, V> {
             integrity: Vec::new(),
             bottleneck: self.bottleneck(bytes_per_second, Duration::ZERO),
             account: self.account(),
-            samples: self.link.samples(),
+            samples: self.shared.samples(),
             not_modified: false,
             damaged_parts: self.damaged_parts,
         }

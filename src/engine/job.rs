@@ -16,7 +16,7 @@ use crate::object::{EntityTag, SelectionSpec};
 use crate::storage::{Durability, Names, WriterChoice};
 
 /// What leases are cut at, in bytes: small, so that at the end a slow connection's last request is a short one.
-const GRAIN: u64 = 64 << 10;
+const BLOCK: u64 = 64 << 10;
 
 /// See the module.
 pub(crate) struct Job {
@@ -32,7 +32,7 @@ pub(crate) struct Job {
     /// `None` for a size that suits the object.
     pub(crate) part_size: Option<u64>,
     /// What leases are cut at, in bytes.
-    pub(crate) grain_size: u64,
+    pub(crate) block_size: u64,
     pub(crate) limit_rate: Option<u64>,
     pub(crate) retries: u32,
     pub(crate) fresh: bool,
@@ -98,7 +98,7 @@ impl Job {
             connections: options.connections,
             max_connections: options.max_connections,
             part_size,
-            grain_size: GRAIN,
+            block_size: BLOCK,
             limit_rate: options.limit_rate,
             retries: options.retries,
             fresh: options.fresh,

@@ -21,7 +21,7 @@ mod sim;
 mod transfer;
 
 pub(crate) use control::events::Subscription;
-pub(crate) use control::shared::Link;
-pub(crate) use control::{Phase, Wish};
+pub(crate) use control::shared::Shared;
+pub(crate) use control::{Intent, Phase};
 pub(crate) use job::Job;
 pub(crate) use run::start;

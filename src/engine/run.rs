@@ -9,8 +9,8 @@ use crate::checkpoint;
 use crate::download::OnChange;
 use crate::engine::blocking;
 use crate::engine::context::{OpenDestination, Session};
-use crate::engine::control::Wish;
-use crate::engine::control::shared::Link;
+use crate::engine::control::Intent;
+use crate::engine::control::shared::Shared;
 use crate::engine::job::Job;
 use crate::engine::output::discard;
 use crate::engine::output::file::publish;
@@ -36,22 +36,24 @@ const MOST_RESTARTS: u32 = 5;
 const MOST_REFRESHES: u32 = 3;
 
 /// Starts a download on the current Tokio runtime.
-pub(crate) fn start(job: Job) -> (Arc<Link>, JoinHandle<Result<Report, Error>>) {
-    let link = Arc::new(Link::new());
-    let ended = EndOnDrop(Arc::clone(&link));
+pub(crate) fn start(job: Job) -> (Arc<Shared>, JoinHandle<Result<Report, Error>>) {
+    let shared = Arc::new(Shared::new());
+    let ended = EndOnDrop(Arc::clone(&shared));
     let task = tokio::spawn(async move {
-        let link = &ended.0;
-        let outcome = drive(&job, link).await;
+        let shared = &ended.0;
+        let outcome = drive(&job, shared).await;
         if let Ok(report) = &outcome {
-            link.events.tell(Event::Finished(Box::new(report.clone())));
+            shared
+                .events
+                .emit(Event::Finished(Box::new(report.clone())));
         }
         outcome
     });
-    (link, task)
+    (shared, task)
 }
 
 /// Tells everybody that the engine has ended, whichever way it does.
-struct EndOnDrop(Arc<Link>);
+struct EndOnDrop(Arc<Shared>);
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
@@ -82,8 +84,8 @@ impl Outcome {
     }
 }
 
-async fn drive(job: &Job, link: &Link) -> Result<Report, Error> {
-    let mut session = Session::new(job, link).await?;
+async fn drive(job: &Job, shared: &Shared) -> Result<Report, Error> {
+    let mut session = Session::new(job, shared).await?;
     let outcome = bring(&mut session).await;
     conclude(&session, outcome).await
 }
@@ -226,13 +228,13 @@ async fn pause_before_retry<V: Volume>(
     };
     let delay = after.unwrap_or_else(|| http::backoff(losses, fastrand::f64()));
     session.metrics.retried();
-    session.link.events.tell(Event::Retrying {
+    session.shared.events.emit(Event::Retrying {
         part: 0,
         reason: failed.error.to_string(),
         delay,
     });
     tokio::select! {
-        wish = session.link.control.ending() => Err(session.ended_by(wish, None)),
+        intent = session.shared.control.ending() => Err(session.ended_by(intent, None)),
         () = tokio::time::sleep(delay) => Ok(()),
     }
 }
@@ -240,7 +242,7 @@ async fn pause_before_retry<V: Volume>(
 async fn one_go(session: &mut Session<'_>) -> Result<Outcome, Error> {
     let discovered = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
         discovered = discover(session) => discovered,
     };
     let object = match discovered {
@@ -253,7 +255,7 @@ async fn one_go(session: &mut Session<'_>) -> Result<Outcome, Error> {
     };
     let mirrors = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
         mirrors = mirrors::accept(session, &object) => mirrors,
     };
     match (session.place.clone(), object.metadata.length) {
@@ -281,7 +283,12 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     let mut prepared = prepare(session, volume, names, object).await?;
     session.fresh = false;
     let before = prepared.transfer.dispatcher.completed_parts();
-    let outcome = transfer::run(&prepared.transfer, &mut prepared.checkpointer, session.link).await;
+    let outcome = transfer::run(
+        &prepared.transfer,
+        &mut prepared.checkpointer,
+        session.shared,
+    )
+    .await;
     let checkpoint = session.checkpoint_path();
     let (error, attempts) = match outcome {
         Ok(TransferEnd::Complete) => {
@@ -289,8 +296,8 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
                 .await
                 .map(Outcome::finished);
         }
-        Ok(TransferEnd::Stopped) => return Err(session.ended_by(Wish::Stop, checkpoint)),
-        Ok(TransferEnd::Cancelled) => return Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => return Err(session.ended_by(Intent::Stop, checkpoint)),
+        Ok(TransferEnd::Cancelled) => return Err(session.ended_by(Intent::Cancel, None)),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => (error, attempts),
         Err(Failure::Transfer(TransferError::Storage(error))) => {
             return Err(Error::from(error).with_checkpoint(checkpoint));

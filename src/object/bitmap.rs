@@ -1,69 +1,88 @@
-//! Which parts are there: one bit a part.
+//! Sets of parts or blocks: one bit for each.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::PartIndex;
+use super::plan::Index;
+use super::{BlockIndex, PartIndex};
 
-/// A set of parts of one plan.
+/// A set of cells of one partition, each named by an index of type `I`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PartBitmap {
-    // INVARIANT: exactly as many words as `parts` bits need; bits at and past `parts` are 0.
+pub(crate) struct Bitmap<I> {
+    // INVARIANT: exactly as many words as `cells` bits need; bits at and past `cells` are 0.
     words: Vec<u64>,
-    parts: u32,
+    cells: u32,
     // INVARIANT: the number of bits that are 1.
     count: u32,
+    index: PhantomData<I>,
 }
 
+/// A set of parts.
+pub(crate) type PartBitmap = Bitmap<PartIndex>;
+
+/// A set of blocks.
+pub(crate) type BlockBitmap = Bitmap<BlockIndex>;
+
 impl PartBitmap {
-    /// No part out of `parts`.
-    pub(crate) fn new(parts: u32) -> Self {
+    /// The number of parts that the plan has.
+    pub(crate) fn parts(&self) -> u32 {
+        self.cells
+    }
+}
+
+impl BlockBitmap {
+    /// The number of blocks that the plan has.
+    pub(crate) fn blocks(&self) -> u32 {
+        self.cells
+    }
+}
+
+impl<I: Index> Bitmap<I> {
+    /// The empty set, of a partition with `cells` cells.
+    pub(crate) fn new(cells: u32) -> Self {
         Self {
-            words: vec![0; parts.div_ceil(u64::BITS) as usize],
-            parts,
+            words: vec![0; cells.div_ceil(u64::BITS) as usize],
+            cells,
             count: 0,
+            index: PhantomData,
         }
     }
 
-    /// The number of parts that the plan has.
-    pub(crate) fn parts(&self) -> u32 {
-        self.parts
-    }
-
-    /// The number of parts that are in the set.
+    /// The number of cells that are in the set.
     pub(crate) fn count(&self) -> u32 {
         self.count
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.count == self.parts
+        self.count == self.cells
     }
 
-    /// Whether the part is in the set. A part that the plan does not have is not.
-    pub(crate) fn contains(&self, part: PartIndex) -> bool {
-        part.0 < self.parts && self.words[Self::word(part)] & Self::mask(part) != 0
+    /// Whether the cell is in the set. A cell beyond the partition is not.
+    pub(crate) fn contains(&self, cell: I) -> bool {
+        cell.number() < self.cells && self.words[Self::word(cell)] & Self::mask(cell) != 0
     }
 
-    /// Adds a part. Returns whether it is new; a part that the plan does not have is ignored.
-    pub(crate) fn insert(&mut self, part: PartIndex) -> bool {
-        if part.0 >= self.parts || self.contains(part) {
+    /// Adds a cell and returns whether it is new. A cell beyond the partition is ignored.
+    pub(crate) fn insert(&mut self, cell: I) -> bool {
+        if cell.number() >= self.cells || self.contains(cell) {
             return false;
         }
-        self.words[Self::word(part)] |= Self::mask(part);
+        self.words[Self::word(cell)] |= Self::mask(cell);
         self.count += 1;
         true
     }
 
-    /// The parts of the set, in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = PartIndex> + '_ {
-        self.runs().flat_map(|run| run.map(PartIndex))
+    /// The cells of the set, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = I> + '_ {
+        self.runs().flat_map(|run| run.map(I::new))
     }
 
-    /// The runs of neighbouring parts that are in the set, in order.
+    /// The runs of neighbouring cells that are in the set, in order.
     pub(crate) fn runs(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         self.alternate(true)
     }
 
-    /// The runs of neighbouring parts that are not in the set, in order.
+    /// The runs of neighbouring cells that are not in the set, in order.
     pub(crate) fn missing_runs(&self) -> impl Iterator<Item = Range<u32>> + '_ {
         self.alternate(false)
     }
@@ -72,15 +91,15 @@ impl PartBitmap {
         let mut from = 0;
         std::iter::from_fn(move || {
             let start = self.next(from, present)?;
-            let end = self.next(start, !present).unwrap_or(self.parts);
+            let end = self.next(start, !present).unwrap_or(self.cells);
             from = end;
             Some(start..end)
         })
     }
 
-    /// The first part at or after `from` whose bit is `present`.
+    /// The first cell at or after `from` whose bit is `present`.
     fn next(&self, from: u32, present: bool) -> Option<u32> {
-        if from >= self.parts {
+        if from >= self.cells {
             return None;
         }
         let mut index = (from / u64::BITS) as usize;
@@ -90,24 +109,24 @@ impl PartBitmap {
             let hits = if present { word } else { !word } & ignore;
             if hits != 0 {
                 let found = u32::try_from(index).ok()? * u64::BITS + hits.trailing_zeros();
-                return (found < self.parts).then_some(found);
+                return (found < self.cells).then_some(found);
             }
             ignore = !0;
             index += 1;
         }
     }
 
-    /// The bitmap as bytes: part `k` is bit `k % 8`, counted from the least, of byte `k / 8`.
+    /// The bitmap as bytes: cell `k` is bit `k % 8`, counted from the least, of byte `k / 8`.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();
-        bytes.truncate(self.parts.div_ceil(8) as usize);
+        bytes.truncate(self.cells.div_ceil(8) as usize);
         bytes
     }
 
-    /// The inverse of [`to_bytes`](Self::to_bytes); `None` unless the length is exactly that of `parts` parts and
-    /// the bits past the last part are 0.
-    pub(crate) fn from_bytes(parts: u32, bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != parts.div_ceil(8) as usize {
+    /// The inverse of [`to_bytes`](Self::to_bytes); `None` unless the length is exactly that of `cells` cells and
+    /// the bits past the last cell are 0.
+    pub(crate) fn from_bytes(cells: u32, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != cells.div_ceil(8) as usize {
             return None;
         }
         let words: Vec<u64> = bytes
@@ -118,22 +137,23 @@ impl PartBitmap {
                 u64::from_le_bytes(word)
             })
             .collect();
-        let tail = parts % u64::BITS;
+        let tail = cells % u64::BITS;
         let stray = tail != 0 && words.last().is_some_and(|last| last >> tail != 0);
         let count = words.iter().map(|word| word.count_ones()).sum();
         (!stray).then_some(Self {
             words,
-            parts,
+            cells,
             count,
+            index: PhantomData,
         })
     }
 
-    fn word(part: PartIndex) -> usize {
-        (part.0 / u64::BITS) as usize
+    fn word(cell: I) -> usize {
+        (cell.number() / u64::BITS) as usize
     }
 
-    fn mask(part: PartIndex) -> u64 {
-        1 << (part.0 % u64::BITS)
+    fn mask(cell: I) -> u64 {
+        1 << (cell.number() % u64::BITS)
     }
 }
 

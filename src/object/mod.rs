@@ -6,8 +6,8 @@ mod range;
 mod selection;
 mod validator;
 
-pub(crate) use bitmap::PartBitmap;
-pub(crate) use plan::{MAX_PARTS, Part, PartIndex, Plan, PlanError};
+pub(crate) use bitmap::{BlockBitmap, PartBitmap};
+pub(crate) use plan::{Block, BlockIndex, BlockPlan, MAX_PARTS, PartIndex, Plan, PlanError};
 pub(crate) use range::{ByteRange, ContentRange};
 pub(crate) use selection::{Selection, SelectionSpec};
 pub(crate) use validator::{EntityTag, Validator};

@@ -1,38 +1,82 @@
-//! The plan: an exact cover of the bytes to be downloaded by parts of one size.
+//! The plan: an exact cover of the bytes to be downloaded by parts of one size, and of the parts by blocks.
+
+use std::marker::PhantomData;
 
 use super::ByteRange;
 
 /// The most parts that a plan may have. Bounds the bitmap, the CRCs and the checkpoint (36 MiB).
 pub(crate) const MAX_PARTS: u32 = 1 << 22;
 
-/// The most grains that a plan is cut into, unless it has as many parts.
-const MAX_GRAINS: u32 = 1 << 20;
+/// The most blocks that a plan is cut into, unless it has as many parts.
+const MAX_BLOCKS: u32 = 1 << 20;
 
 const SMALLEST_AUTO: u64 = 256 << 10;
 /// `auto` keeps a checkpoint at this many parts up to [`AUTO_KNEE`].
 const AUTO_PARTS: u64 = 16 << 10;
 const AUTO_KNEE: u64 = 64 << 30;
 
+/// Names a cell of a [`Partition`].
+pub(crate) trait Index: Copy + Ord + std::fmt::Debug {
+    fn new(number: u32) -> Self;
+
+    /// Counted from 0.
+    fn number(self) -> u32;
+}
+
 /// The number of a part, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct PartIndex(pub(crate) u32);
 
-/// One part: the bytes that one bit stands for.
+/// The number of a block, counted from 0 over the whole file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct BlockIndex(pub(crate) u32);
+
+impl Index for PartIndex {
+    fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl Index for BlockIndex {
+    fn new(number: u32) -> Self {
+        Self(number)
+    }
+
+    fn number(self) -> u32 {
+        self.0
+    }
+}
+
+/// One cell of a partition, and the bytes that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) index: PartIndex,
+pub(crate) struct Cell<I> {
+    pub(crate) index: I,
     pub(crate) range: ByteRange,
 }
 
-/// How the bytes are cut into parts. All parts are of one size but the last, which may be shorter.
+/// The unit that a lease is cut at.
+pub(crate) type Block = Cell<BlockIndex>;
+
+/// How bytes are cut into cells. All cells are of one size but the last, which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Partition<I> {
     length: u64,
     // INVARIANT: at least 1.
-    part_size: u64,
-    // INVARIANT: ceil(length / part_size), at most MAX_PARTS.
-    parts: u32,
+    size: u64,
+    // INVARIANT: ceil(length / size), at most MAX_PARTS.
+    cells: u32,
+    index: PhantomData<I>,
 }
+
+/// How the bytes are cut into parts: one bit of the checkpoint's bitmap each.
+pub(crate) type Plan = Partition<PartIndex>;
+
+/// How the parts are cut into blocks.
+pub(crate) type BlockPlan = Partition<BlockIndex>;
 
 /// Why there is no such plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,93 +94,124 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// Cuts `length` bytes into parts of `part_size` bytes.
-    pub(crate) fn new(length: u64, part_size: u64) -> Result<Self, PlanError> {
-        if part_size == 0 {
-            return Err(PlanError::EmptyParts);
-        }
-        let parts = u32::try_from(length.div_ceil(part_size))
-            .ok()
-            .filter(|parts| *parts <= MAX_PARTS)
-            .ok_or(PlanError::TooManyParts {
-                length,
-                part_size,
-                least: length.div_ceil(u64::from(MAX_PARTS)),
-            })?;
-        Ok(Self {
-            length,
-            part_size,
-            parts,
-        })
-    }
-
     /// Cuts `length` bytes into parts of a size that suits them: a power of two from 256 KiB, at most 16 Ki parts up
     /// to 64 GiB (then 4 MiB each); beyond, part size and number of parts each double when the length quadruples.
     pub(crate) fn auto(length: u64) -> Self {
         Self::new(length, auto_part_size(length)).expect("auto keeps to MAX_PARTS for every length")
     }
 
-    /// The same bytes in grains: each part in even shares of `grain` bytes, or in fewer where that would be too many, or
-    /// in one where `grain` bytes don't divide it. Part `i` is the grains from `i * n` on, where `n` is what
-    /// [`grains_per_part`](Self::grains_per_part) says.
-    pub(crate) fn in_grains(&self, grain: u64) -> Self {
-        let divides = grain > 0 && self.part_size.is_multiple_of(grain);
-        let mut shares = if divides { self.part_size / grain } else { 1 };
-        while shares > 1 && shares.saturating_mul(self.parts.into()) > MAX_GRAINS.into() {
+    /// Cuts each part into equal blocks of `block` bytes. Takes larger blocks where there would be too many, and one
+    /// block a part where `block` does not divide the part's size. Part `i` is the blocks from `i * n` on, where `n`
+    /// is [`blocks_per_part`](Self::blocks_per_part).
+    pub(crate) fn in_blocks(&self, block: u64) -> BlockPlan {
+        let divides = block > 0 && self.size.is_multiple_of(block);
+        let mut shares = if divides { self.size / block } else { 1 };
+        while shares > 1 && shares.saturating_mul(self.cells.into()) > MAX_BLOCKS.into() {
             shares = if shares.is_multiple_of(2) {
                 shares / 2
             } else {
                 1
             };
         }
-        Self::new(self.length, self.part_size / shares).unwrap_or(*self)
+        BlockPlan::new(self.length, self.size / shares).unwrap_or(self.one_block_a_part())
     }
 
-    /// How many grains a part has; the last part may have fewer.
-    pub(crate) fn grains_per_part(&self, grains: &Self) -> u32 {
-        u32::try_from(self.part_size / grains.part_size).unwrap_or(u32::MAX)
+    /// Makes each part one block.
+    pub(crate) fn one_block_a_part(&self) -> BlockPlan {
+        BlockPlan {
+            length: self.length,
+            size: self.size,
+            cells: self.cells,
+            index: PhantomData,
+        }
+    }
+
+    /// The number of blocks in a part; the last part may have fewer.
+    pub(crate) fn blocks_per_part(&self, blocks: &BlockPlan) -> u32 {
+        u32::try_from(self.size / blocks.size).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn part_size(&self) -> u64 {
+        self.size
+    }
+
+    /// The number of parts.
+    pub(crate) fn parts(&self) -> u32 {
+        self.cells
+    }
+
+    /// The part that holds byte `position`, if the object is that long.
+    pub(crate) fn part_at(&self, position: u64) -> Option<Cell<PartIndex>> {
+        self.at(position)
+    }
+}
+
+impl BlockPlan {
+    pub(crate) fn block_size(&self) -> u64 {
+        self.size
+    }
+
+    /// The number of blocks.
+    pub(crate) fn blocks(&self) -> u32 {
+        self.cells
+    }
+
+    /// The block that holds byte `position`, if the object is that long.
+    pub(crate) fn block_at(&self, position: u64) -> Option<Block> {
+        self.at(position)
+    }
+}
+
+impl<I: Index> Partition<I> {
+    /// Cuts `length` bytes into cells of `size` bytes.
+    pub(crate) fn new(length: u64, size: u64) -> Result<Self, PlanError> {
+        if size == 0 {
+            return Err(PlanError::EmptyParts);
+        }
+        let cells = u32::try_from(length.div_ceil(size))
+            .ok()
+            .filter(|cells| *cells <= MAX_PARTS)
+            .ok_or(PlanError::TooManyParts {
+                length,
+                part_size: size,
+                least: length.div_ceil(u64::from(MAX_PARTS)),
+            })?;
+        Ok(Self {
+            length,
+            size,
+            cells,
+            index: PhantomData,
+        })
     }
 
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    pub(crate) fn part_size(&self) -> u64 {
-        self.part_size
+    /// The bytes of cell `index`; empty where there is no such cell.
+    pub(crate) fn range(&self, index: I) -> ByteRange {
+        self.run(index, index.number().saturating_add(1))
     }
 
-    /// The number of parts.
-    pub(crate) fn parts(&self) -> u32 {
-        self.parts
-    }
-
-    /// The bytes of part `index`; empty where the plan has no such part.
-    pub(crate) fn range(&self, index: PartIndex) -> ByteRange {
-        self.run(index, index.0.saturating_add(1))
-    }
-
-    /// The bytes of the parts from `first` up to, not including, `end`.
-    pub(crate) fn run(&self, first: PartIndex, end: u32) -> ByteRange {
-        let start = self.offset(first.0);
+    /// The bytes of the cells from `first` up to, not including, `end`.
+    pub(crate) fn run(&self, first: I, end: u32) -> ByteRange {
+        let start = self.offset(first.number());
         ByteRange::new(start, self.offset(end).max(start)).unwrap_or(ByteRange::whole(0))
     }
 
-    /// The part that holds byte `position`, if the object is that long.
-    pub(crate) fn part_at(&self, position: u64) -> Option<Part> {
+    fn at(&self, position: u64) -> Option<Cell<I>> {
         if position >= self.length {
             return None;
         }
-        let index = PartIndex(u32::try_from(position / self.part_size).ok()?);
-        Some(Part {
+        let index = I::new(u32::try_from(position / self.size).ok()?);
+        Some(Cell {
             index,
             range: self.range(index),
         })
     }
 
-    fn offset(&self, index: u32) -> u64 {
-        u64::from(index)
-            .saturating_mul(self.part_size)
-            .min(self.length)
+    fn offset(&self, cell: u32) -> u64 {
+        u64::from(cell).saturating_mul(self.size).min(self.length)
     }
 }
 
@@ -195,20 +270,20 @@ mod tests {
     }
 
     #[test]
-    fn grains() {
-        let grains = |length, part_size, grain| {
+    fn blocks() {
+        let blocks = |length, part_size, block| {
             let plan = Plan::new(length, part_size).unwrap();
-            let grains = plan.in_grains(grain);
-            assert_eq!(grains.length(), length);
-            (grains.part_size(), plan.grains_per_part(&grains))
+            let blocks = plan.in_blocks(block);
+            assert_eq!(blocks.length(), length);
+            (blocks.block_size(), plan.blocks_per_part(&blocks))
         };
-        assert_eq!(grains(1000, 256, 64), (64, 4));
-        assert_eq!(grains(1000, 192, 64), (64, 3));
-        assert_eq!(grains(1000, 100, 64), (100, 1));
-        assert_eq!(grains(1000, 32, 64), (32, 1));
-        assert_eq!(grains(0, 256, 64), (64, 4));
-        // 64 Ki parts of 16 MiB: 16 grains each, and no more.
-        assert_eq!(grains(1 << 40, 16 << 20, 64 << 10), (1 << 20, 16));
+        assert_eq!(blocks(1000, 256, 64), (64, 4));
+        assert_eq!(blocks(1000, 192, 64), (64, 3));
+        assert_eq!(blocks(1000, 100, 64), (100, 1));
+        assert_eq!(blocks(1000, 32, 64), (32, 1));
+        assert_eq!(blocks(0, 256, 64), (64, 4));
+        // 64 Ki parts of 16 MiB: 16 blocks each, and no more.
+        assert_eq!(blocks(1 << 40, 16 << 20, 64 << 10), (1 << 20, 16));
     }
 
     proptest! {

@@ -69,7 +69,7 @@ impl EventBus {
     }
 
     /// Tells everybody.
-    pub(crate) fn tell(&self, event: Event) {
+    pub(crate) fn emit(&self, event: Event) {
         let mut inner = lock(&self.inner);
         if let Event::Progress(progress) = event {
             inner
@@ -87,7 +87,7 @@ impl EventBus {
     }
 
     pub(crate) fn warn(&self, message: impl Into<String>) {
-        self.tell(Event::Warning {
+        self.emit(Event::Warning {
             message: message.into(),
         });
     }
@@ -160,10 +160,10 @@ mod tests {
     async fn progress_is_merged_and_state_changes_are_not() {
         let events = EventBus::default();
         let mut early = events.subscribe();
-        events.tell(progress(10, 10));
-        events.tell(Event::Committed { parts: 1 });
-        events.tell(progress(5, 15));
-        events.tell(Event::Committed { parts: 2 });
+        events.emit(progress(10, 10));
+        events.emit(Event::Committed { parts: 1 });
+        events.emit(progress(5, 15));
+        events.emit(Event::Committed { parts: 2 });
         events.close();
         assert_eq!(next(&mut early).await, Some(progress(15, 15)));
         assert_eq!(next(&mut early).await, Some(Event::Committed { parts: 1 }));
@@ -174,7 +174,7 @@ mod tests {
     #[tokio::test]
     async fn who_comes_late_hears_what_happened() {
         let events = EventBus::default();
-        events.tell(Event::Paused);
+        events.emit(Event::Paused);
         events.close();
         let mut late = events.subscribe();
         assert_eq!(next(&mut late).await, Some(Event::Paused));

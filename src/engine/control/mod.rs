@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 /// What the caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wish {
+pub(crate) enum Intent {
     Run,
     /// End all transfers, commit, and wait.
     Pause,
@@ -37,29 +37,29 @@ pub(crate) struct Control(watch::Sender<Levels>);
 // at once waits for ever, or a resume that comes before the quiet leaves a quiet that is none.
 #[derive(Clone, Copy, Debug)]
 struct Levels {
-    wish: Wish,
-    // INVARIANT: `Quiet` only where the wish is not `Run`.
+    intent: Intent,
+    // INVARIANT: `Quiet` only where the intent is not `Run`.
     phase: Phase,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Levels {
-            wish: Wish::Run,
+            intent: Intent::Run,
             phase: Phase::Active,
         }))
     }
 
-    /// Asks for `wish`. A stop can only become a cancel, and a cancel is final.
+    /// Asks for `intent`. A stop can only become a cancel, and a cancel is final.
     ///
     /// Where a pause ends, the engine counts as active at once, so that a later pause waits for it anew.
-    pub(crate) fn ask(&self, wish: Wish) {
+    pub(crate) fn ask(&self, intent: Intent) {
         self.0.send_if_modified(|now| {
-            let allowed = now.wish < Wish::Stop || wish > now.wish;
-            let changes = allowed && now.wish != wish;
+            let allowed = now.intent < Intent::Stop || intent > now.intent;
+            let changes = allowed && now.intent != intent;
             if changes {
-                now.wish = wish;
-                if wish == Wish::Run && now.phase == Phase::Quiet {
+                now.intent = intent;
+                if intent == Intent::Run && now.phase == Phase::Quiet {
                     now.phase = Phase::Active;
                 }
             }
@@ -67,43 +67,43 @@ impl Control {
         });
     }
 
-    pub(crate) fn wish(&self) -> Wish {
-        self.0.borrow().wish
+    pub(crate) fn intent(&self) -> Intent {
+        self.0.borrow().intent
     }
 
     /// Waits until the caller wants something else than to run.
-    pub(crate) async fn halted(&self) -> Wish {
-        self.wish_where(|now| now.wish != Wish::Run).await
+    pub(crate) async fn halted(&self) -> Intent {
+        self.intent_where(|now| now.intent != Intent::Run).await
     }
 
     /// Waits until the caller wants the download to end.
-    pub(crate) async fn ending(&self) -> Wish {
-        self.wish_where(|now| now.wish >= Wish::Stop).await
+    pub(crate) async fn ending(&self) -> Intent {
+        self.intent_where(|now| now.intent >= Intent::Stop).await
     }
 
-    async fn wish_where(&self, matches: impl Fn(&Levels) -> bool) -> Wish {
+    async fn intent_where(&self, matches: impl Fn(&Levels) -> bool) -> Intent {
         let mut levels = self.0.subscribe();
         let found = levels.wait_for(matches).await;
         // The sender lives as long as `self`, so the wait can't fail.
-        found.map_or(Wish::Stop, |now| now.wish)
+        found.map_or(Intent::Stop, |now| now.intent)
     }
 
     /// The engine's side: all is quiet, and stays so for as long as the caller wants a pause. Returns what is wanted
     /// instead; it is never a pause.
-    pub(crate) async fn rest(&self) -> Wish {
+    pub(crate) async fn rest(&self) -> Intent {
         loop {
             self.0.send_if_modified(|now| {
-                let becomes_quiet = now.wish == Wish::Pause && now.phase == Phase::Active;
+                let becomes_quiet = now.intent == Intent::Pause && now.phase == Phase::Active;
                 if becomes_quiet {
                     now.phase = Phase::Quiet;
                 }
                 becomes_quiet
             });
             // Active again, and yet a pause: there was a resume in between, and nothing has been begun since.
-            let over = |now: &Levels| now.wish != Wish::Pause || now.phase == Phase::Active;
-            let wish = self.wish_where(over).await;
-            if wish != Wish::Pause {
-                return wish;
+            let over = |now: &Levels| now.intent != Intent::Pause || now.phase == Phase::Active;
+            let intent = self.intent_where(over).await;
+            if intent != Intent::Pause {
+                return intent;
             }
         }
     }
@@ -139,51 +139,51 @@ mod tests {
     #[test]
     fn an_end_is_final() {
         let control = Control::new();
-        control.ask(Wish::Pause);
-        control.ask(Wish::Run);
-        assert_eq!(control.wish(), Wish::Run);
-        control.ask(Wish::Stop);
-        control.ask(Wish::Run);
-        assert_eq!(control.wish(), Wish::Stop);
-        control.ask(Wish::Cancel);
-        control.ask(Wish::Stop);
-        assert_eq!(control.wish(), Wish::Cancel);
+        control.ask(Intent::Pause);
+        control.ask(Intent::Run);
+        assert_eq!(control.intent(), Intent::Run);
+        control.ask(Intent::Stop);
+        control.ask(Intent::Run);
+        assert_eq!(control.intent(), Intent::Stop);
+        control.ask(Intent::Cancel);
+        control.ask(Intent::Stop);
+        assert_eq!(control.intent(), Intent::Cancel);
     }
 
     #[tokio::test]
     async fn waiting_sees_what_was_asked_before() {
         let control = Control::new();
-        control.ask(Wish::Pause);
-        assert_eq!(control.halted().await, Wish::Pause);
+        control.ask(Intent::Pause);
+        assert_eq!(control.halted().await, Intent::Pause);
         assert_eq!(control.rest().now_or_never(), None);
         assert_eq!(control.settled().await, Phase::Quiet);
-        control.ask(Wish::Stop);
-        assert_eq!(control.rest().await, Wish::Stop);
-        assert_eq!(control.ending().await, Wish::Stop);
+        control.ask(Intent::Stop);
+        assert_eq!(control.rest().await, Intent::Stop);
+        assert_eq!(control.ending().await, Intent::Stop);
     }
 
     #[tokio::test]
     async fn a_pause_right_after_a_resume_settles() {
         let control = Control::new();
-        control.ask(Wish::Pause);
+        control.ask(Intent::Pause);
         let mut rest = Box::pin(control.rest());
         assert_eq!((&mut rest).now_or_never(), None);
-        control.ask(Wish::Run);
-        control.ask(Wish::Pause);
+        control.ask(Intent::Run);
+        control.ask(Intent::Pause);
         assert_eq!(control.settled().now_or_never(), None, "not asked yet");
         assert_eq!((&mut rest).now_or_never(), None);
         assert_eq!(control.settled().await, Phase::Quiet);
-        control.ask(Wish::Run);
-        assert_eq!(rest.await, Wish::Run);
+        control.ask(Intent::Run);
+        assert_eq!(rest.await, Intent::Run);
     }
 
     #[tokio::test]
     async fn a_resume_that_comes_before_the_quiet_leaves_nothing_that_looks_like_it() {
         let control = Control::new();
-        control.ask(Wish::Pause);
-        control.ask(Wish::Run);
-        assert_eq!(control.rest().await, Wish::Run);
-        control.ask(Wish::Pause);
+        control.ask(Intent::Pause);
+        control.ask(Intent::Run);
+        assert_eq!(control.rest().await, Intent::Run);
+        control.ask(Intent::Pause);
         assert_eq!(control.settled().now_or_never(), None, "requests go on");
     }
 }

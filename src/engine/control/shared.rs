@@ -9,14 +9,14 @@ use crate::report::Samples;
 
 /// See the module.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Shared {
     pub(crate) control: Control,
     pub(crate) events: Arc<EventBus>,
     /// The dispatcher of the transfer, once there is one. Held to copy the pointer alone.
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
 }
 
-impl Link {
+impl Shared {
     pub(crate) fn new() -> Self {
         Self {
             control: Control::new(),

@@ -10,7 +10,7 @@ use super::file::{self, Object, kind_of};
 use super::virtual_file::{VirtualFile, WriteAt};
 use crate::engine::blocking;
 use crate::engine::context::Session;
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::output::file::open;
 use crate::engine::output::file::publish;
@@ -100,10 +100,10 @@ async fn in_parts<F: PartFile>(
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
     };
-    let grains = plan.in_grains(session.job.grain_size);
-    let (transfer, metadata) = file::new_transfer(session, plan, grains, sink, none, object);
+    let blocks = plan.in_blocks(session.job.block_size);
+    let (transfer, metadata) = file::new_transfer(session, plan, blocks, sink, none, object);
     file::announce(session, &metadata, &plan);
-    match transfer::run(&transfer, &mut NoCommit, session.link).await {
+    match transfer::run(&transfer, &mut NoCommit, session.shared).await {
         Ok(TransferEnd::Complete) => Ok(Outcome::finished(Report {
             part_size: plan.part_size(),
             parts: plan.parts(),
@@ -112,8 +112,8 @@ async fn in_parts<F: PartFile>(
             writer: publish::writer_of(transfer.sink.kind()),
             ..session.report(plan.length())
         })),
-        Ok(TransferEnd::Stopped) => Err(session.ended_by(Wish::Stop, None)),
-        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => Err(session.ended_by(Intent::Stop, None)),
+        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Intent::Cancel, None)),
         Err(Failure::Commit(error)) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
         Err(Failure::Transfer(TransferError::Http { error, attempts })) => {

@@ -12,7 +12,7 @@ use super::reorder_buffer::ReorderBuffer;
 use super::virtual_file::VirtualFile;
 use crate::engine::blocking;
 use crate::engine::context::Session;
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::output::file::open;
 use crate::engine::output::file::publish;
@@ -50,7 +50,7 @@ pub(crate) async fn download(
         session.ask_by_get = true;
         return Ok(Outcome::Again);
     };
-    session.link.events.tell(Event::Probed {
+    session.shared.events.emit(Event::Probed {
         length: None,
         validator: kind_of(&metadata.validator),
         part_size: 0,
@@ -60,7 +60,7 @@ pub(crate) async fn download(
     session.metrics.attempted();
     let poured = tokio::select! {
         biased;
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
         poured = pour(session, body) => poured,
     };
     match poured {
@@ -90,7 +90,7 @@ async fn in_parts(
     let (transfer, metadata) = file::new_transfer(
         session,
         plan,
-        plan,
+        plan.one_block_a_part(),
         sink,
         out_already(plan, session),
         object,
@@ -105,7 +105,7 @@ async fn in_parts(
     if session.parts_out == 0 {
         writer.hashers = publish::hashers(session, &metadata);
     }
-    let outcome = transfer::run(&transfer, &mut writer, session.link).await;
+    let outcome = transfer::run(&transfer, &mut writer, session.shared).await;
     session.parts_out = writer.written;
     let report = |session: &Session<'_>| Report {
         part_size: plan.part_size(),
@@ -123,8 +123,8 @@ async fn in_parts(
                 ..report(session)
             }))
         }
-        Ok(TransferEnd::Stopped) => Err(session.ended_by(Wish::Stop, None)),
-        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Wish::Cancel, None)),
+        Ok(TransferEnd::Stopped) => Err(session.ended_by(Intent::Stop, None)),
+        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Intent::Cancel, None)),
         Err(Failure::Commit(CommitError::Output(error))) if is_gone(&error) => {
             Ok(Outcome::finished(report(session)))
         }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::file::kind_of;
 use crate::engine::blocking;
 use crate::engine::context::Session;
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::output::file::publish::{self, Whole};
 use crate::engine::remote::discovery::{Discovered, RequestFailed};
 use crate::engine::run::Outcome;
@@ -36,7 +36,7 @@ pub(crate) async fn download(
         session.ask_by_get = true;
         return Ok(Outcome::Again);
     };
-    session.link.events.tell(Event::Probed {
+    session.shared.events.emit(Event::Probed {
         length: None,
         validator: kind_of(&metadata.validator),
         part_size: 0,
@@ -44,7 +44,7 @@ pub(crate) async fn download(
         ranges: false,
     });
     session
-        .link
+        .shared
         .events
         .warn("the server does not tell the length: one connection, and no resume");
     let sink = {
@@ -55,7 +55,7 @@ pub(crate) async fn download(
     session.metrics.attempted();
     let poured = tokio::select! {
         biased;
-        wish = session.link.control.halted() => return halted(session, wish).await,
+        intent = session.shared.control.halted() => return halted(session, intent).await,
         poured = pour(session, &sink, body) => poured?,
     };
     match poured {
@@ -84,16 +84,16 @@ fn open_empty(
     Ok(Sink::growing(file, volume.path(names.part())))
 }
 
-async fn halted(session: &Session<'_>, wish: Wish) -> Result<Outcome, Error> {
-    let wish = if wish == Wish::Pause {
-        session.link.events.tell(Event::Paused);
-        session.link.control.rest().await
+async fn halted(session: &Session<'_>, intent: Intent) -> Result<Outcome, Error> {
+    let intent = if intent == Intent::Pause {
+        session.shared.events.emit(Event::Paused);
+        session.shared.control.rest().await
     } else {
-        wish
+        intent
     };
-    match wish {
-        Wish::Run | Wish::Pause => Ok(Outcome::Again),
-        Wish::Stop | Wish::Cancel => Err(session.ended_by(wish, None)),
+    match intent {
+        Intent::Run | Intent::Pause => Ok(Outcome::Again),
+        Intent::Stop | Intent::Cancel => Err(session.ended_by(intent, None)),
     }
 }
 
@@ -129,7 +129,7 @@ async fn pour(
         position += length;
         let now = Instant::now();
         if now - told >= crate::engine::transfer::TICK {
-            session.link.events.tell(Event::Progress(Progress {
+            session.shared.events.emit(Event::Progress(Progress {
                 new_bytes: length,
                 completed_bytes: position,
                 bytes_per_second: rate(position, now - begun),

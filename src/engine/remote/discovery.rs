@@ -82,7 +82,7 @@ pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, Request
         };
         let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
         session.metrics.retried();
-        session.link.events.tell(Event::Retrying {
+        session.shared.events.emit(Event::Retrying {
             part: 0,
             reason: failed.error.to_string(),
             delay,

@@ -30,7 +30,7 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
         .collect();
     let Some(length) = found.metadata.length.filter(|_| !found.is_whole()) else {
         if !others.is_empty() {
-            session.link.events.warn(
+            session.shared.events.warn(
                 "the mirrors are left out: without byte ranges there is one stream, from one server",
             );
         }
@@ -50,7 +50,7 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
                 taken.push(Server::new(mirror.clone(), pinned));
             }
             Err(why) => session
-                .link
+                .shared
                 .events
                 .warn(format!("the mirror {} is left out: {why}", mirror.shown())),
         }
@@ -81,7 +81,7 @@ pub(crate) async fn stand_in<V: Volume>(
         let Ok((metadata, stream)) = outcome else {
             continue;
         };
-        session.link.events.warn(format!(
+        session.shared.events.warn(format!(
             "going on with the mirror {} in place of {}: {}",
             mirror.shown(),
             job.source.shown(),

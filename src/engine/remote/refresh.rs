@@ -25,7 +25,7 @@ pub(crate) async fn refresh_url<V: Volume>(session: &Session<'_, V>) -> Result<b
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
     let output = tokio::select! {
-        wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+        intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
         output = child.output() => output.map_err(|error| failed(error.to_string()))?,
     };
     if !output.status.success() {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::object::PartIndex;
+use crate::object::BlockIndex;
 
-/// Attempts of each grain that ended since its last byte of progress. A range that is handed on keeps its count.
+/// Attempts of each block that ended since its last byte of progress. A range that is handed on keeps its count.
 #[derive(Debug, Default)]
-pub(super) struct AttemptCounts(BTreeMap<(PartIndex, Role), Stuck>);
+pub(super) struct AttemptCounts(BTreeMap<(BlockIndex, Role), Stuck>);
 
-/// In which role a grain is fetched. Each has a count of its own, so that a hedge takes nothing from the attempts of what it
+/// In which role a block is fetched. Each has a count of its own, so that a hedge takes nothing from the attempts of what it
 /// stands behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
@@ -16,10 +16,10 @@ pub(super) enum Role {
     Hedge,
 }
 
-/// How far an attempt came: a position in a grain.
+/// How far an attempt came: a position in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptAt {
-    pub(super) grain: PartIndex,
+    pub(super) block: BlockIndex,
     pub(super) role: Role,
     pub(super) position: u64,
 }
@@ -38,7 +38,7 @@ impl AttemptCounts {
     /// Counts an attempt from `begun` on that failed there. Returns how many did in a row, this one included.
     pub(super) fn count(&mut self, begun: u64, place: AttemptAt) -> u32 {
         let stuck = self.reach(place);
-        // Who began the grain anew and is on the way to where others failed brings bytes, and has not failed there yet.
+        // Who began the block anew and is on the way to where others failed brings bytes, and has not failed there yet.
         let is_on_the_way = place.position > begun && place.position < stuck.furthest;
         if !is_on_the_way || stuck.attempts == 0 {
             stuck.attempts += 1;
@@ -52,7 +52,7 @@ impl AttemptCounts {
             last: place.position,
             attempts: 0,
         };
-        let stuck = self.0.entry((place.grain, place.role)).or_insert(here);
+        let stuck = self.0.entry((place.block, place.role)).or_insert(here);
         if place.position > stuck.furthest {
             *stuck = here;
         }
@@ -67,14 +67,14 @@ impl AttemptCounts {
 
     /// Whether an attempt ended just there, and none came further since.
     pub(super) fn is_stuck(&self, place: AttemptAt) -> bool {
-        let stuck = self.0.get(&(place.grain, place.role));
+        let stuck = self.0.get(&(place.block, place.role));
         stuck.is_some_and(|stuck| [stuck.furthest, stuck.last].contains(&place.position))
     }
 
-    /// The grain came in whole.
-    pub(super) fn forget(&mut self, grain: PartIndex) {
+    /// The block came in whole.
+    pub(super) fn forget(&mut self, block: BlockIndex) {
         for role in [Role::Owner, Role::Hedge] {
-            self.0.remove(&(grain, role));
+            self.0.remove(&(block, role));
         }
     }
 }
@@ -83,18 +83,18 @@ impl AttemptCounts {
 mod tests {
     use super::*;
 
-    fn place(grain: u32, position: u64) -> AttemptAt {
+    fn place(block: u32, position: u64) -> AttemptAt {
         AttemptAt {
-            grain: PartIndex(grain),
+            block: BlockIndex(block),
             role: Role::Owner,
             position,
         }
     }
 
-    fn hedge(grain: u32, position: u64) -> AttemptAt {
+    fn hedge(block: u32, position: u64) -> AttemptAt {
         AttemptAt {
             role: Role::Hedge,
-            ..place(grain, position)
+            ..place(block, position)
         }
     }
 
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!(attempts.count(105, hedge(1, 110)), 1);
         assert_eq!(attempts.count(110, place(1, 110)), 2);
         assert_eq!(attempts.count(200, place(2, 200)), 1);
-        attempts.forget(PartIndex(1));
+        attempts.forget(BlockIndex(1));
         assert!(!attempts.is_stuck(place(1, 110)) && !attempts.is_stuck(hedge(1, 110)));
         assert!(attempts.is_stuck(place(2, 200)));
     }

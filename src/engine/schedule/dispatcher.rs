@@ -1,4 +1,4 @@
-//! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the transfers under way.
+//! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the leases under way.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,10 +14,10 @@ use super::parts::PartAssembler;
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
 use super::stragglers::Stragglers;
 use crate::engine::samples::Recorder;
-use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::object::{BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
 use crate::report::Samples;
 
-/// What is left of the usual rate at the next tick where every transfer under way is slower.
+/// What is left of the usual rate at the next tick where every lease under way is slower.
 const FADING: f64 = 0.98;
 /// The weight of the newest wait in the running mean.
 const NEWEST: f64 = 0.3;
@@ -41,14 +41,14 @@ pub(crate) struct Dispatcher {
 
 #[derive(Debug)]
 struct Inner {
-    /// Gives out grains; to it a grain is a part.
+    /// Gives out blocks; to it a block is a part.
     scheduler: Scheduler,
     parts: PartAssembler,
     // Ordered, so that a run depends on nothing but what it is given.
-    transfers: BTreeMap<LeaseId, RateMeter>,
+    leases: BTreeMap<LeaseId, RateMeter>,
     first_byte: Duration,
     rate: f64,
-    /// No lease begins at or past this grain.
+    /// No lease begins at or past this block.
     reach: u32,
     stragglers: Stragglers,
     attempts: AttemptCounts,
@@ -56,14 +56,14 @@ struct Inner {
 }
 
 impl Dispatcher {
-    /// Begins with the parts that are there; the rest is given out by `grains`, which are `plan`'s.
-    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: CompletedParts) -> Self {
-        let parts = PartAssembler::new(plan, grains, snapshot);
+    /// Begins with the parts that are there; the rest is given out by `blocks`, which are `plan`'s.
+    pub(crate) fn new(plan: Plan, blocks: BlockPlan, snapshot: CompletedParts) -> Self {
+        let parts = PartAssembler::new(plan, blocks, snapshot);
         Self {
             inner: Mutex::new(Inner {
-                scheduler: Scheduler::new(grains, parts.grains_there()),
+                scheduler: Scheduler::new(blocks, parts.blocks_completed()),
                 parts,
-                transfers: BTreeMap::new(),
+                leases: BTreeMap::new(),
                 first_byte: Duration::ZERO,
                 rate: 0.0,
                 reach: u32::MAX,
@@ -85,7 +85,7 @@ impl Dispatcher {
         let mut inner = self.lock();
         let Inner {
             scheduler,
-            transfers,
+            leases,
             rate,
             first_byte,
             reach,
@@ -98,31 +98,28 @@ impl Dispatcher {
             first_byte: *first_byte,
         };
         let grant = scheduler.lease(&pace, *reach, |id| {
-            transfers
-                .get(&id)
-                .map(RateMeter::observed)
-                .unwrap_or_default()
+            leases.get(&id).map(RateMeter::observed).unwrap_or_default()
         })?;
         if let GrantOrigin::Stolen(victim) = grant.origin
-            && let (Some(limit), Some(watched)) = (scheduler.limit(victim), transfers.get(&victim))
+            && let (Some(limit), Some(meter)) = (scheduler.limit(victim), leases.get(&victim))
         {
-            watched.transfer.shrink(limit);
+            meter.lease.shrink(limit);
         }
-        Some(inner.watch(&grant, abort))
+        Some(inner.meter(&grant, abort))
     }
 
-    /// Records a grain that came in whole. Returns whether it is the first time; transfers that have become needless
+    /// Records a block that came in whole. Returns whether it is the first time; leases that have become needless
     /// are aborted.
-    pub(crate) fn complete(&self, transfer: &ActiveLease, grain: PartIndex, crc: u64) -> bool {
+    pub(crate) fn complete(&self, lease: &ActiveLease, block: BlockIndex, crc: u64) -> bool {
         let mut inner = self.lock();
-        match inner.scheduler.complete(transfer.id, grain) {
+        match inner.scheduler.complete(lease.id, block) {
             Completion::Duplicate => false,
             Completion::First { obsolete } => {
-                inner.parts.add(grain, crc);
-                inner.attempts.forget(grain);
+                inner.parts.add(block, crc);
+                inner.attempts.forget(block);
                 for id in obsolete {
-                    if let Some(watched) = inner.transfers.get(&id) {
-                        watched.transfer.abort();
+                    if let Some(meter) = inner.leases.get(&id) {
+                        meter.lease.abort();
                     }
                 }
                 if inner.scheduler.is_finished() {
@@ -133,22 +130,22 @@ impl Dispatcher {
         }
     }
 
-    /// Counts an attempt that began at `begun` and failed where `transfer` stands. Returns how many did in a row there, without a
+    /// Counts an attempt that began at `begun` and failed where `lease` stands. Returns how many did in a row there, without a
     /// byte of progress, this one included.
-    pub(crate) fn failed(&self, transfer: &ActiveLease, begun: u64) -> u32 {
+    pub(crate) fn failed(&self, lease: &ActiveLease, begun: u64) -> u32 {
         let mut inner = self.lock();
-        let place = place(&inner.scheduler, transfer);
+        let place = place(&inner.scheduler, lease);
         place.map_or(1, |place| inner.attempts.count(begun, place))
     }
 
     /// Ends a lease; what it did not bring is there for others.
-    pub(crate) fn release(&self, transfer: &ActiveLease) {
+    pub(crate) fn release(&self, lease: &ActiveLease) {
         let mut inner = self.lock();
-        inner.scheduler.release(transfer.id, transfer.position());
-        if let Some(watched) = inner.transfers.remove(&transfer.id) {
+        inner.scheduler.release(lease.id, lease.position());
+        if let Some(meter) = inner.leases.remove(&lease.id) {
             let (bytes, span) = (
-                transfer.position() - transfer.range.start(),
-                watched.since.elapsed(),
+                lease.position() - lease.range.start(),
+                meter.since.elapsed(),
             );
             inner.samples.brought(bytes, span);
             if inner.rate <= 0.0 && !span.is_zero() {
@@ -163,15 +160,15 @@ impl Dispatcher {
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
         inner.attempts = AttemptCounts::default();
-        for (id, watched) in std::mem::take(&mut inner.transfers) {
-            inner.scheduler.release(id, watched.transfer.position());
+        for (id, meter) in std::mem::take(&mut inner.leases) {
+            inner.scheduler.release(id, meter.lease.position());
         }
     }
 
     /// Lets leases begin before part `reach` alone.
     pub(crate) fn set_reach(&self, reach: u32) {
         let mut inner = self.lock();
-        let reach = reach.saturating_mul(inner.parts.grains_per_part());
+        let reach = reach.saturating_mul(inner.parts.blocks_per_part());
         let before = std::mem::replace(&mut inner.reach, reach);
         drop(inner);
         // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
@@ -180,20 +177,20 @@ impl Dispatcher {
         }
     }
 
-    /// Ends the slowest transfer; its parts are there for others.
+    /// Ends the slowest lease; its parts are there for others.
     pub(crate) fn abort_slowest(&self) {
         let inner = self.lock();
         let slowest = inner
-            .transfers
+            .leases
             .values()
-            .filter_map(|watched| Some((watched.rate?, watched)))
+            .filter_map(|meter| Some((meter.rate?, meter)))
             .min_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((_, watched)) = slowest {
-            watched.transfer.abort();
+        if let Some((_, meter)) = slowest {
+            meter.lease.abort();
         }
     }
 
-    /// Ends a transfer that crawls while the others don't: its worker goes on over a new connection, which may be a
+    /// Ends a lease that crawls while the others don't: its worker goes on over a new connection, which may be a
     /// better one. One at a time.
     pub(crate) fn replace_straggler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
@@ -201,20 +198,20 @@ impl Dispatcher {
             scheduler,
             stragglers,
             attempts,
-            transfers,
+            leases,
             first_byte,
             ..
         } = &mut *inner;
         // What is stuck is left to its worker, which knows how often it failed and how long to wait, and to the timers.
-        let moves = |watched: &&RateMeter| {
-            place(scheduler, &watched.transfer).is_none_or(|place| !attempts.is_stuck(place))
+        let moves = |meter: &&RateMeter| {
+            place(scheduler, &meter.lease).is_none_or(|place| !attempts.is_stuck(place))
         };
-        let Some(straggler) = stragglers.next(transfers.values().filter(moves), *first_byte, now)
+        let Some(straggler) = stragglers.next(leases.values().filter(moves), *first_byte, now)
         else {
             return false;
         };
-        straggler.transfer.abort();
-        if let Some(place) = place(scheduler, &straggler.transfer) {
+        straggler.lease.abort();
+        if let Some(place) = place(scheduler, &straggler.lease) {
             attempts.begin_anew(place);
         }
         true
@@ -236,18 +233,18 @@ impl Dispatcher {
         self.lock().first_byte
     }
 
-    /// Measures the rate of every transfer since the last tick. Idle workers look again: what is not worth taking over
+    /// Measures the rate of every lease since the last tick. Idle workers look again: what is not worth taking over
     /// now may be in a moment.
     pub(crate) fn tick(&self, now: Instant) {
         let mut inner = self.lock();
         let first_byte = inner.first_byte;
-        for watched in inner.transfers.values_mut() {
-            watched.measure(now, first_byte);
+        for meter in inner.leases.values_mut() {
+            meter.measure(now, first_byte);
         }
-        let known: Vec<f64> = inner.transfers.values().filter_map(|w| w.rate).collect();
+        let known: Vec<f64> = inner.leases.values().filter_map(|w| w.rate).collect();
         if !known.is_empty() {
             let mean = known.iter().sum::<f64>() / known.len() as f64;
-            // The last transfers may be the slow ones, and what the others made is what a new one can hope for.
+            // The last leases may be the slow ones, and what the others made is what a new one can hope for.
             inner.rate = mean.max(inner.rate * FADING);
         }
         drop(inner);
@@ -271,24 +268,24 @@ impl Dispatcher {
         self.lock().parts.completed().count()
     }
 
-    /// Bytes of grains that are coming in.
+    /// Bytes of blocks that are coming in.
     pub(crate) fn pending_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
-        let pending = |watched: &RateMeter| {
-            let position = watched.transfer.position();
-            let part = plan.part_at(position)?;
-            Some(position - part.range.start())
+        let pending = |meter: &RateMeter| {
+            let position = meter.lease.position();
+            let block = plan.block_at(position)?;
+            Some(position - block.range.start())
         };
-        inner.transfers.values().filter_map(pending).sum()
+        inner.leases.values().filter_map(pending).sum()
     }
 
-    /// Bytes of the completed grains.
+    /// Bytes of the completed blocks.
     pub(crate) fn completed_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
         let runs = inner.scheduler.done().runs();
-        runs.map(|run| plan.run(PartIndex(run.start), run.end).len())
+        runs.map(|run| plan.run(BlockIndex(run.start), run.end).len())
             .sum()
     }
 
@@ -341,26 +338,26 @@ impl Dispatcher {
 }
 
 impl Inner {
-    fn watch(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<ActiveLease> {
+    fn meter(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<ActiveLease> {
         let plan = self.scheduler.plan();
-        let range = plan.run(PartIndex(grant.parts.start), grant.parts.end);
-        let transfer = Arc::new(ActiveLease::new(grant.id, range, abort));
-        let watched = RateMeter::new(Arc::clone(&transfer), Instant::now());
-        self.transfers.insert(grant.id, watched);
-        transfer
+        let range = plan.run(BlockIndex(grant.blocks.start), grant.blocks.end);
+        let lease = Arc::new(ActiveLease::new(grant.id, range, abort));
+        let meter = RateMeter::new(Arc::clone(&lease), Instant::now());
+        self.leases.insert(grant.id, meter);
+        lease
     }
 }
 
-/// Where a transfer stands, if it is not at the end of everything.
-fn place(scheduler: &Scheduler, transfer: &ActiveLease) -> Option<AttemptAt> {
-    let position = transfer.position();
-    let role = if scheduler.is_hedge(transfer.id) {
+/// Where a lease stands, if it is not at the end of everything.
+fn place(scheduler: &Scheduler, lease: &ActiveLease) -> Option<AttemptAt> {
+    let position = lease.position();
+    let role = if scheduler.is_hedge(lease.id) {
         Role::Hedge
     } else {
         Role::Owner
     };
     Some(AttemptAt {
-        grain: scheduler.plan().part_at(position)?.index,
+        block: scheduler.plan().block_at(position)?.index,
         role,
         position,
     })

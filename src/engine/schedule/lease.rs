@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use super::scheduler::{LeaseId, Observed};
 use crate::object::ByteRange;
 
-/// A transfer is too young to tell its rate before bytes came for this long, or for one usual wait for a reply.
+/// A lease is too young to tell its rate before bytes came for this long, or for one usual wait for a reply.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
 /// Without a byte it is too young for this many times that wait longer: a connection may have to be opened first, with
 /// TLS 1.2 in three round trips.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
-/// A transfer's rate is a mean whose older values fade with this time constant,
+/// A lease's rate is a mean whose older values fade with this time constant,
 const MEMORY: Duration = Duration::from_millis(280);
 /// or with this many times the wait for a reply: bytes come in bursts, one a round trip.
 const MEMORY_ROUND_TRIPS: u32 = 2;
@@ -89,10 +89,10 @@ impl ActiveLease {
     }
 }
 
-/// A transfer as the dispatcher measures it.
+/// A lease as the dispatcher measures it.
 #[derive(Debug)]
 pub(super) struct RateMeter {
-    pub(super) transfer: Arc<ActiveLease>,
+    pub(super) lease: Arc<ActiveLease>,
     pub(super) since: Instant,
     /// The first tick that saw a byte.
     begun: Option<Instant>,
@@ -105,11 +105,11 @@ pub(super) struct RateMeter {
 }
 
 impl RateMeter {
-    pub(super) fn new(transfer: Arc<ActiveLease>, now: Instant) -> Self {
+    pub(super) fn new(lease: Arc<ActiveLease>, now: Instant) -> Self {
         Self {
-            at: transfer.range.start(),
+            at: lease.range.start(),
             waited: None,
-            transfer,
+            lease,
             since: now,
             begun: None,
             measured: now,
@@ -119,7 +119,7 @@ impl RateMeter {
 
     pub(super) fn observed(&self) -> Observed {
         Observed {
-            position: self.transfer.position(),
+            position: self.lease.position(),
             rate: self.rate,
         }
     }
@@ -130,24 +130,21 @@ impl RateMeter {
     }
 
     pub(super) fn seconds_left(&self, rate: f64) -> f64 {
-        let left = self
-            .transfer
-            .limit()
-            .saturating_sub(self.transfer.position());
+        let left = self.lease.limit().saturating_sub(self.lease.position());
         left as f64 / rate.max(1.0)
     }
 
     /// Measures the rate since the last tick, where a reply's first byte usually takes `first_byte`. That it stood still
     /// before its first byte says nothing of how fast it is.
     pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
-        let position = self.transfer.position();
-        if self.transfer.waits_for_disk.load(Ordering::Relaxed) {
+        let position = self.lease.position();
+        if self.lease.waits_for_disk.load(Ordering::Relaxed) {
             self.waited = Some(now);
         }
         let youth = TOO_YOUNG.max(first_byte);
         let told = match self.begun {
             Some(begun) => now - begun >= youth,
-            None if position > self.transfer.range.start() => {
+            None if position > self.lease.range.start() => {
                 (self.begun, self.measured, self.at) = (Some(now), now, position);
                 self.rate = None;
                 false
@@ -176,22 +173,22 @@ mod tests {
     const ROUND_TRIP: Duration = Duration::from_millis(600);
     const TICK: Duration = Duration::from_millis(100);
 
-    fn watched(now: Instant) -> RateMeter {
+    fn meter(now: Instant) -> RateMeter {
         let abort = AbortHandle::new_pair().0;
-        let transfer = ActiveLease::new(LeaseId(0), ByteRange::whole(1 << 20), abort);
-        RateMeter::new(Arc::new(transfer), now)
+        let lease = ActiveLease::new(LeaseId(0), ByteRange::whole(1 << 20), abort);
+        RateMeter::new(Arc::new(lease), now)
     }
 
     /// The rate after each of `ticks`, where `arrived` bytes are there at each.
     fn rates(ticks: u32, arrived: impl Fn(Duration) -> u64) -> Vec<Option<f64>> {
         let begun = Instant::now();
-        let mut watched = watched(begun);
+        let mut meter = meter(begun);
         (1..=ticks)
             .map(|tick| {
                 let at = TICK * tick;
-                watched.transfer.advance(arrived(at));
-                watched.measure(begun + at, ROUND_TRIP);
-                watched.rate
+                meter.lease.advance(arrived(at));
+                meter.measure(begun + at, ROUND_TRIP);
+                meter.rate
             })
             .collect()
     }

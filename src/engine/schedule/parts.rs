@@ -1,37 +1,37 @@
 //! Parts, put together out of what leases bring.
 //!
-//! Leases are cut at grains, which are even shares of a part: small, so that the connections run dry together at the end
+//! Leases are cut at blocks, which are even shares of a part: small, so that the connections run dry together at the end
 //! even where each of them is slow. A checkpoint knows whole parts alone.
 
 use std::collections::BTreeMap;
 
 use super::dispatcher::CompletedParts;
 use crate::integrity::Crc64Combiner;
-use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct PartAssembler {
     plan: Plan,
-    grains: Plan,
+    blocks: BlockPlan,
     completed: PartBitmap,
     /// By part; meaningful where the part is completed.
     crcs: Vec<u64>,
-    /// By part that is begun and not completed: the CRCs of its grains that are there.
+    /// By part that is begun and not completed: the CRCs of its blocks that are there.
     begun: BTreeMap<u32, Vec<Option<u64>>>,
     combiner: Crc64Combiner,
 }
 
 impl PartAssembler {
     /// Begins with the parts that are there.
-    pub(crate) fn new(plan: Plan, grains: Plan, snapshot: CompletedParts) -> Self {
+    pub(crate) fn new(plan: Plan, blocks: BlockPlan, snapshot: CompletedParts) -> Self {
         let mut crcs = vec![0; plan.parts() as usize];
         for (part, crc) in snapshot.completed.iter().zip(snapshot.crcs) {
             crcs[part.0 as usize] = crc;
         }
         Self {
             plan,
-            grains,
+            blocks,
             completed: snapshot.completed,
             crcs,
             begun: BTreeMap::new(),
@@ -39,37 +39,37 @@ impl PartAssembler {
         }
     }
 
-    pub(crate) fn grains_per_part(&self) -> u32 {
-        self.plan.grains_per_part(&self.grains)
+    pub(crate) fn blocks_per_part(&self) -> u32 {
+        self.plan.blocks_per_part(&self.blocks)
     }
 
-    /// The grains of the completed parts.
-    pub(crate) fn grains_there(&self) -> PartBitmap {
-        let mut there = PartBitmap::new(self.grains.parts());
-        for grain in self
+    /// The blocks of the completed parts.
+    pub(crate) fn blocks_completed(&self) -> BlockBitmap {
+        let mut there = BlockBitmap::new(self.blocks.blocks());
+        for block in self
             .completed
             .iter()
-            .flat_map(|part| self.grains_of(part.0))
+            .flat_map(|part| self.blocks_of(part.0))
         {
-            there.insert(PartIndex(grain));
+            there.insert(BlockIndex(block));
         }
         there
     }
 
-    /// Adds a grain that came in whole, for the first time.
-    pub(crate) fn add(&mut self, grain: PartIndex, crc: u64) {
-        let part = grain.0 / self.grains_per_part();
-        let grains = self.grains_of(part);
+    /// Adds a block that came in whole, for the first time.
+    pub(crate) fn add(&mut self, block: BlockIndex, crc: u64) {
+        let part = block.0 / self.blocks_per_part();
+        let blocks = self.blocks_of(part);
         let begun = self
             .begun
             .entry(part)
-            .or_insert_with(|| vec![None; grains.len()]);
-        begun[(grain.0 - grains.start) as usize] = Some(crc);
+            .or_insert_with(|| vec![None; blocks.len()]);
+        begun[(block.0 - blocks.start) as usize] = Some(crc);
         if begun.contains(&None) {
             return;
         }
         let crcs = self.begun.remove(&part).into_iter().flatten().flatten();
-        let lengths = grains.map(|grain| self.grains.range(PartIndex(grain)).len());
+        let lengths = blocks.map(|block| self.blocks.range(BlockIndex(block)).len());
         self.crcs[part as usize] = self.combiner.combine(crcs.zip(lengths));
         self.completed.insert(PartIndex(part));
     }
@@ -87,10 +87,10 @@ impl PartAssembler {
         }
     }
 
-    fn grains_of(&self, part: u32) -> std::ops::Range<u32> {
-        let each = self.grains_per_part();
+    fn blocks_of(&self, part: u32) -> std::ops::Range<u32> {
+        let each = self.blocks_per_part();
         let first = part.saturating_mul(each);
-        first..first.saturating_add(each).min(self.grains.parts())
+        first..first.saturating_add(each).min(self.blocks.blocks())
     }
 }
 
@@ -98,10 +98,11 @@ impl PartAssembler {
 mod tests {
     use super::*;
     use crate::integrity::Crc64;
+    use crate::object::ByteRange;
     use proptest::prelude::*;
 
-    fn shuffled(grains: u32, seed: u64) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..grains).collect();
+    fn shuffled(blocks: u32, seed: u64) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..blocks).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
         order
     }
@@ -110,37 +111,37 @@ mod tests {
         #[test]
         fn a_part_is_there_with_its_last_grain(
             bytes in prop::collection::vec(any::<u8>(), 1..2000),
-            grain in 1..40u64,
+            block in 1..40u64,
             each in 1..6u64,
             seed in any::<u64>(),
         ) {
-            let plan = Plan::new(bytes.len() as u64, grain * each).unwrap();
-            let grains = plan.in_grains(grain);
-            let of = |plan: &Plan, index| {
-                let range = plan.range(PartIndex(index));
+            let plan = Plan::new(bytes.len() as u64, block * each).unwrap();
+            let blocks = plan.in_blocks(block);
+            let of = |range: ByteRange| {
                 let bound = |position| usize::try_from(position).unwrap();
                 Crc64::of(&bytes[bound(range.start())..bound(range.end())])
             };
             let nothing = CompletedParts { completed: PartBitmap::new(plan.parts()), crcs: Vec::new() };
-            let mut parts = PartAssembler::new(plan, grains, nothing);
-            let mut came = PartBitmap::new(grains.parts());
-            for index in shuffled(grains.parts(), seed) {
-                parts.add(PartIndex(index), of(&grains, index));
-                came.insert(PartIndex(index));
+            let mut parts = PartAssembler::new(plan, blocks, nothing);
+            let mut came = BlockBitmap::new(blocks.blocks());
+            for index in shuffled(blocks.blocks(), seed) {
+                let block = BlockIndex(index);
+                parts.add(block, of(blocks.range(block)));
+                came.insert(block);
                 for part in 0..plan.parts() {
-                    let whole = parts.grains_of(part).all(|grain| came.contains(PartIndex(grain)));
+                    let whole = parts.blocks_of(part).all(|block| came.contains(BlockIndex(block)));
                     prop_assert_eq!(parts.completed().contains(PartIndex(part)), whole);
                 }
-                let there = parts.grains_there();
-                prop_assert!(there.iter().all(|grain| came.contains(grain)));
+                let there = parts.blocks_completed();
+                prop_assert!(there.iter().all(|block| came.contains(block)));
                 let snapshot = parts.snapshot();
                 for (part, crc) in snapshot.completed.iter().zip(&snapshot.crcs) {
-                    prop_assert_eq!(*crc, of(&plan, part.0));
+                    prop_assert_eq!(*crc, of(plan.range(part)));
                 }
             }
             prop_assert!(parts.completed().is_full() && parts.begun.is_empty());
-            prop_assert!(parts.grains_there().is_full());
-            let again = PartAssembler::new(plan, grains, parts.snapshot());
+            prop_assert!(parts.blocks_completed().is_full());
+            let again = PartAssembler::new(plan, blocks, parts.snapshot());
             prop_assert_eq!(again.snapshot().crcs, parts.snapshot().crcs);
         }
     }

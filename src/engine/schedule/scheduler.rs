@@ -1,14 +1,14 @@
-//! Who fetches what: leases over runs of missing parts. Pure: no clock, no I/O, no randomness.
+//! Who fetches what: leases over runs of missing blocks. Pure: no clock, no I/O, no randomness.
 //!
-//! Every missing part is either *free* or held by exactly one *owner* lease; a *hedge* fetches a second time what an
-//! owner already holds, and holds nothing itself. A part leaves this bookkeeping when it completes, once, whoever
+//! Every missing block is either *free* or held by exactly one *owner* lease; a *hedge* fetches a second time what an
+//! owner already holds, and holds nothing itself. A block leaves this bookkeeping when it completes, once, whoever
 //! brings it first.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, BlockPlan};
 
 /// The shortest request while nothing is known yet, in bytes.
 const SMALLEST_REQUEST: u64 = 1 << 20;
@@ -77,12 +77,12 @@ impl Pace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) id: LeaseId,
-    /// The parts to fetch, at least one and none of them completed.
-    pub(crate) parts: Range<u32>,
+    /// The blocks to fetch, at least one and none of them completed.
+    pub(crate) blocks: Range<u32>,
     pub(crate) origin: GrantOrigin,
 }
 
-/// Where a lease's parts come from.
+/// Where a lease's blocks come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrantOrigin {
     /// Nobody held them.
@@ -93,7 +93,7 @@ pub(crate) enum GrantOrigin {
     Hedge(LeaseId),
 }
 
-/// What a completed part meant.
+/// What a completed block meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
     /// It is the first time; these other leases have nothing left to bring and are to be ended.
@@ -104,7 +104,7 @@ pub(crate) enum Completion {
 
 #[derive(Clone, Debug)]
 struct Lease {
-    /// Parts before `next` are completed.
+    /// Blocks before `next` are completed.
     next: u32,
     end: u32,
     hedges: Option<LeaseId>,
@@ -113,12 +113,12 @@ struct Lease {
 /// The bookkeeping of one run.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
-    plan: Plan,
-    done: PartBitmap,
-    // INVARIANT: start → end of disjoint, non-adjacent, non-empty runs of parts that are missing and held by no owner.
+    plan: BlockPlan,
+    done: BlockBitmap,
+    // INVARIANT: start → end of disjoint, non-adjacent, non-empty runs of blocks that are missing and held by no owner.
     free: BTreeMap<u32, u32>,
-    // INVARIANT: the number of parts in `free`.
-    free_parts: u32,
+    // INVARIANT: the number of blocks in `free`.
+    free_blocks: u32,
     // INVARIANT: the runs `next..end` of the owners (leases without `hedges`) are disjoint from each other and from
     // `free`; owners' runs, free runs and `done` cover the plan.
     leases: BTreeMap<LeaseId, Lease>,
@@ -128,13 +128,13 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Begins with the parts that are there already.
-    pub(crate) fn new(plan: Plan, done: PartBitmap) -> Self {
+    /// Begins with the blocks that are there already.
+    pub(crate) fn new(plan: BlockPlan, done: BlockBitmap) -> Self {
         let free = done
             .missing_runs()
             .map(|run| (run.start, run.end))
             .collect();
-        let free_parts = done.parts() - done.count();
+        let free_blocks = done.blocks() - done.count();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -146,18 +146,18 @@ impl Scheduler {
             plan,
             done,
             free,
-            free_parts,
+            free_blocks,
             leases: BTreeMap::new(),
             next_id: 0,
         }
     }
 
-    pub(crate) fn plan(&self) -> &Plan {
+    pub(crate) fn plan(&self) -> &BlockPlan {
         &self.plan
     }
 
-    /// The completed parts.
-    pub(crate) fn done(&self) -> &PartBitmap {
+    /// The completed blocks.
+    pub(crate) fn done(&self) -> &BlockBitmap {
         &self.done
     }
 
@@ -169,7 +169,7 @@ impl Scheduler {
     /// cut so that both end together; else a second fetch of what a far slower lease has left. `None` where a further
     /// connection would bring nothing now.
     ///
-    /// `reach` bounds how far from the front a free run may begin, in parts.
+    /// `reach` bounds how far from the front a free run may begin, in blocks.
     pub(crate) fn lease(
         &mut self,
         pace: &Pace,
@@ -186,17 +186,17 @@ impl Scheduler {
         if start >= reach {
             return None;
         }
-        let free_bytes = u64::from(self.free_parts) * self.plan.part_size();
+        let free_bytes = u64::from(self.free_blocks) * self.plan.block_size();
         let bytes = request_length(pace, free_bytes);
-        let parts = u32::try_from(bytes.div_ceil(self.plan.part_size())).unwrap_or(u32::MAX);
-        // An even share of very small parts over a very slow line may be no byte at all.
-        let parts = parts.max(1);
-        let end = run_end.min(start.saturating_add(parts)).min(reach);
+        let blocks = u32::try_from(bytes.div_ceil(self.plan.block_size())).unwrap_or(u32::MAX);
+        // An even share of very small blocks over a very slow line may be no byte at all.
+        let blocks = blocks.max(1);
+        let end = run_end.min(start.saturating_add(blocks)).min(reach);
         self.free.remove(&start);
         if end < run_end {
             self.free.insert(end, run_end);
         }
-        self.free_parts -= end - start;
+        self.free_blocks -= end - start;
         Some(self.grant(start..end, GrantOrigin::Free))
     }
 
@@ -223,7 +223,7 @@ impl Scheduler {
         let end = self.end_of(lease);
         let position = seen
             .position
-            .max(self.plan.range(PartIndex(lease.next)).start());
+            .max(self.plan.range(BlockIndex(lease.next)).start());
         let left = end.checked_sub(position)? as f64;
         let own = reckon(seen.rate, pace);
         let newcomer = pace.newcomer();
@@ -233,17 +233,17 @@ impl Scheduler {
         if tail / newcomer < wait.max(THEFT_LEAST.as_secs_f64()) {
             return None;
         }
-        let parts = (tail / self.plan.part_size() as f64).round();
+        let blocks = (tail / self.plan.block_size() as f64).round();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "saturates, and is held against the lease's own bounds"
         )]
-        let cut = lease.end.saturating_sub((parts as u32).max(1));
-        // The part that is coming in stays with its holder.
-        let first_untouched = match self.plan.part_at(position) {
-            Some(part) if part.range.start() == position => part.index.0,
-            Some(part) => part.index.0 + 1,
+        let cut = lease.end.saturating_sub((blocks as u32).max(1));
+        // The block that is coming in stays with its holder.
+        let first_untouched = match self.plan.block_at(position) {
+            Some(block) if block.range.start() == position => block.index.0,
+            Some(block) => block.index.0 + 1,
             None => return None,
         };
         let cut = cut.max(first_untouched).max(lease.next + 1);
@@ -259,7 +259,7 @@ impl Scheduler {
             .filter(|(id, lease)| lease.next < lease.end && !hedged.contains(id))
             .filter_map(|(id, lease)| {
                 let seen = observe(id);
-                let again = self.plan.run(PartIndex(lease.next), lease.end).len();
+                let again = self.plan.run(BlockIndex(lease.next), lease.end).len();
                 let left = seconds_left(self.end_of(lease), seen, pace);
                 let second = pace.first_byte.as_secs_f64() + again as f64 / newcomer;
                 let worth = second < left * HEDGE_GAIN
@@ -270,11 +270,11 @@ impl Scheduler {
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, id)| id)?;
         let lease = self.leases.get(&victim)?;
-        let parts = lease.next..lease.end;
-        Some(self.grant(parts, GrantOrigin::Hedge(victim)))
+        let blocks = lease.next..lease.end;
+        Some(self.grant(blocks, GrantOrigin::Hedge(victim)))
     }
 
-    fn grant(&mut self, parts: Range<u32>, origin: GrantOrigin) -> Grant {
+    fn grant(&mut self, blocks: Range<u32>, origin: GrantOrigin) -> Grant {
         let id = LeaseId(self.next_id);
         self.next_id += 1;
         let hedges = match origin {
@@ -284,12 +284,12 @@ impl Scheduler {
         self.leases.insert(
             id,
             Lease {
-                next: parts.start,
-                end: parts.end,
+                next: blocks.start,
+                end: blocks.end,
                 hedges,
             },
         );
-        Grant { id, parts, origin }
+        Grant { id, blocks, origin }
     }
 
     /// The first position past what the lease still has to bring; it shrinks when its tail is taken.
@@ -305,21 +305,21 @@ impl Scheduler {
             .is_some_and(|lease| lease.hedges.is_some())
     }
 
-    /// Records that `part` came in whole through lease `id`.
-    pub(crate) fn complete(&mut self, id: LeaseId, part: PartIndex) -> Completion {
+    /// Records that `block` came in whole through lease `id`.
+    pub(crate) fn complete(&mut self, id: LeaseId, block: BlockIndex) -> Completion {
         if let Some(lease) = self.leases.get_mut(&id)
-            && lease.next == part.0
+            && lease.next == block.0
         {
             lease.next += 1;
         }
-        if !self.done.insert(part) {
-            self.spend(self.plan.range(part).len());
+        if !self.done.insert(block) {
+            self.spend(self.plan.range(block).len());
             return Completion::Duplicate;
         }
-        self.withdraw(part.0);
+        self.withdraw(block.0);
         let mut obsolete = Vec::new();
         for (other, lease) in &mut self.leases {
-            while lease.next < lease.end && self.done.contains(PartIndex(lease.next)) {
+            while lease.next < lease.end && self.done.contains(BlockIndex(lease.next)) {
                 lease.next += 1;
             }
             if *other != id && lease.next == lease.end {
@@ -329,22 +329,22 @@ impl Scheduler {
         Completion::First { obsolete }
     }
 
-    /// Takes a part that completed out of the free runs: its lease may have been released between its last byte and
+    /// Takes a block that completed out of the free runs: its lease may have been released between its last byte and
     /// this record, or its tail given to somebody else.
-    fn withdraw(&mut self, part: u32) {
-        let Some((&start, &end)) = self.free.range(..=part).next_back() else {
+    fn withdraw(&mut self, block: u32) {
+        let Some((&start, &end)) = self.free.range(..=block).next_back() else {
             return;
         };
-        if part >= end {
+        if block >= end {
             return;
         }
         self.free.remove(&start);
-        self.free_parts -= 1;
-        if start < part {
-            self.free.insert(start, part);
+        self.free_blocks -= 1;
+        if start < block {
+            self.free.insert(start, block);
         }
-        if part + 1 < end {
-            self.free.insert(part + 1, end);
+        if block + 1 < end {
+            self.free.insert(block + 1, end);
         }
     }
 
@@ -354,13 +354,13 @@ impl Scheduler {
         let Some(lease) = self.leases.remove(&id) else {
             return;
         };
-        // What it has of a part that somebody else brings or brought, nobody will count. Bytes that it never took out of
+        // What it has of a block that somebody else brings or brought, nobody will count. Bytes that it never took out of
         // its connection are not known of, and what a theft made needless is no hedge's.
-        if let Some(part) = self.plan.part_at(position)
-            && part.index.0 < lease.end
-            && (lease.hedges.is_some() || self.done.contains(part.index))
+        if let Some(block) = self.plan.block_at(position)
+            && block.index.0 < lease.end
+            && (lease.hedges.is_some() || self.done.contains(block.index))
         {
-            self.spend(position - part.range.start());
+            self.spend(position - block.range.start());
         }
         if lease.hedges.is_some() {
             return;
@@ -377,21 +377,21 @@ impl Scheduler {
         self.free_missing(lease.next..lease.end);
     }
 
-    fn free_missing(&mut self, parts: Range<u32>) {
-        for part in parts {
-            if !self.done.contains(PartIndex(part)) {
-                self.add_free(part);
+    fn free_missing(&mut self, blocks: Range<u32>) {
+        for block in blocks {
+            if !self.done.contains(BlockIndex(block)) {
+                self.add_free(block);
             }
         }
     }
 
-    fn add_free(&mut self, part: u32) {
-        self.free_parts += 1;
-        let end = self.free.remove(&(part + 1)).unwrap_or(part + 1);
-        match self.free.range_mut(..part).next_back() {
-            Some((_, before)) if *before == part => *before = end,
+    fn add_free(&mut self, block: u32) {
+        self.free_blocks += 1;
+        let end = self.free.remove(&(block + 1)).unwrap_or(block + 1);
+        match self.free.range_mut(..block).next_back() {
+            Some((_, before)) if *before == block => *before = end,
             _ => {
-                self.free.insert(part, end);
+                self.free.insert(block, end);
             }
         }
     }
@@ -400,7 +400,7 @@ impl Scheduler {
     fn at_stake(&self) -> u64 {
         let hedges = self.leases.values().filter(|l| l.hedges.is_some());
         hedges
-            .map(|l| self.plan.run(PartIndex(l.next), l.end).len())
+            .map(|l| self.plan.run(BlockIndex(l.next), l.end).len())
             .sum()
     }
 
@@ -421,7 +421,7 @@ impl Scheduler {
     }
 
     fn end_of(&self, lease: &Lease) -> u64 {
-        self.plan.run(PartIndex(0), lease.end).end()
+        self.plan.run(BlockIndex(0), lease.end).end()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which transfer crawls beside the others, and how many may be ended for it.
+//! Which lease crawls beside the others, and how many may be ended for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::lease::RateMeter;
 
-/// A transfer at less than this share of the mean rate of the others crawls,
+/// A lease at less than this share of the mean rate of the others crawls,
 const CRAWL: f64 = 0.5;
 /// if it has been under way for this long, or this many times the wait for a reply, and has as long to go: a young one may
 /// yet find its pace. An old one that falls behind is not waited for any more: what made it slow is a loss, most of the
@@ -15,7 +15,7 @@ const CRAWL: f64 = 0.5;
 /// connection is not to blame.
 const CRAWLS_AFTER: Duration = Duration::from_secs(2);
 const CRAWL_ROUND_TRIPS: u32 = 16;
-/// Among fewer transfers from the same server none crawls. That another server is faster says nothing of a connection.
+/// Among fewer leases from the same server none crawls. That another server is faster says nothing of a connection.
 const FEWEST: usize = 3;
 /// So many may be ended in a row,
 const MOST: u32 = 64;
@@ -38,10 +38,10 @@ impl Stragglers {
         }
     }
 
-    /// Which of `transfers` is to be ended, where a reply's first byte usually takes `first_byte`.
+    /// Which of `leases` is to be ended, where a reply's first byte usually takes `first_byte`.
     pub(super) fn next<'a>(
         &mut self,
-        transfers: impl Iterator<Item = &'a RateMeter> + Clone,
+        leases: impl Iterator<Item = &'a RateMeter> + Clone,
         first_byte: Duration,
         now: Instant,
     ) -> Option<&'a RateMeter> {
@@ -49,14 +49,14 @@ impl Stragglers {
         if self.left == 0 {
             return None;
         }
-        let together = Together::of(transfers.clone());
+        let together = Together::of(leases.clone());
         let patience = CRAWLS_AFTER.max(first_byte * CRAWL_ROUND_TRIPS);
-        let mut transfers = transfers;
-        let straggler = transfers.find(|watched| {
-            pace(watched).is_some_and(|(server, rate)| {
-                now - watched.since > patience
-                    && !watched.waited(now, patience)
-                    && watched.seconds_left(rate) > patience.as_secs_f64()
+        let mut leases = leases;
+        let straggler = leases.find(|meter| {
+            pace(meter).is_some_and(|(server, rate)| {
+                now - meter.since > patience
+                    && !meter.waited(now, patience)
+                    && meter.seconds_left(rate) > patience.as_secs_f64()
                     && together.outruns(rate, server)
             })
         })?;
@@ -73,17 +73,17 @@ impl Stragglers {
 }
 
 /// Where its bytes come from and how fast, once both are known.
-fn pace(watched: &RateMeter) -> Option<(usize, f64)> {
-    watched.transfer.server().zip(watched.rate)
+fn pace(meter: &RateMeter) -> Option<(usize, f64)> {
+    meter.lease.server().zip(meter.rate)
 }
 
-/// The transfers of each server whose rate is known: how many, and their rates added up.
+/// The leases of each server whose rate is known: how many, and their rates added up.
 struct Together(BTreeMap<usize, (usize, f64)>);
 
 impl Together {
-    fn of<'a>(transfers: impl Iterator<Item = &'a RateMeter>) -> Self {
+    fn of<'a>(leases: impl Iterator<Item = &'a RateMeter>) -> Self {
         let mut servers = BTreeMap::new();
-        for (server, rate) in transfers.filter_map(pace) {
+        for (server, rate) in leases.filter_map(pace) {
             let (count, sum) = servers.entry(server).or_default();
             *count += 1;
             *sum += rate;
@@ -115,29 +115,29 @@ mod tests {
     const LONG: Duration = Duration::from_secs(3);
 
     /// Transfers from one server that begin now.
-    fn transfers<const N: usize>(now: Instant) -> [RateMeter; N] {
+    fn leases<const N: usize>(now: Instant) -> [RateMeter; N] {
         std::array::from_fn(|_| {
             let abort = AbortHandle::new_pair().0;
-            let transfer = ActiveLease::new(LeaseId(0), ByteRange::whole(LENGTH), abort);
-            transfer.comes_from(0);
-            RateMeter::new(Arc::new(transfer), now)
+            let lease = ActiveLease::new(LeaseId(0), ByteRange::whole(LENGTH), abort);
+            lease.comes_from(0);
+            RateMeter::new(Arc::new(lease), now)
         })
     }
 
     /// Each is seen further on, at its rate.
-    fn go_on<const N: usize>(transfers: &mut [RateMeter; N], rates: [f64; N], now: Instant) {
-        for (watched, rate) in transfers.iter_mut().zip(rates) {
-            let transfer = &watched.transfer;
-            transfer.advance(transfer.position() + 1);
-            watched.measure(now, NEAR);
-            watched.rate = Some(rate);
+    fn go_on<const N: usize>(leases: &mut [RateMeter; N], rates: [f64; N], now: Instant) {
+        for (meter, rate) in leases.iter_mut().zip(rates) {
+            let lease = &meter.lease;
+            lease.advance(lease.position() + 1);
+            meter.measure(now, NEAR);
+            meter.rate = Some(rate);
         }
     }
 
-    fn nth(transfers: &[RateMeter], found: Option<&RateMeter>) -> Option<usize> {
-        transfers
+    fn nth(leases: &[RateMeter], found: Option<&RateMeter>) -> Option<usize> {
+        leases
             .iter()
-            .position(|watched| found.is_some_and(|found| std::ptr::eq(watched, found)))
+            .position(|meter| found.is_some_and(|found| std::ptr::eq(meter, found)))
     }
 
     fn found<const N: usize>(
@@ -146,11 +146,11 @@ mod tests {
         after: Duration,
     ) -> Option<usize> {
         let begun = Instant::now();
-        let mut transfers = transfers(begun);
+        let mut leases = leases(begun);
         let now = begun + after;
-        go_on(&mut transfers, rates, now);
-        let found = Stragglers::new(begun).next(transfers.iter(), first_byte, now);
-        nth(&transfers, found)
+        go_on(&mut leases, rates, now);
+        let found = Stragglers::new(begun).next(leases.iter(), first_byte, now);
+        nth(&leases, found)
     }
 
     #[test]
@@ -173,30 +173,30 @@ mod tests {
     fn one_is_compared_with_those_of_its_own_supply() {
         let begun = Instant::now();
         let late = begun + LONG;
-        let mut transfers = transfers(begun);
+        let mut leases = leases(begun);
         let rates = [9e6, 1e6, 9e6, 1e6, 9e6, 1e6, 0.1e6];
-        go_on(&mut transfers, rates, late);
+        go_on(&mut leases, rates, late);
         for nth in [1, 3, 5, 6] {
-            transfers[nth].transfer.comes_from(1);
+            leases[nth].lease.comes_from(1);
         }
         let mut stragglers = Stragglers::new(begun);
-        let found = stragglers.next(transfers.iter(), NEAR, late);
-        assert_eq!(nth(&transfers, found), Some(6));
-        assert!(stragglers.next(transfers[..6].iter(), NEAR, late).is_none());
+        let found = stragglers.next(leases.iter(), NEAR, late);
+        assert_eq!(nth(&leases, found), Some(6));
+        assert!(stragglers.next(leases[..6].iter(), NEAR, late).is_none());
     }
 
     #[test]
     fn whose_supply_is_not_known_yet_is_nobodys_measure() {
         let begun = Instant::now();
         let late = begun + LONG;
-        let mut transfers = transfers(begun);
-        go_on(&mut transfers, [9e6, 5e6, 9e6], late);
+        let mut leases = leases(begun);
+        go_on(&mut leases, [9e6, 5e6, 9e6], late);
         let abort = AbortHandle::new_pair().0;
         let waiting = ActiveLease::new(LeaseId(3), ByteRange::whole(LENGTH), abort);
         let mut waiting = RateMeter::new(Arc::new(waiting), begun);
         waiting.measure(late, NEAR);
         assert_eq!(waiting.rate, Some(0.0));
-        let all = transfers.iter().chain([&waiting]);
+        let all = leases.iter().chain([&waiting]);
         let found = Stragglers::new(begun).next(all, NEAR, late);
         assert!(found.is_none());
     }
@@ -204,14 +204,14 @@ mod tests {
     #[test]
     fn one_that_waited_for_the_disk_is_given_time_again() {
         let begun = Instant::now();
-        let mut transfers = transfers(begun);
+        let mut leases = leases(begun);
         let rates = [9e6, 1e6, 9e6];
-        let slow = Arc::clone(&transfers[1].transfer);
+        let slow = Arc::clone(&leases[1].lease);
         let mut stragglers = Stragglers::new(begun);
         let mut found = |after: u64| {
             let now = begun + Duration::from_secs(after);
-            go_on(&mut transfers, rates, now);
-            stragglers.next(transfers.iter(), NEAR, now).is_some()
+            go_on(&mut leases, rates, now);
+            stragglers.next(leases.iter(), NEAR, now).is_some()
         };
         slow.waits_for_disk(true);
         assert!(!found(3));
@@ -224,22 +224,22 @@ mod tests {
     fn one_that_is_nearly_there_is_left_alone() {
         let begun = Instant::now();
         let late = begun + LONG;
-        let mut transfers = transfers(begun);
-        transfers[1].transfer.advance(LENGTH - 1_000_000);
-        go_on(&mut transfers, [9e6, 1e6, 9e6], late);
+        let mut leases = leases(begun);
+        leases[1].lease.advance(LENGTH - 1_000_000);
+        go_on(&mut leases, [9e6, 1e6, 9e6], late);
         let mut stragglers = Stragglers::new(begun);
-        assert!(stragglers.next(transfers.iter(), NEAR, late).is_none());
+        assert!(stragglers.next(leases.iter(), NEAR, late).is_none());
     }
 
     #[test]
     fn a_server_that_makes_them_crawl_is_not_asked_without_end() {
         let begun = Instant::now();
-        let mut transfers = transfers(begun);
+        let mut leases = leases(begun);
         let mut stragglers = Stragglers::new(begun);
         let mut ended = |after: Duration| {
             let now = begun + after;
-            go_on(&mut transfers, [9e6, 1e6, 9e6], now);
-            let next = || stragglers.next(transfers.iter(), NEAR, now).map(|_| ());
+            go_on(&mut leases, [9e6, 1e6, 9e6], now);
+            let next = || stragglers.next(leases.iter(), NEAR, now).map(|_| ());
             std::iter::from_fn(next).count()
         };
         assert_eq!(ended(LONG), 64);

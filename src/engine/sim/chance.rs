@@ -9,7 +9,7 @@ use super::life::Act;
 use super::remote::{Ranges, Weather};
 use super::world::{Tags, World, job};
 use crate::download::{Connections, OnChange, Verify};
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::object::SelectionSpec;
 use crate::storage::{Durability, WriterChoice};
@@ -164,8 +164,8 @@ fn act(rng: &mut Rng) -> Act {
         0..=2 => Act::Pause(moment(rng)),
         3 => Act::Flicker,
         4..=6 => Act::Stop,
-        7 => Act::EndQuiet(Wish::Stop),
-        8 => any(rng, &[Act::Cancel, Act::EndQuiet(Wish::Cancel)]),
+        7 => Act::EndQuiet(Intent::Stop),
+        8 => any(rng, &[Act::Cancel, Act::EndQuiet(Intent::Cancel)]),
         _ => Act::Change,
     }
 }

@@ -10,8 +10,8 @@ use super::remote::{Happening, Server, Weather};
 use super::turn::Turn;
 use super::world::{World, names};
 use crate::engine::context::{OpenDestination, Session};
-use crate::engine::control::Wish;
-use crate::engine::control::shared::Link;
+use crate::engine::control::Intent;
+use crate::engine::control::shared::Shared;
 use crate::engine::job::Job;
 use crate::engine::run::{Patience, conclude, in_parts, look_first};
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub(super) enum Act {
     /// Pauses and goes on without waiting for quiet.
     Flicker,
     /// Pauses, waits until all is quiet, and ends it in this way.
-    EndQuiet(Wish),
+    EndQuiet(Intent),
     Stop,
     Cancel,
     /// The object changes on its server.
@@ -55,7 +55,7 @@ pub(super) struct Played {
     /// The version that the server has at last.
     pub(super) version: usize,
     pub(super) log: Vec<(Duration, Happening)>,
-    pub(super) link: Link,
+    pub(super) shared: Shared,
 }
 
 impl Played {
@@ -74,7 +74,7 @@ impl Scene<'_> {
         let _end = turn.ends();
         let rng = fastrand::Rng::with_seed(seed);
         runtime.block_on(async {
-            let link = Link::new();
+            let shared = Shared::new();
             let server = Server::new(self.world.clone(), self.version, self.weather.clone(), rng);
             let life = Life {
                 server: &server,
@@ -84,10 +84,10 @@ impl Scene<'_> {
                 acts: self.acts,
             };
             Played {
-                outcome: life.live(&link).await,
+                outcome: life.live(&shared).await,
                 version: server.version(),
                 log: server.log(),
-                link,
+                shared,
             }
         })
     }
@@ -104,24 +104,24 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    async fn live(self, link: &Link) -> Result<Report, Error> {
+    async fn live(self, shared: &Shared) -> Result<Report, Error> {
         let outcome = tokio::select! {
             biased;
-            outcome = timeout(LONGEST, self.drive(link)) => outcome,
-            () = self.meddle(link) => unreachable!("a caller waits for the end"),
+            outcome = timeout(LONGEST, self.drive(shared)) => outcome,
+            () = self.meddle(shared) => unreachable!("a caller waits for the end"),
         };
-        link.control.end();
+        shared.control.end();
         outcome.unwrap_or_else(|_| panic!("a run that never ends: {:?}", self.server.log()))
     }
 
     /// What `run::drive` does, with the simulated server's probe in place of a request.
-    async fn drive(self, link: &Link) -> Result<Report, Error> {
+    async fn drive(self, shared: &Shared) -> Result<Report, Error> {
         let (volume, names) = (Arc::new(self.disk.clone()), names());
         let place = OpenDestination::Folder {
             volume: Arc::clone(&volume),
             names: names.clone(),
         };
-        let mut session = Session::at(self.job, link, place, Some(self.boot));
+        let mut session = Session::at(self.job, shared, place, Some(self.boot));
         let outcome = self.bring(&mut session, volume, names).await;
         conclude(&session, outcome).await
     }
@@ -139,7 +139,7 @@ impl Life<'_> {
         loop {
             let object = tokio::select! {
                 biased;
-                wish = session.link.control.ending() => return Err(session.ended_by(wish, None)),
+                intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
                 object = self.server.probe(session) => object?,
             };
             let run = in_parts(session, Arc::clone(&volume), names.clone(), object).await?;
@@ -149,35 +149,35 @@ impl Life<'_> {
         }
     }
 
-    async fn meddle(self, link: &Link) {
+    async fn meddle(self, shared: &Shared) {
         for (wait, act) in self.acts {
             sleep(*wait).await;
             match act {
                 Act::Pause(length) => {
-                    self.pause(link, *length).await;
-                    link.control.ask(Wish::Run);
+                    self.pause(shared, *length).await;
+                    shared.control.ask(Intent::Run);
                 }
-                Act::EndQuiet(wish) => {
-                    self.pause(link, Duration::from_secs(1)).await;
-                    link.control.ask(*wish);
+                Act::EndQuiet(intent) => {
+                    self.pause(shared, Duration::from_secs(1)).await;
+                    shared.control.ask(*intent);
                 }
                 Act::Flicker => {
-                    link.control.ask(Wish::Pause);
+                    shared.control.ask(Intent::Pause);
                     sleep(Duration::from_millis(1)).await;
-                    link.control.ask(Wish::Run);
+                    shared.control.ask(Intent::Run);
                 }
-                Act::Stop => link.control.ask(Wish::Stop),
-                Act::Cancel => link.control.ask(Wish::Cancel),
+                Act::Stop => shared.control.ask(Intent::Stop),
+                Act::Cancel => shared.control.ask(Intent::Cancel),
                 Act::Change => self.server.change(),
             }
         }
         std::future::pending::<()>().await;
     }
 
-    async fn pause(self, link: &Link, length: Duration) {
-        link.control.ask(Wish::Pause);
+    async fn pause(self, shared: &Shared, length: Duration) {
+        shared.control.ask(Intent::Pause);
         // A run that ends takes this future with it.
-        link.control.settled().await;
+        shared.control.settled().await;
         let look = || {
             assert_eq!(
                 self.server.underway(),
@@ -187,7 +187,7 @@ impl Life<'_> {
             (self.disk.steps().len(), self.server.log().len())
         };
         let before = look();
-        oracle::all_is_committed(self.disk, link);
+        oracle::all_is_committed(self.disk, shared);
         sleep(length).await;
         assert_eq!(look(), before, "something happened during a pause");
     }

@@ -3,7 +3,7 @@
 use super::remote::Happening;
 use super::world::{World, names};
 use crate::checkpoint::{self, Checkpoint};
-use crate::engine::control::shared::Link;
+use crate::engine::control::shared::Shared;
 use crate::engine::job::Job;
 use crate::engine::output::file::restore;
 use crate::integrity::Crc64;
@@ -92,11 +92,11 @@ pub(super) fn checkpoint_on(disk: &FakeDisk) -> Option<Checkpoint> {
 
 /// A quiet engine has everything in a clean checkpoint.
 #[track_caller]
-pub(super) fn all_is_committed(disk: &FakeDisk, link: &Link) {
+pub(super) fn all_is_committed(disk: &FakeDisk, shared: &Shared) {
     let checkpoint = checkpoint_on(disk).expect("a pause leaves a checkpoint");
     assert!(checkpoint.clean, "a pause leaves a clean checkpoint");
     let parts = checkpoint.completed.parts();
-    let there: Vec<bool> = link
+    let there: Vec<bool> = shared
         .coverage(parts as usize)
         .iter()
         .map(|percent| *percent == 100)

@@ -5,7 +5,7 @@ use super::oracle::{self, Final};
 use super::remote::{Happening, Weather};
 use super::world::World;
 use crate::download::OnChange;
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::error::{Error, ErrorKind};
 use crate::report::Report;
@@ -70,8 +70,8 @@ impl Trial<'_> {
     fn has_a_reason(&self, error: &Error) {
         let in_the_way = self.before != Final::Untouched && !self.job.overwrite;
         let is_explained = match error.kind() {
-            ErrorKind::Stopped => self.is_asked_for(Wish::Stop),
-            ErrorKind::Cancelled => self.is_asked_for(Wish::Cancel),
+            ErrorKind::Stopped => self.is_asked_for(Intent::Stop),
+            ErrorKind::Cancelled => self.is_asked_for(Intent::Cancel),
             ErrorKind::File => self.has_disk_fault || in_the_way,
             ErrorKind::Network => self.has_failed(),
             ErrorKind::Refused => self.weather.fatal && self.has_failed(),
@@ -109,9 +109,9 @@ impl Trial<'_> {
 
     /// Whatever ends a transfer, what came is not lost.
     fn all_is_committed(&self) {
-        let is_begun = !self.played.link.coverage(1).is_empty();
+        let is_begun = !self.played.shared.coverage(1).is_empty();
         if is_begun && oracle::checkpoint_on(self.disk).is_some() {
-            oracle::all_is_committed(self.disk, &self.played.link);
+            oracle::all_is_committed(self.disk, &self.played.shared);
         }
     }
 
@@ -123,11 +123,11 @@ impl Trial<'_> {
         found.collect()
     }
 
-    fn is_asked_for(&self, wish: Wish) -> bool {
+    fn is_asked_for(&self, intent: Intent) -> bool {
         self.acts.iter().any(|(_, act)| match act {
-            Act::Stop => wish == Wish::Stop,
-            Act::Cancel => wish == Wish::Cancel,
-            Act::EndQuiet(asked) => *asked == wish,
+            Act::Stop => intent == Intent::Stop,
+            Act::Cancel => intent == Intent::Cancel,
+            Act::EndQuiet(asked) => *asked == intent,
             Act::Pause(_) | Act::Flicker | Act::Change => false,
         })
     }

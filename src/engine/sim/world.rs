@@ -127,8 +127,8 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         connections: Connections::Auto,
         max_connections: 8,
         part_size: Some(part_size),
-        // Parts of an odd size are whole grains.
-        grain_size: part_size / 2,
+        // Parts of an odd size are whole blocks.
+        block_size: part_size / 2,
         limit_rate: None,
         retries: 8,
         fresh: false,

@@ -16,8 +16,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::progress::Meter;
 use self::worker::{Transfer, TransferError, WorkerEnd};
 use self::writer::Busy;
-use crate::engine::control::Wish;
-use crate::engine::control::shared::Link;
+use crate::engine::control::Intent;
+use crate::engine::control::shared::Shared;
 use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
 use crate::engine::remote::Remote;
 use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
@@ -69,7 +69,7 @@ pub(crate) enum Failure {
 pub(crate) async fn run<R: Remote, F: PartFile>(
     transfer: &Arc<Transfer<R, F>>,
     committer: &mut impl Committer,
-    link: &Link,
+    shared: &Shared,
 ) -> Result<TransferEnd, Failure> {
     let mut meter = Meter::new(&transfer.metrics, &transfer.dispatcher, &transfer.plan);
     loop {
@@ -83,13 +83,13 @@ pub(crate) async fn run<R: Remote, F: PartFile>(
             outcome
         };
         let working = async {
-            let end = supervise(transfer, link, &mut meter, &commit_failed).await;
+            let end = supervise(transfer, shared, &mut meter, &commit_failed).await;
             over.send_replace(true);
             end
         };
         let (end, committed) = tokio::join!(working, committing);
         committed.map_err(Failure::Commit)?;
-        if end_is(&end, Wish::Cancel) {
+        if end_is(&end, Intent::Cancel) {
             return Ok(TransferEnd::Cancelled);
         }
         let moment = match &end {
@@ -104,12 +104,12 @@ pub(crate) async fn run<R: Remote, F: PartFile>(
         match end {
             End::Finished => return Ok(TransferEnd::Complete),
             End::Failed(error) => return Err(Failure::Transfer(error)),
-            End::Halted(Wish::Pause) => {
-                link.events.tell(Event::Paused);
-                match link.control.rest().await {
-                    Wish::Run | Wish::Pause => meter.resume(),
-                    Wish::Stop => return Ok(TransferEnd::Stopped),
-                    Wish::Cancel => return Ok(TransferEnd::Cancelled),
+            End::Halted(Intent::Pause) => {
+                shared.events.emit(Event::Paused);
+                match shared.control.rest().await {
+                    Intent::Run | Intent::Pause => meter.resume(),
+                    Intent::Stop => return Ok(TransferEnd::Stopped),
+                    Intent::Cancel => return Ok(TransferEnd::Cancelled),
                 }
             }
             End::Halted(_) | End::CommitFailed => return Ok(TransferEnd::Stopped),
@@ -120,21 +120,21 @@ pub(crate) async fn run<R: Remote, F: PartFile>(
 /// Why the workers were sent home.
 enum End {
     Finished,
-    Halted(Wish),
+    Halted(Intent),
     Failed(TransferError),
     /// The checkpointer's own result tells why.
     CommitFailed,
 }
 
-fn end_is(end: &End, wish: Wish) -> bool {
-    matches!(end, End::Halted(found) if *found == wish)
+fn end_is(end: &End, intent: Intent) -> bool {
+    matches!(end, End::Halted(found) if *found == intent)
 }
 
 /// Keeps as many workers at work as the tuner wants. When it returns, no request is under way and nobody
 /// touches the file.
 async fn supervise<R: Remote, F: PartFile>(
     transfer: &Arc<Transfer<R, F>>,
-    link: &Link,
+    shared: &Shared,
     meter: &mut Meter,
     commit_failed: &Notify,
 ) -> End {
@@ -146,7 +146,7 @@ async fn supervise<R: Remote, F: PartFile>(
         hire(transfer, &mut workers, &busy);
         tokio::select! {
             biased;
-            wish = link.control.halted() => break End::Halted(wish),
+            intent = shared.control.halted() => break End::Halted(intent),
             () = commit_failed.notified() => break End::CommitFailed,
             Some(ended) = workers.join_next() => {
                 // Nobody aborts a worker before the end, so that it fails by a panic alone.
@@ -171,7 +171,7 @@ async fn supervise<R: Remote, F: PartFile>(
                     // Left to themselves, the quickest would be the first to come free and to leave.
                     transfer.dispatcher.abort_slowest();
                 }
-                link.events.tell(Event::Progress(meter.progress(now, &transfer.dispatcher)));
+                shared.events.emit(Event::Progress(meter.progress(now, &transfer.dispatcher)));
             }
         }
     };
@@ -181,7 +181,7 @@ async fn supervise<R: Remote, F: PartFile>(
     idle.recv().await;
     transfer.workers.store(0, Ordering::Release);
     transfer.dispatcher.release_all();
-    link.events.tell(Event::Progress(
+    shared.events.emit(Event::Progress(
         meter.progress(Instant::now(), &transfer.dispatcher),
     ));
     end

@@ -18,14 +18,14 @@ use crate::engine::schedule::lease::ActiveLease;
 use crate::engine::schedule::tuner::Tuner;
 use crate::event::Event;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
-use crate::object::{ByteRange, Plan, Selection};
+use crate::object::{BlockPlan, ByteRange, Plan, Selection};
 use crate::storage::{Durability, PartFile, Sink, StorageError};
 
 /// What the workers of one run share.
 pub(crate) struct Transfer<R, F> {
     pub(crate) plan: Plan,
     /// What leases are cut at.
-    pub(crate) grains: Plan,
+    pub(crate) blocks: BlockPlan,
     pub(crate) selection: Selection,
     pub(crate) remote: R,
     pub(crate) sink: Sink<F>,
@@ -160,7 +160,7 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
             &self.dispatcher,
             &self.metrics,
             lease,
-            &self.grains,
+            &self.blocks,
             &self.sink,
             self.durability,
             busy,
@@ -217,7 +217,7 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
     fn announce_retry(&self, writer: &LeaseWriter<'_, F>, error: &HttpError, delay: Duration) {
         self.metrics.retried();
         let part = self.plan.part_at(writer.position());
-        self.events.tell(Event::Retrying {
+        self.events.emit(Event::Retrying {
             part: part.map_or(0, |part| part.index.0),
             reason: error.to_string(),
             delay,

@@ -1,4 +1,4 @@
-//! The writing end of one lease: where it stands, the CRC of the grain that is coming in, and the windows of the file.
+//! The writing end of one lease: where it stands, the CRC of the block that is coming in, and the windows of the file.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::engine::metrics::Metrics;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::lease::ActiveLease;
 use crate::integrity::Crc64;
-use crate::object::{ByteRange, Part, Plan};
+use crate::object::{Block, BlockPlan, ByteRange};
 use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
 
 /// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident memory stays small
@@ -28,9 +28,9 @@ pub(crate) struct LeaseWriter<'a, F> {
     dispatcher: &'a Dispatcher,
     metrics: &'a Metrics,
     lease: &'a ActiveLease,
-    grains: &'a Plan,
+    blocks: &'a BlockPlan,
     position: u64,
-    grain: Part,
+    block: Block,
     crc: Crc64,
     windows: WindowBuffer<F>,
 }
@@ -41,7 +41,7 @@ impl<'a, F: PartFile> LeaseWriter<'a, F> {
         dispatcher: &'a Dispatcher,
         metrics: &'a Metrics,
         lease: &'a ActiveLease,
-        grains: &'a Plan,
+        blocks: &'a BlockPlan,
         sink: &Sink<F>,
         durability: Durability,
         busy: &Busy,
@@ -51,9 +51,9 @@ impl<'a, F: PartFile> LeaseWriter<'a, F> {
             dispatcher,
             metrics,
             lease,
-            grains,
+            blocks,
             position,
-            grain: grains.part_at(position)?,
+            block: blocks.block_at(position)?,
             crc: Crc64::new(),
             windows: WindowBuffer::new(sink.clone(), durability, busy.clone()),
         })
@@ -70,7 +70,7 @@ impl<'a, F: PartFile> LeaseWriter<'a, F> {
             .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
     }
 
-    /// Writes the bytes that come next, as many at once as the window holds, and reports every grain that they complete.
+    /// Writes the bytes that come next, as many at once as the window holds, and reports every block that they complete.
     ///
     /// Dropping it leaves at most one write under way on another thread, of bytes that nobody counts.
     pub(crate) async fn take(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
@@ -88,27 +88,27 @@ impl<'a, F: PartFile> LeaseWriter<'a, F> {
         Ok(())
     }
 
-    /// Counts bytes that were written, grain by grain.
+    /// Counts bytes that were written, block by block.
     fn count(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let (these, rest) = bytes.split_at(left(self.position, self.grain.range, bytes));
+            let (these, rest) = bytes.split_at(left(self.position, self.block.range, bytes));
             self.crc.update(these);
             bytes = rest;
             self.position += these.len() as u64;
             self.lease.advance(self.position);
-            if self.position == self.grain.range.end() {
-                self.complete_grain();
+            if self.position == self.block.range.end() {
+                self.complete_block();
             }
         }
     }
 
-    fn complete_grain(&mut self) {
+    fn complete_block(&mut self) {
         let crc = std::mem::take(&mut self.crc).finish();
-        if self.dispatcher.complete(self.lease, self.grain.index, crc) {
-            self.metrics.useful(self.grain.range.len());
+        if self.dispatcher.complete(self.lease, self.block.index, crc) {
+            self.metrics.useful(self.block.range.len());
         }
-        if let Some(next) = self.grains.part_at(self.position) {
-            self.grain = next;
+        if let Some(next) = self.blocks.block_at(self.position) {
+            self.block = next;
         }
     }
 }
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
     use crate::engine::schedule::dispatcher::CompletedParts;
-    use crate::object::PartBitmap;
+    use crate::object::{PartBitmap, Plan};
     use crate::storage::fake::{FakeDisk, FakeFile};
     use crate::storage::{Volume, WriterChoice};
 
@@ -312,19 +312,19 @@ mod tests {
     }
 
     /// A lease over the whole file, and a disk known to be slow.
-    fn lease() -> (Plan, Dispatcher, Arc<ActiveLease>, Metrics) {
+    fn lease() -> (BlockPlan, Dispatcher, Arc<ActiveLease>, Metrics) {
         let plan = Plan::new(LENGTH, LENGTH).unwrap();
         let nothing = CompletedParts {
             completed: PartBitmap::new(1),
             crcs: Vec::new(),
         };
-        let dispatcher = Dispatcher::new(plan, plan, nothing);
+        let dispatcher = Dispatcher::new(plan, plan.one_block_a_part(), nothing);
         let lease = dispatcher
             .lease(1, None, AbortHandle::new_pair().0)
             .unwrap();
         let metrics = Metrics::default();
         metrics.wrote(Duration::from_secs(1));
-        (plan, dispatcher, lease, metrics)
+        (plan.one_block_a_part(), dispatcher, lease, metrics)
     }
 
     fn bytes() -> Bytes {

@@ -147,7 +147,7 @@ impl<V: Volume> Committer for Checkpointer<V> {
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         self.poisoned = false;
         self.committed = Some(parts);
-        self.events.tell(Event::Committed { parts });
+        self.events.emit(Event::Committed { parts });
         Ok(())
     }
 }

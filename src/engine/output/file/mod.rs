@@ -23,7 +23,7 @@ use crate::engine::transfer::worker::Transfer;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{Metadata, Pinned, RangeSupport};
-use crate::object::{Plan, Selection, Validator};
+use crate::object::{BlockPlan, Plan, Selection, Validator};
 use crate::report::ValidatorKind;
 use crate::storage::{Names, PartFile, Sink, Volume};
 
@@ -92,7 +92,7 @@ impl Object<HttpRemote> {
         };
         let client = session.job.client.clone();
         let first = Server::new(source, pinned);
-        let servers = ServerPool::new(first, mirrors, Arc::clone(&session.link.events));
+        let servers = ServerPool::new(first, mirrors, Arc::clone(&session.shared.events));
         let remote = if is_whole {
             HttpRemote::whole(client, servers, stream)
         } else {
@@ -121,7 +121,7 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
         identity,
     } = ground;
     if session.resumed_bytes > 0 {
-        session.link.events.tell(Event::Resumed {
+        session.shared.events.emit(Event::Resumed {
             bytes: session.resumed_bytes,
             parts: trusted.completed.count(),
         });
@@ -132,10 +132,10 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
         sink.clone(),
         session.job.durability,
         identity,
-        Arc::clone(&session.link.events),
+        Arc::clone(&session.shared.events),
     );
-    let grains = plan.in_grains(session.job.grain_size);
-    let (transfer, metadata) = new_transfer(session, plan, grains, sink, trusted, object);
+    let blocks = plan.in_blocks(session.job.block_size);
+    let (transfer, metadata) = new_transfer(session, plan, blocks, sink, trusted, object);
     Ok(Prepared {
         transfer,
         checkpointer,
@@ -149,7 +149,7 @@ pub(crate) async fn prepare<V: Volume, R: Remote>(
 pub(crate) fn new_transfer<V: Volume, R: Remote, F: PartFile>(
     session: &Session<'_, V>,
     plan: Plan,
-    grains: Plan,
+    blocks: BlockPlan,
     sink: Sink<F>,
     trusted: CompletedParts,
     object: Object<R>,
@@ -167,19 +167,19 @@ pub(crate) fn new_transfer<V: Volume, R: Remote, F: PartFile>(
         Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
         Connections::Auto => Tuner::auto(job.max_connections, metadata.first_byte),
     };
-    let dispatcher = Arc::new(Dispatcher::new(plan, grains, trusted));
+    let dispatcher = Arc::new(Dispatcher::new(plan, blocks, trusted));
     dispatcher.replied(metadata.first_byte);
-    session.link.show(&dispatcher);
+    session.shared.show(&dispatcher);
     let transfer = Transfer {
         plan,
-        grains,
+        blocks,
         selection: wanted.selection,
         remote,
         sink,
         durability: job.durability,
         dispatcher,
         limiter: job.limit_rate.map(Limiter::new),
-        events: Arc::clone(&session.link.events),
+        events: Arc::clone(&session.shared.events),
         metrics: Arc::clone(&session.metrics),
         retries: job.retries,
         tuner: Mutex::new(tuner),
@@ -190,8 +190,8 @@ pub(crate) fn new_transfer<V: Volume, R: Remote, F: PartFile>(
 
 /// Tells what is known now.
 pub(crate) fn announce<V: Volume>(session: &Session<'_, V>, metadata: &Metadata, plan: &Plan) {
-    let events = &session.link.events;
-    events.tell(Event::Probed {
+    let events = &session.shared.events;
+    events.emit(Event::Probed {
         length: Some(plan.length()),
         validator: kind_of(&metadata.validator),
         part_size: plan.part_size(),

@@ -8,7 +8,7 @@ use super::{Wanted, announce};
 use crate::checkpoint::{self, Checkpoint, hash_url};
 use crate::engine::blocking;
 use crate::engine::context::Session;
-use crate::engine::control::Wish;
+use crate::engine::control::Intent;
 use crate::engine::schedule::dispatcher::CompletedParts;
 use crate::error::{Error, ErrorKind};
 use crate::http::Metadata;
@@ -145,7 +145,7 @@ async fn recover<V: Volume>(
             match &session.stands_in_for {
                 // What came from the source itself is worth more than a beginning at a mirror.
                 Some(failed) => {
-                    session.link.events.warn(format!(
+                    session.shared.events.warn(format!(
                         "the mirror can't go on from the partial file: {reason}"
                     ));
                     Err(session
@@ -172,7 +172,7 @@ pub(crate) fn plan_for<V: Volume>(
     let part_size = match (earlier, asked) {
         (Some(earlier), asked) => {
             if asked.is_some_and(|asked| asked != earlier.part_size) {
-                session.link.events.warn(format!(
+                session.shared.events.warn(format!(
                     "going on with the part size of the earlier run, {} bytes",
                     earlier.part_size
                 ));
@@ -237,7 +237,7 @@ async fn trust<V: Volume>(
     let verified = read_back(session, sink, plan, snapshot).await?;
     session.damaged_parts = before - verified.completed.count();
     if session.damaged_parts > 0 {
-        session.link.events.warn(format!(
+        session.shared.events.warn(format!(
             "{} of {before} completed parts did not match their checksum and are fetched again",
             session.damaged_parts
         ));
@@ -252,7 +252,7 @@ pub(crate) async fn read_back<V: Volume>(
     plan: Plan,
     snapshot: CompletedParts,
 ) -> Result<CompletedParts, Error> {
-    let (sink, events) = (sink.clone(), Arc::clone(&session.link.events));
+    let (sink, events) = (sink.clone(), Arc::clone(&session.shared.events));
     let halted = Arc::new(AtomicBool::new(false));
     let halt = Arc::clone(&halted);
     let reading = blocking::run(move || {
@@ -262,15 +262,15 @@ pub(crate) async fn read_back<V: Volume>(
     tokio::pin!(reading);
     tokio::select! {
         biased;
-        wish = session.link.control.ending() => {
+        intent = session.shared.control.ending() => {
             halted.store(true, Ordering::Relaxed);
             // Until then it holds the file, and so the lock. What it read is of no use any more.
             let _ = reading.await;
-            let checkpoint = match wish {
-                Wish::Cancel => None,
+            let checkpoint = match intent {
+                Intent::Cancel => None,
                 _ => session.checkpoint_path(),
             };
-            Err(session.ended_by(wish, checkpoint))
+            Err(session.ended_by(intent, checkpoint))
         }
         verified = &mut reading => Ok(verified?),
     }

@@ -112,7 +112,7 @@ pub(crate) async fn publish<V: Volume>(
     .await?;
     if let Published::Leftover(error) = published {
         session
-            .link
+            .shared
             .events
             .warn(format!("the file is whole, but {error}"));
     }

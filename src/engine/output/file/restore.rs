@@ -117,7 +117,7 @@ pub(crate) fn verify<F: PartFile>(
             // A few dozen events, whatever the number of parts.
             let step = (total_bytes / 64).max(1);
             if done / step != (done - length) / step {
-                events.tell(Event::Verifying {
+                events.emit(Event::Verifying {
                     verified_bytes: done,
                     total_bytes,
                 });

@@ -6,23 +6,25 @@ fn dispatcher(parts: u32) -> Dispatcher {
         completed: PartBitmap::new(parts),
         crcs: Vec::new(),
     };
-    Dispatcher::new(plan, plan, nothing)
+    Dispatcher::new(plan, plan.one_block_a_part(), nothing)
 }
 
 #[test]
 fn crcs_follow_their_parts() {
     let dispatcher = dispatcher(4);
-    let transfer = dispatcher
+    let lease = dispatcher
         .lease(1, None, AbortHandle::new_pair().0)
         .unwrap();
-    assert!(dispatcher.complete(&transfer, PartIndex(2), 22));
-    assert!(dispatcher.complete(&transfer, PartIndex(0), 10));
-    assert!(!dispatcher.complete(&transfer, PartIndex(0), 99));
+    assert!(dispatcher.complete(&lease, BlockIndex(2), 22));
+    assert!(dispatcher.complete(&lease, BlockIndex(0), 10));
+    assert!(!dispatcher.complete(&lease, BlockIndex(0), 99));
     let snapshot = dispatcher.snapshot();
     assert_eq!(snapshot.crcs, [10, 22]);
     let plan = Plan::new(400, 100).unwrap();
     assert_eq!(
-        Dispatcher::new(plan, plan, snapshot).snapshot().crcs,
+        Dispatcher::new(plan, plan.one_block_a_part(), snapshot)
+            .snapshot()
+            .crcs,
         [10, 22]
     );
 }
@@ -30,24 +32,22 @@ fn crcs_follow_their_parts() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_crawls_is_replaced_and_no_other() {
     let dispatcher = dispatcher(400);
-    let mut transfers = Vec::new();
+    let mut leases = Vec::new();
     for _ in 0..4 {
         let (abort, registration) = AbortHandle::new_pair();
-        transfers.push((
+        leases.push((
             dispatcher.lease(4, None, abort.clone()).unwrap(),
             abort,
             registration,
         ));
     }
-    transfers
-        .iter()
-        .for_each(|(transfer, ..)| transfer.comes_from(0));
-    let (straggler, quick) = transfers.split_first().unwrap();
+    leases.iter().for_each(|(lease, ..)| lease.comes_from(0));
+    let (straggler, quick) = leases.split_first().unwrap();
     for second in 1..=10 {
         tokio::time::advance(Duration::from_secs(1)).await;
         straggler.0.advance(straggler.0.range.start() + second);
-        for (transfer, ..) in quick {
-            transfer.advance(transfer.range.start() + 50 * second);
+        for (lease, ..) in quick {
+            lease.advance(lease.range.start() + 50 * second);
         }
         dispatcher.tick(Instant::now());
         dispatcher.replace_straggler(Instant::now());
@@ -60,11 +60,11 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
 async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
     let dispatcher = dispatcher(400);
     let lease = || {
-        let transfer = dispatcher
+        let lease = dispatcher
             .lease(3, None, AbortHandle::new_pair().0)
             .unwrap();
-        transfer.comes_from(0);
-        transfer
+        lease.comes_from(0);
+        lease
     };
     let mut stuck = lease();
     let quick = [lease(), lease()];
@@ -75,8 +75,8 @@ async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
         for _ in 0..5 {
             tokio::time::advance(Duration::from_secs(1)).await;
             seconds += 1;
-            for transfer in &quick {
-                transfer.advance(transfer.range.start() + 50 * seconds);
+            for lease in &quick {
+                lease.advance(lease.range.start() + 50 * seconds);
             }
             dispatcher.tick(Instant::now());
             replaced += u32::from(dispatcher.replace_straggler(Instant::now()));
@@ -102,11 +102,11 @@ async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
 #[test]
 fn coverage_in_percent() {
     let dispatcher = dispatcher(10);
-    let transfer = dispatcher
+    let lease = dispatcher
         .lease(1, None, AbortHandle::new_pair().0)
         .unwrap();
     for part in [0, 1, 2, 5, 9] {
-        dispatcher.complete(&transfer, PartIndex(part), 0);
+        dispatcher.complete(&lease, BlockIndex(part), 0);
     }
     assert_eq!(dispatcher.coverage(2), [60, 40]);
     assert_eq!(dispatcher.coverage(5), [100, 50, 50, 0, 50]);
@@ -117,9 +117,9 @@ fn coverage_in_percent() {
 #[tokio::test(start_paused = true)]
 async fn a_crawler_that_is_left_alone_is_overtaken() {
     let dispatcher = dispatcher(400);
-    let mut transfers = Vec::new();
+    let mut leases = Vec::new();
     for _ in 0..3 {
-        transfers.push(
+        leases.push(
             dispatcher
                 .lease(3, None, AbortHandle::new_pair().0)
                 .unwrap(),
@@ -127,24 +127,22 @@ async fn a_crawler_that_is_left_alone_is_overtaken() {
     }
     for tenth in 1..=20 {
         tokio::time::advance(Duration::from_millis(100)).await;
-        for transfer in &transfers {
-            transfer.advance(transfer.range.start() + 50 * tenth);
+        for lease in &leases {
+            lease.advance(lease.range.start() + 50 * tenth);
         }
         dispatcher.tick(Instant::now());
     }
     // All but one part of the last lease comes in, and that one part a byte at a time.
-    while let Some(transfer) = dispatcher.lease(3, None, AbortHandle::new_pair().0) {
-        transfers.push(transfer);
+    while let Some(lease) = dispatcher.lease(3, None, AbortHandle::new_pair().0) {
+        leases.push(lease);
     }
-    let straggler = transfers.pop().unwrap();
+    let straggler = leases.pop().unwrap();
     let plan = Plan::new(40_000, 100).unwrap();
     let last = plan.part_at(straggler.range.end() - 1).unwrap();
     for part in (0..400).filter(|part| *part != last.index.0) {
-        dispatcher.complete(&straggler, PartIndex(part), 0);
+        dispatcher.complete(&straggler, BlockIndex(part), 0);
     }
-    transfers
-        .iter()
-        .for_each(|transfer| dispatcher.release(transfer));
+    leases.iter().for_each(|lease| dispatcher.release(lease));
     for second in 1..=5 {
         tokio::time::advance(Duration::from_secs(1)).await;
         straggler.advance(last.range.start() + second);

@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-const PART: u64 = 1 << 20;
+const BLOCK: u64 = 1 << 20;
 
 fn pace(connections: u32) -> Pace {
     Pace {
@@ -12,9 +12,9 @@ fn pace(connections: u32) -> Pace {
     }
 }
 
-fn fresh(parts: u32) -> Scheduler {
-    let plan = Plan::new(u64::from(parts) * PART, PART).unwrap();
-    Scheduler::new(plan, PartBitmap::new(parts))
+fn fresh(blocks: u32) -> Scheduler {
+    let plan = BlockPlan::new(u64::from(blocks) * BLOCK, BLOCK).unwrap();
+    Scheduler::new(plan, BlockBitmap::new(blocks))
 }
 
 #[test]
@@ -23,9 +23,9 @@ fn work_is_taken_from_the_front_in_shrinking_requests() {
     let mut lengths = Vec::new();
     let mut next = 0;
     while let Some(grant) = scheduler.take_free(&pace(2), u32::MAX) {
-        assert_eq!(grant.parts.start, next);
-        next = grant.parts.end;
-        lengths.push(grant.parts.len());
+        assert_eq!(grant.blocks.start, next);
+        next = grant.blocks.end;
+        lengths.push(grant.blocks.len());
     }
     assert_eq!(next, 64);
     assert!(lengths.is_sorted_by(|a, b| a >= b), "{lengths:?}");
@@ -40,7 +40,7 @@ fn one_that_shares_with_nobody_asks_for_everything_at_once() {
             ..pace(connections)
         };
         let grant = fresh(4096).take_free(&pace, u32::MAX).unwrap();
-        grant.parts.len()
+        grant.blocks.len()
     };
     assert_eq!([asked(1, 0.0), asked(1, 10e6)], [4096, 4096]);
     assert_eq!([asked(2, 0.0), asked(2, 10e6)], [16, 256]);
@@ -48,17 +48,17 @@ fn one_that_shares_with_nobody_asks_for_everything_at_once() {
 
 #[test]
 fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
-    let plan = Plan::new(10, 5).unwrap();
-    let mut scheduler = Scheduler::new(plan, PartBitmap::new(2));
+    let plan = BlockPlan::new(10, 5).unwrap();
+    let mut scheduler = Scheduler::new(plan, BlockBitmap::new(2));
     let slow = Pace {
         connections: 30,
         rate: 0.5,
         own: None,
         first_byte: Duration::ZERO,
     };
-    for part in 0..2 {
+    for block in 0..2 {
         let grant = scheduler.take_free(&slow, u32::MAX).unwrap();
-        assert_eq!(grant.parts, part..part + 1);
+        assert_eq!(grant.blocks, block..block + 1);
     }
     assert_eq!(scheduler.take_free(&slow, u32::MAX), None);
 }
@@ -68,7 +68,7 @@ fn a_quick_connection_is_asked_for_more_and_a_slow_one_for_less_within_bounds() 
     let share = |own| {
         let pace = Pace { own, ..pace(64) };
         let grant = fresh(1024).take_free(&pace, u32::MAX).unwrap();
-        grant.parts.len()
+        grant.blocks.len()
     };
     let usual = share(None);
     assert_eq!(usual, 16);
@@ -84,7 +84,7 @@ fn a_slow_connection_takes_less_of_a_tail() {
         let mut scheduler = fresh(100);
         scheduler.grant(0..100, GrantOrigin::Free);
         scheduler.free.clear();
-        scheduler.free_parts = 0;
+        scheduler.free_blocks = 0;
         let observed = |_| Observed {
             position: 0,
             rate: Some(10e6),
@@ -95,7 +95,7 @@ fn a_slow_connection_takes_less_of_a_tail() {
             ..pace(2)
         };
         let theft = scheduler.lease(&pace, u32::MAX, observed).unwrap();
-        theft.parts.len()
+        theft.blocks.len()
     };
     assert_eq!(tail(None), 50);
     assert_eq!(tail(Some(10e6 / 4.0)), 20);
@@ -104,15 +104,15 @@ fn a_slow_connection_takes_less_of_a_tail() {
 
 #[test]
 fn a_request_never_covers_a_part_that_is_there() {
-    let plan = Plan::new(10 * PART, PART).unwrap();
-    let mut done = PartBitmap::new(10);
-    for part in [0, 1, 4, 5, 9] {
-        done.insert(PartIndex(part));
+    let plan = BlockPlan::new(10 * BLOCK, BLOCK).unwrap();
+    let mut done = BlockBitmap::new(10);
+    for block in [0, 1, 4, 5, 9] {
+        done.insert(BlockIndex(block));
     }
     let mut scheduler = Scheduler::new(plan, done);
     let mut asked = Vec::new();
     while let Some(grant) = scheduler.take_free(&pace(1), u32::MAX) {
-        asked.extend(grant.parts);
+        asked.extend(grant.blocks);
     }
     assert_eq!(asked, [2, 3, 6, 7, 8]);
 }
@@ -123,17 +123,17 @@ fn the_tail_is_taken_from_the_lease_that_would_finish_last_in_time_not_in_bytes(
     let quick = scheduler.grant(0..30, GrantOrigin::Free);
     let slow = scheduler.grant(30..40, GrantOrigin::Free);
     scheduler.free.clear();
-    scheduler.free_parts = 0;
+    scheduler.free_blocks = 0;
     let observed = |id| Observed {
-        position: if id == quick.id { 0 } else { 30 * PART },
+        position: if id == quick.id { 0 } else { 30 * BLOCK },
         rate: Some(if id == quick.id { 10e6 } else { 1e6 }),
     };
     let theft = scheduler.lease(&pace(3), u32::MAX, observed).unwrap();
     assert_eq!(theft.origin, GrantOrigin::Stolen(slow.id));
-    assert_eq!(theft.parts.end, 40);
+    assert_eq!(theft.blocks.end, 40);
     // Both end together: the newcomer is ten times as fast and takes about ten elevenths.
-    assert_eq!(theft.parts.start, 31);
-    assert_eq!(scheduler.limit(slow.id), Some(31 * PART));
+    assert_eq!(theft.blocks.start, 31);
+    assert_eq!(scheduler.limit(slow.id), Some(31 * BLOCK));
 }
 
 #[test]
@@ -142,20 +142,20 @@ fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
     let rest = scheduler.grant(0..59, GrantOrigin::Free);
     let stuck = scheduler.grant(59..60, GrantOrigin::Free);
     scheduler.free.clear();
-    scheduler.free_parts = 0;
-    for part in rest.parts.clone() {
-        scheduler.complete(rest.id, PartIndex(part));
+    scheduler.free_blocks = 0;
+    for block in rest.blocks.clone() {
+        scheduler.complete(rest.id, BlockIndex(block));
     }
-    scheduler.release(rest.id, 59 * PART);
+    scheduler.release(rest.id, 59 * BLOCK);
     let observed = |_| Observed {
-        position: 59 * PART + 5,
+        position: 59 * BLOCK + 5,
         rate: Some(0.0),
     };
     let hedge = scheduler.lease(&pace(2), u32::MAX, observed).unwrap();
     assert_eq!(hedge.origin, GrantOrigin::Hedge(stuck.id));
-    assert_eq!(hedge.parts, 59..60);
+    assert_eq!(hedge.blocks, 59..60);
     assert_eq!(scheduler.lease(&pace(3), u32::MAX, observed), None);
-    let completion = scheduler.complete(hedge.id, PartIndex(59));
+    let completion = scheduler.complete(hedge.id, BlockIndex(59));
     assert_eq!(
         completion,
         Completion::First {
@@ -163,7 +163,7 @@ fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
         }
     );
     assert_eq!(
-        scheduler.complete(stuck.id, PartIndex(59)),
+        scheduler.complete(stuck.id, BlockIndex(59)),
         Completion::Duplicate
     );
     assert!(scheduler.is_finished());
@@ -174,12 +174,12 @@ fn hedges_keep_to_their_budget() {
     let mut scheduler = fresh(100);
     let grant = scheduler.grant(97..100, GrantOrigin::Free);
     scheduler.free.clear();
-    scheduler.free_parts = 0;
+    scheduler.free_blocks = 0;
     let observed = |_| Observed {
-        position: 98 * PART - 1,
+        position: 98 * BLOCK - 1,
         rate: Some(0.0),
     };
-    // Two parts are beyond reach of the two per cent that are one part and the one that is coming in.
+    // Two blocks are beyond reach of the two per cent that are one block and the one that is coming in.
     scheduler.leases.get_mut(&grant.id).unwrap().next = 97;
     let hedge = scheduler.hedge(&pace(2), &observed);
     assert_eq!(hedge, None);
@@ -195,20 +195,20 @@ fn what_was_fetched_twice_is_charged_to_the_last_byte_whoever_loses() {
         lose(&mut scheduler, owner.id, hedge.id);
         before - scheduler.hedge_bytes_left
     };
-    assert_eq!(charged(|s, _, hedge| s.release(hedge, 99 * PART + 7)), 7);
-    assert_eq!(charged(|s, owner, _| s.release(owner, 99 * PART + 7)), 0);
+    assert_eq!(charged(|s, _, hedge| s.release(hedge, 99 * BLOCK + 7)), 7);
+    assert_eq!(charged(|s, owner, _| s.release(owner, 99 * BLOCK + 7)), 0);
     let the_hedge_is_first = |s: &mut Scheduler, owner, hedge| {
-        s.complete(hedge, PartIndex(99));
-        s.release(owner, 99 * PART + 9);
+        s.complete(hedge, BlockIndex(99));
+        s.release(owner, 99 * BLOCK + 9);
     };
     assert_eq!(charged(the_hedge_is_first), 9);
     let both_are_whole = |s: &mut Scheduler, owner, hedge| {
-        s.complete(hedge, PartIndex(99));
-        s.complete(owner, PartIndex(99));
-        s.release(owner, 100 * PART);
-        s.release(hedge, 100 * PART);
+        s.complete(hedge, BlockIndex(99));
+        s.complete(owner, BlockIndex(99));
+        s.release(owner, 100 * BLOCK);
+        s.release(hedge, 100 * BLOCK);
     };
-    assert_eq!(charged(both_are_whole), PART);
+    assert_eq!(charged(both_are_whole), BLOCK);
 }
 
 #[test]
@@ -218,8 +218,8 @@ fn what_a_theft_made_needless_is_no_hedges() {
     let thief = scheduler.grant(95..100, GrantOrigin::Stolen(owner.id));
     scheduler.leases.get_mut(&owner.id).unwrap().end = 95;
     let before = scheduler.hedge_bytes_left;
-    scheduler.complete(thief.id, PartIndex(95));
-    scheduler.release(owner.id, 95 * PART + 7);
+    scheduler.complete(thief.id, BlockIndex(95));
+    scheduler.release(owner.id, 95 * BLOCK + 7);
     assert_eq!(scheduler.hedge_bytes_left, before);
 }
 
@@ -227,7 +227,7 @@ fn what_a_theft_made_needless_is_no_hedges() {
 fn reach_keeps_work_near_the_front() {
     let mut scheduler = fresh(100);
     let near = scheduler.take_free(&pace(1), 4).unwrap();
-    assert_eq!(near.parts, 0..4);
+    assert_eq!(near.blocks, 0..4);
     assert_eq!(scheduler.take_free(&pace(1), 4), None);
     assert!(scheduler.take_free(&pace(1), 5).is_some());
 }
@@ -236,14 +236,14 @@ fn reach_keeps_work_near_the_front() {
 #[derive(Clone, Debug)]
 enum Step {
     Lease { rate: u32 },
-    Advance { which: usize, parts: u32 },
+    Advance { which: usize, blocks: u32 },
     Fail { which: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..20u32).prop_map(|rate| Step::Lease { rate }),
-        5 => (any::<usize>(), 0..6u32).prop_map(|(which, parts)| Step::Advance { which, parts }),
+        5 => (any::<usize>(), 0..6u32).prop_map(|(which, blocks)| Step::Advance { which, blocks }),
         1 => any::<usize>().prop_map(|which| Step::Fail { which }),
     ];
     prop::collection::vec(step, 0..200)
@@ -269,42 +269,42 @@ impl Model {
         let observe = |id| {
             let c = seen.iter().find(|c| c.id == id).unwrap();
             Observed {
-                position: u64::from(c.next) * PART + 7,
+                position: u64::from(c.next) * BLOCK + 7,
                 rate: Some(c.rate),
             }
         };
         let Some(grant) = self.scheduler.lease(&pace(4), u32::MAX, observe) else {
             return false;
         };
-        assert!(!grant.parts.is_empty());
+        assert!(!grant.blocks.is_empty());
         assert!(
             grant
-                .parts
+                .blocks
                 .clone()
-                .all(|part| !self.scheduler.done().contains(PartIndex(part)))
+                .all(|block| !self.scheduler.done().contains(BlockIndex(block)))
         );
         self.connections.push(Connection {
             id: grant.id,
-            next: grant.parts.start,
+            next: grant.blocks.start,
             rate: f64::from(rate) * 1e6,
         });
         true
     }
 
-    fn advance(&mut self, which: usize, parts: u32) {
+    fn advance(&mut self, which: usize, blocks: u32) {
         let id = self.connections[which % self.connections.len()].id;
-        for _ in 0..parts {
+        for _ in 0..blocks {
             let Some(connection) = self.connections.iter_mut().find(|c| c.id == id) else {
                 return;
             };
-            let part = connection.next;
-            if u64::from(part) * PART >= self.scheduler.limit(id).unwrap() {
+            let block = connection.next;
+            if u64::from(block) * BLOCK >= self.scheduler.limit(id).unwrap() {
                 self.end(id);
                 return;
             }
             connection.next += 1;
-            if let Completion::First { obsolete } = self.scheduler.complete(id, PartIndex(part)) {
-                self.brought.push(part);
+            if let Completion::First { obsolete } = self.scheduler.complete(id, BlockIndex(block)) {
+                self.brought.push(block);
                 for other in obsolete {
                     self.end(other);
                 }
@@ -315,31 +315,32 @@ impl Model {
     fn end(&mut self, id: LeaseId) {
         let ended = self.connections.iter().position(|c| c.id == id);
         let ended = self.connections.remove(ended.unwrap());
-        self.scheduler.release(id, u64::from(ended.next) * PART + 7);
+        self.scheduler
+            .release(id, u64::from(ended.next) * BLOCK + 7);
     }
 
     fn fail(&mut self, which: usize) {
         self.end(self.connections[which % self.connections.len()].id);
     }
 
-    /// Every part is completed, free or held by exactly one owner.
+    /// Every block is completed, free or held by exactly one owner.
     fn assert_nothing_lost(&self) {
         let scheduler = &self.scheduler;
-        let mut holders = vec![0u32; scheduler.plan().parts() as usize];
+        let mut holders = vec![0u32; scheduler.plan().blocks() as usize];
         let owned = scheduler.owners().map(|(_, lease)| lease.next..lease.end);
         let free = scheduler.free.iter().map(|(start, end)| *start..*end);
-        for part in owned.chain(free).flatten() {
-            holders[part as usize] += 1;
+        for block in owned.chain(free).flatten() {
+            holders[block as usize] += 1;
         }
-        let free_parts: u32 = scheduler.free.iter().map(|(a, b)| b - a).sum();
-        assert_eq!(scheduler.free_parts, free_parts);
-        for (part, holders) in holders.iter().enumerate() {
-            let part = PartIndex(u32::try_from(part).unwrap());
-            if scheduler.done().contains(part) {
-                // An owner may still hold a part past its next one that somebody else brought.
+        let free_blocks: u32 = scheduler.free.iter().map(|(a, b)| b - a).sum();
+        assert_eq!(scheduler.free_blocks, free_blocks);
+        for (block, holders) in holders.iter().enumerate() {
+            let block = BlockIndex(u32::try_from(block).unwrap());
+            if scheduler.done().contains(block) {
+                // An owner may still hold a block past its next one that somebody else brought.
                 assert!(*holders <= 1);
             } else {
-                assert_eq!(*holders, 1, "part {part:?}");
+                assert_eq!(*holders, 1, "block {block:?}");
             }
         }
     }
@@ -350,16 +351,16 @@ proptest! {
 
     #[test]
     fn every_part_comes_once_whatever_happens(
-        parts in 1..80u32,
+        blocks in 1..80u32,
         there in prop::collection::vec(0..80u32, 0..40),
         steps in steps(),
     ) {
-        let plan = Plan::new(u64::from(parts) * PART - 3, PART).unwrap();
-        let mut done = PartBitmap::new(parts);
-        for part in &there {
-            done.insert(PartIndex(*part));
+        let plan = BlockPlan::new(u64::from(blocks) * BLOCK - 3, BLOCK).unwrap();
+        let mut done = BlockBitmap::new(blocks);
+        for block in &there {
+            done.insert(BlockIndex(*block));
         }
-        let before: Vec<u32> = done.iter().map(|part| part.0).collect();
+        let before: Vec<u32> = done.iter().map(|block| block.0).collect();
         let mut model = Model {
             scheduler: Scheduler::new(plan, done),
             connections: Vec::new(),
@@ -368,13 +369,13 @@ proptest! {
         for step in steps {
             match step {
                 Step::Lease { rate } => { model.lease(rate); }
-                Step::Advance { which, parts } if !model.connections.is_empty() => model.advance(which, parts),
+                Step::Advance { which, blocks } if !model.connections.is_empty() => model.advance(which, blocks),
                 Step::Fail { which } if !model.connections.is_empty() => model.fail(which),
                 Step::Advance { .. } | Step::Fail { .. } => {}
             }
             model.assert_nothing_lost();
         }
-        // Whatever came before, going on ends with every part there, each brought once.
+        // Whatever came before, going on ends with every block there, each brought once.
         while !model.scheduler.is_finished() {
             if model.connections.is_empty() {
                 prop_assert!(model.lease(10), "an idle connection finds the work that is left");
@@ -383,6 +384,6 @@ proptest! {
             model.assert_nothing_lost();
         }
         model.brought.sort_unstable();
-        prop_assert_eq!(model.brought, (0..parts).collect::<Vec<_>>());
+        prop_assert_eq!(model.brought, (0..blocks).collect::<Vec<_>>());
     }
 }
