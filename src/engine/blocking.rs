@@ -1,8 +1,13 @@
 //! Work that waits for the disk, on threads where it blocks no connection.
 
+use tokio::task::{JoinError, spawn_blocking};
+
 /// Runs `work` on a thread for blocking work.
-pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let outcome = tokio::task::spawn_blocking(work).await;
-    // Nobody aborts these tasks, so that they fail by a panic alone.
-    outcome.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    value_of(spawn_blocking(work).await)
+}
+
+/// The value of a task that the engine never aborts: such a task fails only by a panic, which goes on here.
+pub(crate) fn value_of<T>(joined: Result<T, JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -7,7 +7,6 @@ use crate::download::{
     Connections, DownloadBuilder, HttpVersion, NetworkOptions, OnChange, Output, PartSize, Verify,
     Writer,
 };
-use crate::engine::output::discard::Scratch;
 use crate::engine::remote::mirrors;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Client, ClientConfig, Conditions, Source};
@@ -18,7 +17,7 @@ use crate::storage::{Durability, Names, WriterChoice};
 /// What leases are cut at, in bytes: small, so that at the end a slow connection's last request is a short one.
 const BLOCK: u64 = 64 << 10;
 
-/// See the module.
+/// What to download, where to, and how.
 pub(crate) struct Job {
     pub(crate) client: Client,
     pub(crate) source: Source,
@@ -47,9 +46,15 @@ pub(crate) struct Job {
 /// Where the bytes go.
 #[derive(Clone, Debug)]
 pub(crate) enum Destination {
-    File { folder: PathBuf, names: Names },
+    File {
+        folder: PathBuf,
+        names: Names,
+    },
     Stdout,
-    Scratch(Scratch),
+    /// Nowhere: every byte is fetched and checked, and none is kept.
+    Discard,
+    /// Memory of this process, given back at the end.
+    Memory,
 }
 
 impl Job {
@@ -80,8 +85,8 @@ impl Job {
             ));
         }
         let checksums = checksums(&options.checksums)?;
-        let scratch = matches!(destination, Destination::Scratch(_));
-        if scratch && !checksums.is_empty() {
+        let keeps_nothing = matches!(destination, Destination::Discard | Destination::Memory);
+        if keeps_nothing && !checksums.is_empty() {
             return Err(usage(
                 "the checksum",
                 "expected none, as no byte is kept to compare with it",
@@ -103,7 +108,7 @@ impl Job {
             retries: options.retries,
             fresh: options.fresh,
             overwrite: options.overwrite,
-            durability: if options.sync && !scratch {
+            durability: if options.sync && !keeps_nothing {
                 Durability::Synced
             } else {
                 Durability::Unsynced
@@ -156,8 +161,8 @@ fn client_config(network: &NetworkOptions) -> Result<ClientConfig, Error> {
 fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {
     let file = match &options.output {
         Output::Stdout => return Ok(Destination::Stdout),
-        Output::Discard => return Ok(Destination::Scratch(Scratch::Nothing)),
-        Output::Memory => return Ok(Destination::Scratch(Scratch::Memory)),
+        Output::Discard => return Ok(Destination::Discard),
+        Output::Memory => return Ok(Destination::Memory),
         Output::File(file) => options.dir.join(file),
         Output::FromUrl => {
             let name = source.file_name().ok_or_else(|| {

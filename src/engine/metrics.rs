@@ -4,16 +4,20 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::Instant;
 
-/// A write that takes this long had to wait for the disk.
-const SLOW_WRITE: Duration = Duration::from_millis(10);
-/// So many quick ones in a row show that the disk keeps up again.
-const QUICK_WRITES: u32 = 64;
+use crate::report::Samples;
+
+/// Samples of each kind that are kept: the newest, so memory stays bounded.
+const KEPT_SAMPLES: usize = 1024;
 
 /// Counters that workers add to and that the run reads; each stands for itself, so relaxed order is enough.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
+    begun: Instant,
+    /// Processor time of this process when the run began.
+    processor_begun: Duration,
     fetched_bytes: AtomicU64,
     useful_bytes: AtomicU64,
     attempts: AtomicU64,
@@ -24,8 +28,7 @@ pub(crate) struct Metrics {
     transfer_nanos: AtomicU64,
     reply_wait_nanos: AtomicU64,
     disk_wait_nanos: AtomicU64,
-    /// Quick writes that the disk still owes before it counts as one that keeps up.
-    owed_writes: AtomicU32,
+    damaged_parts: AtomicU32,
     active: AtomicU32,
     most_active: AtomicU32,
     wanted: AtomicU32,
@@ -51,6 +54,40 @@ pub(crate) struct Underway<'a> {
 }
 
 impl Metrics {
+    /// Counters of a run that begins now.
+    pub(crate) fn start() -> Self {
+        Self {
+            begun: Instant::now(),
+            processor_begun: processor_time(),
+            fetched_bytes: AtomicU64::new(0),
+            useful_bytes: AtomicU64::new(0),
+            attempts: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            transfer_nanos: AtomicU64::new(0),
+            reply_wait_nanos: AtomicU64::new(0),
+            disk_wait_nanos: AtomicU64::new(0),
+            damaged_parts: AtomicU32::new(0),
+            active: AtomicU32::new(0),
+            most_active: AtomicU32::new(0),
+            wanted: AtomicU32::new(0),
+            first_byte: OnceLock::new(),
+            ends: Mutex::default(),
+        }
+    }
+
+    /// Wall time since the run began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Processor time that the process has used since the run began.
+    pub(crate) fn processor_time(&self) -> Duration {
+        processor_time().saturating_sub(self.processor_begun)
+    }
+
     pub(crate) fn fetched(&self, bytes: u64) {
         if self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
             self.first_byte.get_or_init(Instant::now);
@@ -92,23 +129,9 @@ impl Metrics {
         add(&self.disk_wait_nanos, wait);
     }
 
-    /// Takes note of how long a positional write took.
-    pub(crate) fn wrote(&self, span: Duration) {
-        if span >= SLOW_WRITE {
-            self.waited_for_disk(span);
-            self.owed_writes.store(QUICK_WRITES, Ordering::Relaxed);
-        } else if self.disk_is_slow() {
-            // One step: a slow write that is noted meanwhile stays noted. At 0 there is nothing to pay.
-            let less = |owed: u32| owed.checked_sub(1);
-            let _ = self
-                .owed_writes
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        }
-    }
-
-    /// Whether positional writes had to wait for the disk lately.
-    pub(crate) fn disk_is_slow(&self) -> bool {
-        self.owed_writes.load(Ordering::Relaxed) > 0
+    /// Counts completed parts that were read back and did not match their CRC.
+    pub(crate) fn damaged(&self, parts: u32) {
+        self.damaged_parts.fetch_add(parts, Ordering::Relaxed);
     }
 
     pub(crate) fn attempted(&self) {
@@ -178,9 +201,13 @@ impl Metrics {
         self.most_active.load(Ordering::Relaxed)
     }
 
-    /// When the first body byte came.
-    pub(crate) fn first_byte(&self) -> Option<Instant> {
-        self.first_byte.get().copied()
+    pub(crate) fn damaged_parts(&self) -> u32 {
+        self.damaged_parts.load(Ordering::Relaxed)
+    }
+
+    /// From the beginning of the run to the first body byte.
+    pub(crate) fn first_byte(&self) -> Option<Duration> {
+        self.first_byte.get().map(|at| *at - self.begun)
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -212,30 +239,78 @@ impl Drop for Underway<'_> {
     }
 }
 
+/// Records what single requests were like, for the benchmark.
+#[derive(Debug, Default)]
+pub(crate) struct Recorder {
+    rates: Ring<u64>,
+    first_bytes: Ring<Duration>,
+}
+
+impl Recorder {
+    /// A lease ended that brought `bytes` in `span`.
+    pub(crate) fn brought(&mut self, bytes: u64, span: Duration) {
+        let nanos = span.as_nanos();
+        if bytes > 0 && nanos > 0 {
+            let rate = u128::from(bytes) * 1_000_000_000 / nanos;
+            self.rates.push(u64::try_from(rate).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// A reply let wait for its first byte.
+    pub(crate) fn waited(&mut self, wait: Duration) {
+        self.first_bytes.push(wait);
+    }
+
+    pub(crate) fn samples(&self) -> Samples {
+        Samples {
+            connection_rates: self.rates.values.clone(),
+            first_bytes: self.first_bytes.values.clone(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Ring<T> {
+    // INVARIANT: at most `KEPT_SAMPLES` values.
+    values: Vec<T>,
+    next: usize,
+}
+
+impl<T> Default for Ring<T> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<T> Ring<T> {
+    fn push(&mut self, value: T) {
+        match self.values.get_mut(self.next) {
+            Some(oldest) => *oldest = value,
+            None => self.values.push(value),
+        }
+        self.next = (self.next + 1) % KEPT_SAMPLES;
+    }
+}
+
+/// Processor time of all threads of this process, user and system.
+fn processor_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        u64::try_from(spent.tv_sec).unwrap_or(0),
+        u32::try_from(spent.tv_nsec).unwrap_or(0),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_disk_is_slow_until_enough_writes_were_quick() {
-        let metrics = Metrics::default();
-        let quick = Duration::from_millis(1);
-        metrics.wrote(quick);
-        assert!(!metrics.disk_is_slow());
-        for _ in 0..2 {
-            metrics.wrote(SLOW_WRITE);
-            for _ in 0..QUICK_WRITES {
-                assert!(metrics.disk_is_slow());
-                metrics.wrote(quick);
-            }
-            assert!(!metrics.disk_is_slow());
-        }
-        assert_eq!(metrics.disk_wait(), SLOW_WRITE * 2);
-    }
-
     #[tokio::test(start_paused = true)]
     async fn the_tail_begins_when_fewer_transfers_are_under_way_than_are_wanted() {
-        let metrics = Metrics::default();
+        let metrics = Metrics::start();
         let step = Duration::from_secs(1);
         let begun = Instant::now();
         metrics.wants(3);
@@ -253,5 +328,22 @@ mod tests {
         drop(third);
         assert_eq!(metrics.ends().full, Some(begun + step * 2));
         assert_eq!(metrics.ends().busy, Some(begun + step * 3));
+    }
+
+    #[test]
+    fn the_newest_are_kept() {
+        let mut recorder = Recorder::default();
+        for bytes in 0..=KEPT_SAMPLES as u64 + 1 {
+            recorder.brought(bytes, Duration::from_secs(1));
+        }
+        let mut rates = recorder.samples().connection_rates;
+        rates.sort_unstable();
+        assert_eq!(rates.len(), KEPT_SAMPLES);
+        assert_eq!(
+            (rates[0], rates[KEPT_SAMPLES - 1]),
+            (2, KEPT_SAMPLES as u64 + 1)
+        );
+        recorder.brought(7, Duration::ZERO);
+        assert_eq!(recorder.samples().connection_rates.len(), KEPT_SAMPLES);
     }
 }

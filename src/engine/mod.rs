@@ -11,13 +11,13 @@ pub(crate) mod internals;
 mod job;
 mod metrics;
 mod output;
-mod processor;
 mod remote;
+mod retry;
 mod run;
-mod samples;
 mod schedule;
 #[cfg(test)]
 mod sim;
+mod summary;
 mod transfer;
 
 pub(crate) use control::events::Subscription;

@@ -18,7 +18,7 @@ use crate::object::{ByteRange, ContentRange, EntityTag, Validator};
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the probe's reply says of the object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     /// In bytes; `None` where the server doesn't tell.
     pub(crate) length: Option<u64>,

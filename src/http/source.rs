@@ -151,19 +151,16 @@ impl Source {
         safe_name(state.given.url.path_segments()?.next_back()?)
     }
 
-    /// Goes on under another URL, as a refresh of an expired one gives it. Headers, user and token stay with the
-    /// origin that they were given for.
+    /// The same object under another URL, as a refresh of an expired one gives it. Headers, user and token stay with
+    /// the origin that they were given for.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new); the old URL stays then.
-    pub(crate) fn replace_url(&self, url: &str) -> Result<(), HttpError> {
+    /// As [`new`](Self::new).
+    pub(crate) fn refreshed(&self, url: &str) -> Result<Self, HttpError> {
         let given = Location::parse(url)?;
-        *self.state() = State {
-            given,
-            target: None,
-        };
-        Ok(())
+        let Inner { home, head, .. } = &*self.inner;
+        Ok(Self::build(home.clone(), given, head.clone()))
     }
 
     pub(super) fn start(&self, entry: Entry) -> Start {

@@ -24,9 +24,10 @@ pub(crate) use error::{Operation, StorageError};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Origin, open_locked};
-pub(crate) use mmap::FileMap;
 pub(crate) use names::Names;
 pub(crate) use publish::{Published, empty, is_untouched, publish, remove_partial, sweep};
 pub(crate) use reserve::{WriterChoice, reserve};
 pub(crate) use sink::{Sink, SinkKind, Window};
-pub(crate) use volume::{Collision, Durability, FileId, PartFile, Space, Volume};
+pub(crate) use volume::{Collision, Durability, PartFile, Volume};
+#[cfg(test)]
+pub(crate) use volume::{FileId, Space};

@@ -11,6 +11,7 @@ mod disk;
 mod fault;
 mod identity;
 mod names;
+mod outputs;
 mod redirects;
 mod replies;
 mod table;

@@ -1,85 +1,58 @@
-//! Downloads that keep nothing: every byte is fetched, checked and checksummed, and dropped, or written to memory that is
-//! given back at the end.
+//! Downloads that keep nothing: every byte is fetched and checked, and then dropped, or written to memory that is given
+//! back at the end.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::file::{self, Object, kind_of};
+use super::outcome::{Brought, Outcome, judge_transfer};
 use super::virtual_file::{VirtualFile, WriteAt};
 use crate::engine::blocking;
-use crate::engine::context::Session;
-use crate::engine::control::Intent;
-use crate::engine::output::file::checkpointer::{CommitError, CommitKind};
-use crate::engine::output::file::open;
-use crate::engine::output::file::publish;
-use crate::engine::remote::HttpRemote;
-use crate::engine::remote::discovery::{Discovered, RequestFailed};
-use crate::engine::remote::pool::Server;
-use crate::engine::run::{Outcome, judge};
-use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
-use crate::engine::transfer::worker::TransferError;
-use crate::engine::transfer::{self, Committer, Failure, TransferEnd};
-use crate::error::{Error, ErrorKind};
-use crate::object::{PartBitmap, Plan};
-use crate::report::Report;
+use crate::engine::context::Context;
+use crate::engine::remote::Remote;
+use crate::engine::remote::object::{Object, announce};
+use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::parts::CompletedParts;
+use crate::engine::summary::{report_in_parts, writer_of};
+use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::window::WriteTarget;
+use crate::engine::transfer::{Layout, Transfer};
+use crate::error::Error;
+use crate::object::Plan;
+use crate::report::{Report, WriterKind};
 use crate::storage::{DiskFile, Operation, PartFile, Sink, SinkKind, StorageError, WriterChoice};
 
-/// Where the bytes go that nobody wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scratch {
-    Nothing,
-    Memory,
-}
+/// What stands for the output in messages and the report, where bytes are dropped.
+pub(crate) const NOWHERE: &str = "/dev/null";
+/// What stands for the output in messages and the report, where bytes go to memory.
+pub(crate) const MEMORY: &str = "/dev/shm";
 
-impl Scratch {
-    /// What stands for it in a report.
-    pub(crate) fn path(self) -> PathBuf {
-        PathBuf::from(match self {
-            Self::Nothing => "/dev/null",
-            Self::Memory => "/dev/shm",
-        })
-    }
-}
-
-/// Downloads to nowhere.
-pub(crate) async fn download(
-    session: &mut Session<'_>,
-    scratch: Scratch,
-    object: Discovered,
-    mirrors: Vec<Server>,
+/// Downloads an object and drops its bytes.
+pub(crate) async fn to_nowhere<R: Remote>(
+    context: &Context<'_>,
+    object: Object<R>,
 ) -> Result<Outcome, Error> {
-    let Some(length) = object.metadata.length else {
-        return Err(Error::new(
-            ErrorKind::Network,
-            session.subject(),
-            "the server does not tell the length, so that there is nothing to cut into parts",
-        ));
-    };
-    let object = Object::found(session, length, object, mirrors)?;
-    let plan = open::plan_for(session, object.wanted.selection.length(), None)?;
-    match scratch {
-        Scratch::Nothing => {
-            let nothing = Nothing {
-                length: plan.length(),
-            };
-            let sink = Sink::growing(VirtualFile(nothing), scratch.path());
-            in_parts(session, plan, sink, object).await
-        }
-        Scratch::Memory => {
-            let (path, choice) = (scratch.path(), session.job.writer);
-            let sink = blocking::run(move || memory(path, plan.length(), choice)).await?;
-            in_parts(session, plan, sink, object).await
-        }
-    }
+    let plan = object.wanted.plan(context.job)?;
+    let target = VirtualFile::new(Arc::new(Nowhere), NOWHERE);
+    in_parts(context, plan, target, WriterKind::Pwrite, object).await
 }
 
-fn memory(
-    path: PathBuf,
-    length: u64,
-    choice: WriterChoice,
-) -> Result<Sink<DiskFile>, StorageError> {
+/// Downloads an object to memory of this process, and gives the memory back.
+pub(crate) async fn to_memory<R: Remote>(
+    context: &Context<'_>,
+    object: Object<R>,
+) -> Result<Outcome, Error> {
+    let plan = object.wanted.plan(context.job)?;
+    let choice = context.job.writer;
+    let sink = blocking::run(move || memory(plan.length(), choice)).await?;
+    let writer = writer_of(sink.kind());
+    in_parts(context, plan, sink, writer, object).await
+}
+
+fn memory(length: u64, choice: WriterChoice) -> Result<Sink<DiskFile>, StorageError> {
+    let path = PathBuf::from(MEMORY);
     let file = DiskFile::in_memory()
         .and_then(|file| file.reserve(length).map(|()| file))
         .map_err(|error| StorageError::io(Operation::Reserve, &path, error))?;
@@ -90,42 +63,34 @@ fn memory(
     Sink::new(file, path, kind, length, choice)
 }
 
-async fn in_parts<F: PartFile>(
-    session: &mut Session<'_>,
+async fn in_parts<R: Remote, W: WriteTarget>(
+    context: &Context<'_>,
     plan: Plan,
-    sink: Sink<F>,
-    object: Object<HttpRemote>,
+    target: W,
+    writer: WriterKind,
+    object: Object<R>,
 ) -> Result<Outcome, Error> {
-    let none = CompletedParts {
-        completed: PartBitmap::new(plan.parts()),
-        crcs: Vec::new(),
+    let (metadata, found_by) = (object.metadata.clone(), object.found_by);
+    announce(context, &metadata, &plan);
+    let layout = Layout {
+        plan,
+        blocks: plan.in_blocks(context.job.block_size),
+        completed: CompletedParts::none(&plan),
     };
-    let blocks = plan.in_blocks(session.job.block_size);
-    let (transfer, metadata) = file::new_transfer(session, plan, blocks, sink, none, object);
-    file::announce(session, &metadata, &plan);
-    match transfer::run(&transfer, &mut NoCommit, session.shared).await {
-        Ok(TransferEnd::Complete) => Ok(Outcome::finished(Report {
-            part_size: plan.part_size(),
-            parts: plan.parts(),
-            validator: kind_of(&metadata.validator),
-            etag: metadata.etag.as_ref().map(ToString::to_string),
-            writer: publish::writer_of(transfer.sink.kind()),
-            ..session.report(plan.length())
-        })),
-        Ok(TransferEnd::Stopped) => Err(session.ended_by(Intent::Stop, None)),
-        Ok(TransferEnd::Cancelled) => Err(session.ended_by(Intent::Cancel, None)),
-        Err(Failure::Commit(error)) => Err(error.into()),
-        Err(Failure::Transfer(TransferError::Storage(error))) => Err(error.into()),
-        Err(Failure::Transfer(TransferError::Http { error, attempts })) => {
-            let progressed = transfer.dispatcher.completed_parts() > 0;
-            judge(
-                session,
-                &RequestFailed { error, attempts },
-                None,
-                progressed,
-            )
-        }
+    let transfer = Transfer::new(context, object, layout, target);
+    let ended = transfer.run(&mut NoCommit, context.control()).await;
+    let brought = Brought {
+        found_by,
+        parts_before: 0,
+        parts_now: transfer.dispatcher.completed_parts(),
+    };
+    if let Some(outcome) = judge_transfer(context, ended, brought)? {
+        return Ok(outcome);
     }
+    Ok(Outcome::finished(Report {
+        writer,
+        ..report_in_parts(context, &plan, &metadata)
+    }))
 }
 
 /// Commits nothing.
@@ -134,34 +99,27 @@ struct NoCommit;
 impl Committer for NoCommit {
     async fn run(
         &mut self,
-        _board: &Dispatcher,
+        _dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
-        // An error means that the other side is gone, and with it the run.
+        // An error means that the sender is gone, and the transfer with it.
         let _ = over.wait_for(|over| *over).await;
         Ok(())
     }
 
     async fn commit(
         &mut self,
-        _snapshot: CompletedParts,
-        _moment: CommitKind,
+        _parts: CompletedParts,
+        _kind: CommitKind,
     ) -> Result<(), CommitError> {
         Ok(())
     }
 }
 
 /// Takes every byte and keeps none.
-#[derive(Clone, Copy, Debug)]
-struct Nothing {
-    length: u64,
-}
+struct Nowhere;
 
-impl WriteAt for Nothing {
-    fn length(&self) -> u64 {
-        self.length
-    }
-
+impl WriteAt for Nowhere {
     fn write_at(&self, _position: u64, _bytes: &[u8]) -> io::Result<()> {
         Ok(())
     }

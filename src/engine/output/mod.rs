@@ -1,8 +1,11 @@
-//! Where the bytes of an object go.
+//! Where the bytes of an object go: a file, standard output, memory, nowhere.
 
+pub(crate) mod destination;
+mod digests;
 pub(crate) mod discard;
 pub(crate) mod file;
-pub(crate) mod reorder_buffer;
+pub(crate) mod outcome;
+mod reorder_buffer;
 pub(crate) mod stdout;
 pub(crate) mod stream;
-pub(crate) mod virtual_file;
+mod virtual_file;

@@ -1,13 +1,13 @@
-//! Parts in memory, between the connections that bring them in any order and the output that takes them in order.
+//! Parts in memory, between the connections that bring them in any order and an output that takes them in order.
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::virtual_file::WriteAt;
 use crate::object::Plan;
 
-/// A file that is only as large as the parts that are in it.
+/// Holds the parts that came and were not taken out yet. Its memory is that of these parts.
 #[derive(Debug)]
 pub(crate) struct ReorderBuffer {
     plan: Plan,
@@ -23,14 +23,14 @@ struct Held {
 }
 
 impl ReorderBuffer {
-    pub(crate) fn new(plan: Plan) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self {
             plan,
             held: Mutex::default(),
-        })
+        }
     }
 
-    /// Takes a part out, the one after that which was taken last.
+    /// Takes a part out. Parts are taken in order.
     pub(crate) fn take(&self, part: u32) -> Vec<u8> {
         let mut held = self.held();
         held.front = part + 1;
@@ -38,16 +38,12 @@ impl ReorderBuffer {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // A part's bytes count only once it is reported as complete, so a panic elsewhere leaves nothing half-true.
+        // A part's bytes count only once it is reported as complete, so a panic elsewhere leaves nothing half done.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl WriteAt for Arc<ReorderBuffer> {
-    fn length(&self) -> u64 {
-        self.plan.length()
-    }
-
+impl WriteAt for ReorderBuffer {
     fn write_at(&self, mut position: u64, mut bytes: &[u8]) -> io::Result<()> {
         let mut held = self.held();
         while !bytes.is_empty() {

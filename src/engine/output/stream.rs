@@ -1,19 +1,24 @@
-//! An object of unknown length: one stream into a file that grows.
+//! An object of unknown length: one stream, into a file that grows or to standard output.
 //!
-//! Nothing is kept for a resume, because nothing tells how far the object goes nor, mostly, which version of it a
-//! second request would give. A stream that breaks is begun anew.
+//! Nothing is kept for a resume, because nothing tells how long the object is nor, mostly, which version of it a second
+//! request would get. A file's stream that breaks is begun anew.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::file::kind_of;
+use super::file::publish::{self, Whole};
+use super::outcome::Outcome;
+use super::stdout::{is_reader_gone, write_all};
 use crate::engine::blocking;
-use crate::engine::context::Session;
+use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::Intent;
-use crate::engine::output::file::publish::{self, Whole};
-use crate::engine::remote::discovery::{Discovered, RequestFailed};
-use crate::engine::run::Outcome;
+use crate::engine::remote::object::{Discovered, announce_stream};
+use crate::engine::summary::report_of_version;
+use crate::engine::transfer::commit::CommitError;
 use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
@@ -21,56 +26,49 @@ use crate::http::{Body, HttpError};
 use crate::object::{ByteRange, Plan};
 use crate::storage::{self, DiskFile, Durability, Folder, Names, Sink, StorageError, Volume};
 
-/// Downloads the object that the probe's own reply is.
-pub(crate) async fn download(
-    session: &mut Session<'_>,
+/// How often progress is announced.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Downloads the object that is the body of the probe's own reply into a file.
+pub(crate) async fn to_file(
+    context: &Context<'_>,
     volume: Arc<Folder>,
     names: Names,
     object: Discovered,
 ) -> Result<Outcome, Error> {
-    let Discovered {
-        metadata, stream, ..
-    } = object;
-    let Some(body) = stream else {
-        // HEAD told no length; GET may, and its reply is the stream where it does not.
-        session.ask_by_get = true;
-        return Ok(Outcome::Again);
+    // The reply to GET is the stream where HEAD told no length, and GET does not either.
+    let Some(body) = object.stream else {
+        return Ok(Outcome::LengthMissing);
     };
-    session.shared.events.emit(Event::Probed {
-        length: None,
-        validator: kind_of(&metadata.validator),
-        part_size: 0,
-        parts: 0,
-        ranges: false,
-    });
-    session
-        .shared
-        .events
+    announce_stream(context, &object.metadata);
+    context
+        .events()
         .warn("the server does not tell the length: one connection, and no resume");
     let sink = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
-        let durability = session.job.durability;
+        let durability = context.job.durability;
         blocking::run(move || open_empty(&volume, &names, durability)).await?
     };
-    session.metrics.attempted();
+    context.metrics.attempted();
     let poured = tokio::select! {
         biased;
-        intent = session.shared.control.halted() => return halted(session, intent).await,
-        poured = pour(session, &sink, body) => poured?,
+        intent = context.control().halted() => return halted(context, intent).await,
+        poured = pour(context, body, Growing(&sink)) => poured,
     };
     match poured {
-        Poured::Whole { length } => {
-            session.metrics.useful(length);
+        Ok(length) => {
+            context.metrics.useful(length);
             let whole = Whole {
                 sink,
                 plan: Plan::auto(length),
                 parts: None,
-                metadata,
+                metadata: object.metadata,
             };
-            let report = publish::publish(session, whole, volume, names).await?;
+            let report = publish::publish(context, whole, volume, names).await?;
             Ok(Outcome::finished(report))
         }
-        Poured::Broken(error) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
+        Err(Broken::Output { error, .. }) => Err(error.into()),
+        Err(Broken::Body(error)) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
     }
 }
 
@@ -84,61 +82,120 @@ fn open_empty(
     Ok(Sink::growing(file, volume.path(names.part())))
 }
 
-async fn halted(session: &Session<'_>, intent: Intent) -> Result<Outcome, Error> {
+async fn halted(context: &Context<'_>, intent: Intent) -> Result<Outcome, Error> {
     let intent = if intent == Intent::Pause {
-        session.shared.events.emit(Event::Paused);
-        session.shared.control.rest().await
+        context.events().emit(Event::Paused);
+        context.control().rest().await
     } else {
         intent
     };
     match intent {
-        Intent::Run | Intent::Pause => Ok(Outcome::Again),
-        Intent::Stop | Intent::Cancel => Err(session.ended_by(intent, None)),
+        Intent::Run | Intent::Pause => Ok(Outcome::Paused),
+        Intent::Stop | Intent::Cancel => Err(context.ended_by(intent)),
     }
 }
 
-/// How a stream ended.
-enum Poured {
-    Whole { length: u64 },
-    Broken(HttpError),
+/// Downloads the object that is the body of the probe's own reply to standard output.
+pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Result<Outcome, Error> {
+    let Some(body) = object.stream else {
+        return Ok(Outcome::LengthMissing);
+    };
+    announce_stream(context, &object.metadata);
+    context.metrics.attempted();
+    let pouring = pour(context, body, Stdout);
+    let bytes = match context.unless_ended(pouring).await? {
+        Ok(bytes) => bytes,
+        Err(Broken::Output { error, position }) if is_reader_gone(&error) => position,
+        Err(Broken::Output { error, .. }) => return Err(CommitError::Output(error).into()),
+        // What went out can't be taken back, so there is no second try.
+        Err(Broken::Body(error)) => {
+            return Err(context.request_failed(&RequestFailed { error, attempts: 1 }));
+        }
+    };
+    context.metrics.useful(bytes);
+    let report = report_of_version(context, bytes, &object.metadata);
+    Ok(Outcome::finished(report))
 }
 
-async fn pour(
-    session: &Session<'_>,
-    sink: &Sink<DiskFile>,
+/// Takes the bytes of a stream in order.
+trait StreamOutput {
+    type Error;
+
+    /// Takes the bytes that follow those before `position`.
+    fn take(
+        &mut self,
+        position: u64,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// A file that grows.
+struct Growing<'a>(&'a Sink<DiskFile>);
+
+impl StreamOutput for Growing<'_> {
+    type Error = StorageError;
+
+    async fn take(&mut self, position: u64, bytes: Bytes) -> Result<(), StorageError> {
+        let range = ByteRange::at(position, bytes.len() as u64).unwrap_or(ByteRange::whole(0));
+        self.0.window(range)?.write(position, &bytes)
+    }
+}
+
+/// Standard output.
+struct Stdout;
+
+impl StreamOutput for Stdout {
+    type Error = io::Error;
+
+    async fn take(&mut self, _position: u64, bytes: Bytes) -> io::Result<()> {
+        blocking::run(move || write_all(&bytes)).await
+    }
+}
+
+/// Why a stream did not come whole.
+enum Broken<E> {
+    Body(HttpError),
+    /// The output failed at the bytes before `position`.
+    Output {
+        error: E,
+        position: u64,
+    },
+}
+
+/// Pours the body out. Returns its length in bytes.
+async fn pour<O: StreamOutput>(
+    context: &Context<'_>,
     mut body: Body,
-) -> Result<Poured, StorageError> {
-    let _underway = session.metrics.underway();
-    let limiter = session.job.limit_rate.map(Limiter::new);
+    mut output: O,
+) -> Result<u64, Broken<O::Error>> {
+    let _underway = context.metrics.underway();
+    let limiter = context.job.limit_rate.map(Limiter::new);
     let begun = Instant::now();
-    let mut told = begun;
+    let mut announced = begun;
+    let mut announced_bytes = 0;
     let mut position = 0;
-    loop {
-        let bytes = match body.chunk().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(Poured::Whole { length: position }),
-            Err(error) => return Ok(Poured::Broken(error)),
-        };
-        let length = bytes.len() as u64;
-        session.metrics.fetched(length);
+    while let Some(bytes) = body.chunk().await.map_err(Broken::Body)? {
+        let start = position;
+        position += bytes.len() as u64;
+        context.metrics.fetched(bytes.len() as u64);
         if let Some(limiter) = &limiter {
             limiter.pass(bytes.len()).await;
         }
-        let range = ByteRange::at(position, length).unwrap_or(ByteRange::whole(0));
-        sink.window(range)?.write(position, &bytes)?;
-        position += length;
+        let taken = output.take(start, bytes).await;
+        taken.map_err(|error| Broken::Output { error, position })?;
         let now = Instant::now();
-        if now - told >= crate::engine::transfer::TICK {
-            session.shared.events.emit(Event::Progress(Progress {
-                new_bytes: length,
+        if now - announced >= TICK {
+            context.events().emit(Event::Progress(Progress {
+                new_bytes: position - announced_bytes,
                 completed_bytes: position,
                 bytes_per_second: rate(position, now - begun),
                 connections: 1,
                 ..Progress::default()
             }));
-            told = now;
+            (announced, announced_bytes) = (now, position);
         }
     }
+    Ok(position)
 }
 
 #[expect(
@@ -146,6 +203,6 @@ async fn pour(
     clippy::cast_sign_loss,
     reason = "a positive rate that saturates"
 )]
-fn rate(bytes: u64, span: std::time::Duration) -> u64 {
+fn rate(bytes: u64, span: Duration) -> u64 {
     (bytes as f64 / span.as_secs_f64().max(1e-9)) as u64
 }

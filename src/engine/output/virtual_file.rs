@@ -1,86 +1,74 @@
 //! What stands in for a file where there is none: bytes can be written to it, and that is all.
 
-use std::fs::TryLockError;
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::engine::transfer::window::{WriteTarget, WriteWindow};
 use crate::object::ByteRange;
-use crate::storage::{FileId, FileMap, FileSystem, PartFile, Space};
+use crate::storage::{Operation, StorageError};
 
-/// Where bytes go instead.
+/// Takes bytes at positions.
 pub(crate) trait WriteAt: Send + Sync + 'static {
-    /// How long the file would be.
-    fn length(&self) -> u64;
-
+    /// Takes the bytes that belong at `position`. Does not block for long.
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// A destination as a file. What asks for a real one answers `Unsupported`: nothing here is reserved, mapped, locked or
-/// synced.
-#[derive(Debug)]
-pub(crate) struct VirtualFile<D>(pub(crate) D);
+/// The target of a transfer whose bytes go to a [`WriteAt`]. Cloning shares it.
+pub(crate) struct VirtualFile<B> {
+    bytes: Arc<B>,
+    /// What stands for the file in messages.
+    name: &'static str,
+}
 
-impl<D: WriteAt> PartFile for VirtualFile<D> {
-    fn try_lock(&self) -> Result<(), TryLockError> {
-        Err(TryLockError::Error(unsupported()))
-    }
-
-    fn identity(&self) -> io::Result<FileId> {
-        Err(unsupported())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.0.length())
-    }
-
-    fn set_len(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn reserve(&self, _length: u64) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn file_system(&self) -> io::Result<FileSystem> {
-        Err(unsupported())
-    }
-
-    fn space(&self) -> io::Result<Space> {
-        Ok(Space {
-            allocated: 0,
-            available: None,
-            file_limit: None,
-        })
-    }
-
-    fn read_at(&self, _position: u64, _buffer: &mut [u8]) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(position, bytes)
-    }
-
-    fn map(&self, _length: u64) -> io::Result<FileMap> {
-        Err(unsupported())
-    }
-
-    fn start_writeback(&self, _range: ByteRange) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn sync_all(&self) -> io::Result<()> {
-        Err(unsupported())
-    }
-
-    fn set_mode(&self, _mode: u32) -> io::Result<()> {
-        Err(unsupported())
+// A derived implementation would demand `B: Clone`.
+impl<B> Clone for VirtualFile<B> {
+    fn clone(&self) -> Self {
+        Self {
+            bytes: Arc::clone(&self.bytes),
+            name: self.name,
+        }
     }
 }
 
-fn unsupported() -> io::Error {
-    io::ErrorKind::Unsupported.into()
+impl<B: WriteAt> VirtualFile<B> {
+    pub(crate) fn new(bytes: Arc<B>, name: &'static str) -> Self {
+        Self { bytes, name }
+    }
+}
+
+impl<B: WriteAt> WriteTarget for VirtualFile<B> {
+    type Window = VirtualWindow<B>;
+
+    fn is_mapped(&self) -> bool {
+        false
+    }
+
+    fn window(&self, range: ByteRange) -> Result<VirtualWindow<B>, StorageError> {
+        Ok(VirtualWindow {
+            file: self.clone(),
+            range,
+        })
+    }
+
+    fn start_writeback(&self, _range: ByteRange) {}
+}
+
+/// A stretch of a [`VirtualFile`].
+pub(crate) struct VirtualWindow<B> {
+    file: VirtualFile<B>,
+    range: ByteRange,
+}
+
+impl<B: WriteAt> WriteWindow for VirtualWindow<B> {
+    fn range(&self) -> ByteRange {
+        self.range
+    }
+
+    fn write(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        let VirtualFile { bytes: taker, name } = &self.file;
+        taker
+            .write_at(position, bytes)
+            .map_err(|error| StorageError::io(Operation::Write, PathBuf::from(name), error))
+    }
 }

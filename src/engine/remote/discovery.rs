@@ -1,92 +1,60 @@
-//! Finding out what there is to download, with retries.
+//! Discovery: what there is to download, asked with retries.
 
 use super::mirrors;
-use crate::engine::context::Session;
-use crate::event::Event;
-use crate::http::{self, Body, HttpError, Metadata, Probed, RangeSupport, Source, Verdict};
+use super::object::Discovered;
+use super::probe::{ProbeMethod, probe};
+use crate::engine::context::{Context, RequestFailed};
+use crate::engine::retry;
+use crate::http::Probed;
 
-/// How often the source that was asked for is tried before its mirrors are.
-const PATIENT_ATTEMPTS: u32 = 2;
+/// Attempts at the source that was asked for before its mirrors are asked.
+const ATTEMPTS_BEFORE_MIRRORS: u32 = 2;
 
-/// The outcome of a probe.
+/// The outcome of a discovery.
 pub(crate) enum Discovery {
     Object(Box<Discovered>),
-    /// The caller's condition says that nothing newer is there.
+    /// A condition of the caller says that the server has nothing newer.
     NotModified,
 }
 
-/// An object as the server describes it.
-pub(crate) struct Discovered {
-    pub(crate) metadata: Metadata,
-    /// The object itself, where the probe's reply was it.
-    pub(crate) stream: Option<Body>,
-    pub(crate) source: Source,
-    /// How the source failed that was asked for, where `source` is a mirror in its place.
-    pub(crate) stands_in_for: Option<RequestFailed>,
-}
-
-impl Discovered {
-    /// Whether there are no ranges.
-    pub(crate) fn is_whole(&self) -> bool {
-        self.stream.is_some() || self.metadata.ranges == RangeSupport::No
-    }
-}
-
-/// Why a request failed in the end.
-pub(crate) struct RequestFailed {
-    pub(crate) error: HttpError,
-    /// How often it was tried.
-    pub(crate) attempts: u32,
-}
-
-/// Asks for the metadata as often as the retries allow; of a mirror, where there is one that answers instead.
+/// Asks the source for the metadata as often as the retries allow, and then its mirrors.
 ///
 /// Cancel safe: dropping it drops the request.
-pub(crate) async fn discover(session: &Session<'_>) -> Result<Discovery, RequestFailed> {
-    let job = session.job;
+///
+/// # Errors
+///
+/// The last failed request, where neither the source nor a mirror answers.
+pub(crate) async fn discover(
+    context: &Context<'_>,
+    method: ProbeMethod,
+) -> Result<Discovery, RequestFailed> {
     let mut attempts = 0;
     loop {
-        let probed = if session.ask_by_get {
-            http::probe_by_get(&job.client, &job.source, &job.conditions).await
-        } else {
-            http::probe(&job.client, &job.source, &job.conditions).await
-        };
         attempts += 1;
-        let error = match probed {
+        let error = match probe(context, &context.source, method).await {
             Ok(Probed::Found { metadata, stream }) => {
                 return Ok(Discovery::Object(Box::new(Discovered {
                     metadata,
                     stream,
-                    source: job.source.clone(),
+                    source: context.source.clone(),
+                    found_by: method,
                     stands_in_for: None,
                 })));
             }
             Ok(Probed::NotModified) => return Ok(Discovery::NotModified),
             Err(error) => error,
         };
-        let after = match http::verdict(&error) {
-            Verdict::Retry { after } | Verdict::Throttled { after } if attempts <= job.retries => {
-                Some(after)
-            }
-            _ => None,
-        };
+        let delay = retry::delay(&error, attempts, context.job.retries);
         let mut failed = RequestFailed { error, attempts };
-        if after.is_none() || attempts == PATIENT_ATTEMPTS {
-            failed = match mirrors::stand_in(session, failed).await {
+        if delay.is_none() || attempts == ATTEMPTS_BEFORE_MIRRORS {
+            failed = match mirrors::stand_in(context, method, failed).await {
                 Ok(found) => return Ok(Discovery::Object(Box::new(found))),
                 Err(failed) => failed,
             };
         }
-        let Some(after) = after else {
+        let Some(delay) = delay else {
             return Err(failed);
         };
-        let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
-        session.metrics.retried();
-        session.shared.events.emit(Event::Retrying {
-            part: 0,
-            reason: failed.error.to_string(),
-            delay,
-        });
-        tokio::time::sleep(delay).await;
+        retry::pause(&context.metrics, context.events(), 0, &failed.error, delay).await;
     }
 }

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::discovery::{Discovered, RequestFailed};
+use super::object::Discovered;
 use super::pool::Server;
-use crate::engine::context::Session;
+use super::probe::{ProbeMethod, probe};
+use crate::engine::context::{Context, RequestFailed};
 use crate::error::{Error, ErrorKind};
-use crate::http::{self, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
+use crate::http::{Body, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
 use crate::object::Validator;
-use crate::storage::Volume;
 
 /// How long a mirror may take to tell what it has. It holds up the beginning, so this is less than what a source may
 /// take that there is no other for.
@@ -21,8 +21,8 @@ const ASKED_AT_ONCE: usize = 8;
 
 /// Asks every mirror of the caller's for its metadata and takes those that surely have the same object. The others are
 /// left out with a warning.
-pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discovered) -> Vec<Server> {
-    let job = session.job;
+pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Server> {
+    let job = context.job;
     let others: Vec<&Source> = job
         .mirrors
         .iter()
@@ -30,14 +30,14 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
         .collect();
     let Some(length) = found.metadata.length.filter(|_| !found.is_whole()) else {
         if !others.is_empty() {
-            session.shared.events.warn(
+            context.events().warn(
                 "the mirrors are left out: without byte ranges there is one stream, from one server",
             );
         }
         return Vec::new();
     };
     let mut taken = Vec::new();
-    for (mirror, outcome) in ask(session, &others).await {
+    for (mirror, outcome) in ask(context, found.found_by, &others).await {
         let same = outcome.and_then(|(metadata, _)| {
             compare(&found.metadata, &metadata, !job.checksums.is_empty()).map(|()| metadata)
         });
@@ -49,9 +49,8 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
                 };
                 taken.push(Server::new(mirror.clone(), pinned));
             }
-            Err(why) => session
-                .shared
-                .events
+            Err(why) => context
+                .events()
                 .warn(format!("the mirror {} is left out: {why}", mirror.shown())),
         }
     }
@@ -63,11 +62,12 @@ pub(crate) async fn accept<V: Volume>(session: &Session<'_, V>, found: &Discover
 /// # Errors
 ///
 /// `failed` itself where no mirror can help.
-pub(crate) async fn stand_in<V: Volume>(
-    session: &Session<'_, V>,
+pub(crate) async fn stand_in(
+    context: &Context<'_>,
+    method: ProbeMethod,
     failed: RequestFailed,
 ) -> Result<Discovered, RequestFailed> {
-    let job = session.job;
+    let job = context.job;
     let is_hopeless = match failed.error.kind() {
         HttpErrorKind::PreconditionFailed => true,
         HttpErrorKind::Refused(_) => job.refresh_command.is_some(),
@@ -77,20 +77,21 @@ pub(crate) async fn stand_in<V: Volume>(
         return Err(failed);
     }
     let mirrors: Vec<&Source> = job.mirrors.iter().collect();
-    for (mirror, outcome) in ask(session, &mirrors).await {
+    for (mirror, outcome) in ask(context, method, &mirrors).await {
         let Ok((metadata, stream)) = outcome else {
             continue;
         };
-        session.shared.events.warn(format!(
+        context.events().warn(format!(
             "going on with the mirror {} in place of {}: {}",
             mirror.shown(),
-            job.source.shown(),
+            context.source.shown(),
             failed.error
         ));
         return Ok(Discovered {
             metadata,
             stream,
             source: mirror.clone(),
+            found_by: method,
             stands_in_for: Some(failed),
         });
     }
@@ -98,32 +99,25 @@ pub(crate) async fn stand_in<V: Volume>(
 }
 
 /// What a mirror has, or why that is not known.
-type Answer = Result<(Metadata, Option<http::Body>), String>;
+type Answer = Result<(Metadata, Option<Body>), String>;
 
-async fn ask<'a, V: Volume>(
-    session: &Session<'_, V>,
+async fn ask<'a>(
+    context: &Context<'_>,
+    method: ProbeMethod,
     mirrors: &[&'a Source],
 ) -> Vec<(&'a Source, Answer)> {
     let mut answers = Vec::new();
     for group in mirrors.chunks(ASKED_AT_ONCE) {
         let asked = group
             .iter()
-            .map(|mirror| async move { (*mirror, ask_one(session, mirror).await) });
+            .map(|mirror| async move { (*mirror, ask_one(context, method, mirror).await) });
         answers.extend(join_all(asked).await);
     }
     answers
 }
 
-async fn ask_one<V: Volume>(session: &Session<'_, V>, mirror: &Source) -> Answer {
-    let (client, conditions) = (&session.job.client, &session.job.conditions);
-    let probe = async {
-        if session.ask_by_get {
-            http::probe_by_get(client, mirror, conditions).await
-        } else {
-            http::probe(client, mirror, conditions).await
-        }
-    };
-    match tokio::time::timeout(PATIENCE, probe).await {
+async fn ask_one(context: &Context<'_>, method: ProbeMethod, mirror: &Source) -> Answer {
+    match tokio::time::timeout(PATIENCE, probe(context, mirror, method)).await {
         Ok(Ok(Probed::Found { metadata, stream })) => Ok((metadata, stream)),
         Ok(Ok(Probed::NotModified)) => Err("it has nothing newer".to_owned()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -186,7 +180,7 @@ mod tests {
             validator: Validator::from_fields(etag.clone(), last_modified),
             etag,
             last_modified,
-            ranges: http::RangeSupport::Yes,
+            ranges: RangeSupport::Yes,
             fields: Vec::new(),
             first_byte: Duration::ZERO,
         }

@@ -1,22 +1,22 @@
-//! Where bytes come from, as the workers see it.
+//! Where bytes come from: discovery, the servers of one object, and the trait through which workers fetch.
 
 pub(crate) mod discovery;
+pub(crate) mod http;
 pub(crate) mod mirrors;
+pub(crate) mod object;
 pub(crate) mod pool;
+pub(crate) mod probe;
 pub(crate) mod refresh;
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use self::pool::{After, Server, ServerGuard, ServerPool};
-use crate::http::{self, Body, Client, HttpError, Reply};
+use crate::http::HttpError;
 use crate::object::ByteRange;
 
-/// Something that gives the object's bytes: the servers in production, a script in simulations.
+/// Gives the bytes of an object: the servers in production, a script in simulations.
 pub(crate) trait Remote: Send + Sync + 'static {
     type Body: RemoteBody;
 
@@ -26,28 +26,29 @@ pub(crate) trait Remote: Send + Sync + 'static {
         range: ByteRange,
     ) -> impl Future<Output = Result<Self::Body, FetchError>> + Send;
 
-    /// Whether there are no ranges: every body goes on to the end of the object.
+    /// Whether there are no ranges: every body runs to the end of the object.
     fn is_whole(&self) -> bool;
 }
 
-/// Bytes on their way.
+/// The body of one reply.
 pub(crate) trait RemoteBody: Send + 'static {
-    /// How long the reply let wait for its first byte.
+    /// Time to first byte of the reply.
     fn first_byte(&self) -> Duration;
 
-    /// Which of the remote's servers it comes from.
+    /// The index of the server that sends it.
     fn server(&self) -> usize;
 
-    /// The next bytes; `None` only after exactly as many as were promised. Bounded in time. Not cancel safe: a body
-    /// whose `chunk` was dropped half-way is to be dropped as well.
+    /// The next bytes; `None` only after exactly as many as were promised. Bounded in time.
+    ///
+    /// Not cancel safe: a body whose `chunk` was dropped midway must be dropped as well.
     fn chunk(&mut self) -> impl Future<Output = Result<Option<Bytes>, HttpError>> + Send;
 }
 
-/// Why there is no body.
+/// Why a fetch brought no body.
 #[derive(Debug)]
 pub(crate) enum FetchError {
     Http(HttpError),
-    /// The server answered a range with the whole object, and this range is not where a single stream begins.
+    /// The server answered a range with the whole object, and the range does not begin where the object does.
     RangesIgnored,
 }
 
@@ -56,190 +57,3 @@ impl From<HttpError> for FetchError {
         Self::Http(error)
     }
 }
-
-/// The object on its server.
-#[derive(Debug)]
-pub(crate) struct HttpRemote {
-    client: Client,
-    servers: Arc<ServerPool>,
-    /// The server has no ranges: every body is the whole object.
-    whole: AtomicBool,
-    /// The probe's own reply, where it was the object.
-    first: Mutex<Option<Body>>,
-}
-
-impl HttpRemote {
-    pub(crate) fn new(client: Client, servers: Arc<ServerPool>) -> Self {
-        Self {
-            client,
-            servers,
-            whole: AtomicBool::new(false),
-            first: Mutex::new(None),
-        }
-    }
-
-    /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
-    pub(crate) fn whole(client: Client, servers: Arc<ServerPool>, first: Option<Body>) -> Self {
-        Self {
-            whole: AtomicBool::new(true),
-            first: Mutex::new(first),
-            ..Self::new(client, servers)
-        }
-    }
-
-    async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
-        let first = self
-            .first
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let body = match first {
-            Some(body) => body,
-            None => {
-                let Server { source, pinned, .. } = self.servers.first();
-                http::fetch_whole(&self.client, source, pinned).await?
-            }
-        };
-        Stream::skip_to(body, start).await
-    }
-
-    /// Asks the servers in guard, each at most once or so, until one answers.
-    async fn ask(&self, range: ByteRange) -> Result<(Reply, ServerGuard), HttpError> {
-        let mut asked = 0;
-        loop {
-            let guard = self.servers.next();
-            asked += 1;
-            let error = match self.ask_one(&guard, range).await {
-                Ok(reply) => return Ok((reply, guard)),
-                Err(error) => error,
-            };
-            match guard.failed(&error) {
-                After::Another if asked < self.servers.len() => {}
-                After::Another => return Err(error.passing()),
-                After::Nowhere => return Err(error),
-            }
-        }
-    }
-
-    async fn ask_one(&self, guard: &ServerGuard, range: ByteRange) -> Result<Reply, HttpError> {
-        let Server { source, pinned, .. } = guard.server();
-        match http::fetch(&self.client, source, pinned, range).await? {
-            Reply::Whole(_) if !guard.may_be_whole() => Err(HttpError::protocol(
-                "200 with the whole object in place of the range that was asked for",
-            )),
-            reply => Ok(reply),
-        }
-    }
-}
-
-impl Remote for HttpRemote {
-    type Body = Stream;
-
-    fn is_whole(&self) -> bool {
-        self.whole.load(Ordering::Relaxed)
-    }
-
-    async fn fetch(&self, range: ByteRange) -> Result<Stream, FetchError> {
-        if self.is_whole() {
-            return self.fetch_whole(range.start()).await;
-        }
-        let (reply, guard) = self.ask(range).await?;
-        match reply {
-            Reply::Part(body) => {
-                guard.has_ranges();
-                Ok(Stream {
-                    guard: Some(guard),
-                    ..Stream::new(body)
-                })
-            }
-            Reply::Whole(body) => {
-                let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
-                if range.start() == 0 && first_to_see {
-                    Ok(Stream::new(body))
-                } else {
-                    *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-                    Err(FetchError::RangesIgnored)
-                }
-            }
-        }
-    }
-}
-
-/// A body, wound forward to where its reader begins.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    body: Body,
-    begun: Option<Bytes>,
-    /// Whose body it is, where there may be others to turn to; given back when the body is.
-    guard: Option<ServerGuard>,
-    has_bytes: bool,
-}
-
-impl Stream {
-    fn new(body: Body) -> Self {
-        Self {
-            body,
-            begun: None,
-            guard: None,
-            has_bytes: false,
-        }
-    }
-
-    async fn skip_to(mut body: Body, start: u64) -> Result<Self, FetchError> {
-        let mut position = 0;
-        while position < start {
-            let Some(mut chunk) = body.chunk().await? else {
-                return Err(HttpError::protocol(
-                    "the object ended before the range that was asked for",
-                )
-                .into());
-            };
-            let length = chunk.len() as u64;
-            if position + length > start {
-                let skip = usize::try_from(start - position).unwrap_or(chunk.len());
-                return Ok(Self {
-                    begun: Some(chunk.split_off(skip)),
-                    ..Self::new(body)
-                });
-            }
-            position += length;
-        }
-        Ok(Self::new(body))
-    }
-}
-
-impl RemoteBody for Stream {
-    fn first_byte(&self) -> Duration {
-        self.body.first_byte()
-    }
-
-    fn server(&self) -> usize {
-        self.guard.as_ref().map_or(0, ServerGuard::index)
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        if let Some(bytes) = self.begun.take() {
-            return Ok(Some(bytes));
-        }
-        let outcome = self.body.chunk().await;
-        let Some(guard) = &self.guard else {
-            return outcome;
-        };
-        match outcome {
-            Ok(bytes) => {
-                if !self.has_bytes {
-                    self.has_bytes = true;
-                    guard.succeeded();
-                }
-                Ok(bytes)
-            }
-            Err(error) => match guard.failed(&error) {
-                After::Another => Err(error.passing()),
-                After::Nowhere => Err(error),
-            },
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -2,17 +2,24 @@
 
 use std::process::Stdio;
 
-use crate::engine::context::Session;
+use crate::engine::context::Context;
 use crate::error::{Error, ErrorKind};
-use crate::storage::Volume;
+use crate::http::Source;
 
-/// The variable that holds the old URL.
+/// The environment variable that holds the old URL.
 const OLD_URL: &str = "PARTWISE_URL";
 
-/// Runs the caller's command and goes on under the URL that it prints. Returns whether there is such a command.
-pub(crate) async fn refresh_url<V: Volume>(session: &Session<'_, V>) -> Result<bool, Error> {
-    let Some(command) = &session.job.refresh_command else {
-        return Ok(false);
+/// Runs the caller's command and returns the source under the URL that it prints; `None` where the job has no such
+/// command.
+///
+/// Cancel safe: dropping it kills the command.
+///
+/// # Errors
+///
+/// `Refused` where the command fails or prints no URL.
+pub(crate) async fn refreshed(context: &Context<'_>) -> Result<Option<Source>, Error> {
+    let Some(command) = &context.job.refresh_command else {
+        return Ok(None);
     };
     let failed =
         |why: String| Error::new(ErrorKind::Refused, "the refresh command gave no URL", why);
@@ -20,14 +27,12 @@ pub(crate) async fn refresh_url<V: Volume>(session: &Session<'_, V>) -> Result<b
     child
         .arg("-c")
         .arg(command)
-        .env(OLD_URL, session.job.source.given_url())
+        .env(OLD_URL, context.source.given_url())
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .kill_on_drop(true);
-    let output = tokio::select! {
-        intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
-        output = child.output() => output.map_err(|error| failed(error.to_string()))?,
-    };
+    let output = child.output().await;
+    let output = output.map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
         return Err(failed(format!("it ended with {}", output.status)));
     }
@@ -36,10 +41,6 @@ pub(crate) async fn refresh_url<V: Volume>(session: &Session<'_, V>) -> Result<b
     if url.is_empty() {
         return Err(failed("the first line of its output is empty".to_owned()));
     }
-    session
-        .job
-        .source
-        .replace_url(url)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(true)
+    let source = context.source.refreshed(url);
+    source.map(Some).map_err(|error| failed(error.to_string()))
 }

@@ -10,25 +10,17 @@ use tokio::time::Instant;
 
 use super::attempts::{AttemptAt, AttemptCounts, Role};
 use super::lease::{ActiveLease, RateMeter};
-use super::parts::PartAssembler;
+use super::parts::{CompletedParts, PartAssembler};
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
 use super::stragglers::Stragglers;
-use crate::engine::samples::Recorder;
-use crate::object::{BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
+use crate::engine::metrics::Recorder;
+use crate::object::{BlockIndex, BlockPlan, PartIndex, Plan};
 use crate::report::Samples;
 
 /// What is left of the usual rate at the next tick where every lease under way is slower.
 const FADING: f64 = 0.98;
 /// The weight of the newest wait in the running mean.
 const NEWEST: f64 = 0.3;
-
-/// The completed parts at one moment.
-#[derive(Clone, Debug)]
-pub(crate) struct CompletedParts {
-    pub(crate) completed: PartBitmap,
-    /// CRC-64/XZ of every completed part, in order.
-    pub(crate) crcs: Vec<u64>,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -57,8 +49,8 @@ struct Inner {
 
 impl Dispatcher {
     /// Begins with the parts that are there; the rest is given out by `blocks`, which are `plan`'s.
-    pub(crate) fn new(plan: Plan, blocks: BlockPlan, snapshot: CompletedParts) -> Self {
-        let parts = PartAssembler::new(plan, blocks, snapshot);
+    pub(crate) fn new(plan: Plan, blocks: BlockPlan, completed: CompletedParts) -> Self {
+        let parts = PartAssembler::new(plan, blocks, completed);
         Self {
             inner: Mutex::new(Inner {
                 scheduler: Scheduler::new(blocks, parts.blocks_completed()),
@@ -251,8 +243,8 @@ impl Dispatcher {
         self.changed.notify_waiters();
     }
 
-    pub(crate) fn snapshot(&self) -> CompletedParts {
-        self.lock().parts.snapshot()
+    pub(crate) fn completed(&self) -> CompletedParts {
+        self.lock().parts.completed_parts()
     }
 
     /// What single requests were like so far.

@@ -5,11 +5,35 @@
 
 use std::collections::BTreeMap;
 
-use super::dispatcher::CompletedParts;
 use crate::integrity::Crc64Combiner;
 use crate::object::{BlockBitmap, BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
 
-/// See the module.
+/// The completed parts at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct CompletedParts {
+    pub(crate) completed: PartBitmap,
+    /// CRC-64/XZ of every completed part, in order.
+    pub(crate) crcs: Vec<u64>,
+}
+
+impl CompletedParts {
+    /// No part of `plan`.
+    pub(crate) fn none(plan: &Plan) -> Self {
+        Self {
+            completed: PartBitmap::new(plan.parts()),
+            crcs: Vec::new(),
+        }
+    }
+
+    /// The number of bytes in these parts of `plan`.
+    pub(crate) fn bytes(&self, plan: &Plan) -> u64 {
+        let runs = self.completed.runs();
+        runs.map(|run| plan.run(PartIndex(run.start), run.end).len())
+            .sum()
+    }
+}
+
+/// Puts parts together out of the blocks that leases bring.
 #[derive(Debug)]
 pub(crate) struct PartAssembler {
     plan: Plan,
@@ -24,15 +48,15 @@ pub(crate) struct PartAssembler {
 
 impl PartAssembler {
     /// Begins with the parts that are there.
-    pub(crate) fn new(plan: Plan, blocks: BlockPlan, snapshot: CompletedParts) -> Self {
+    pub(crate) fn new(plan: Plan, blocks: BlockPlan, completed: CompletedParts) -> Self {
         let mut crcs = vec![0; plan.parts() as usize];
-        for (part, crc) in snapshot.completed.iter().zip(snapshot.crcs) {
+        for (part, crc) in completed.completed.iter().zip(completed.crcs) {
             crcs[part.0 as usize] = crc;
         }
         Self {
             plan,
             blocks,
-            completed: snapshot.completed,
+            completed: completed.completed,
             crcs,
             begun: BTreeMap::new(),
             combiner: Crc64Combiner::new(),
@@ -78,7 +102,7 @@ impl PartAssembler {
         &self.completed
     }
 
-    pub(crate) fn snapshot(&self) -> CompletedParts {
+    pub(crate) fn completed_parts(&self) -> CompletedParts {
         let completed = self.completed.clone();
         let crcs = completed.iter().map(|part| self.crcs[part.0 as usize]);
         CompletedParts {
@@ -134,15 +158,15 @@ mod tests {
                 }
                 let there = parts.blocks_completed();
                 prop_assert!(there.iter().all(|block| came.contains(block)));
-                let snapshot = parts.snapshot();
-                for (part, crc) in snapshot.completed.iter().zip(&snapshot.crcs) {
+                let completed = parts.completed_parts();
+                for (part, crc) in completed.completed.iter().zip(&completed.crcs) {
                     prop_assert_eq!(*crc, of(plan.range(part)));
                 }
             }
             prop_assert!(parts.completed().is_full() && parts.begun.is_empty());
             prop_assert!(parts.blocks_completed().is_full());
-            let again = PartAssembler::new(plan, blocks, parts.snapshot());
-            prop_assert_eq!(again.snapshot().crcs, parts.snapshot().crcs);
+            let again = PartAssembler::new(plan, blocks, parts.completed_parts());
+            prop_assert_eq!(again.completed_parts().crcs, parts.completed_parts().crcs);
         }
     }
 }

@@ -9,11 +9,13 @@ use super::oracle;
 use super::remote::{Happening, Server, Weather};
 use super::turn::Turn;
 use super::world::{World, names};
-use crate::engine::context::{OpenDestination, Session};
+use crate::engine::context::Context;
 use crate::engine::control::Intent;
 use crate::engine::control::shared::Shared;
 use crate::engine::job::Job;
-use crate::engine::run::{Patience, conclude, in_parts, look_first};
+use crate::engine::output::destination::OpenDestination;
+use crate::engine::output::file::{self, leftovers};
+use crate::engine::run::{self, Passes};
 use crate::error::Error;
 use crate::report::Report;
 use crate::storage::Names;
@@ -114,36 +116,37 @@ impl Life<'_> {
         outcome.unwrap_or_else(|_| panic!("a run that never ends: {:?}", self.server.log()))
     }
 
-    /// What `run::drive` does, with the simulated server's probe in place of a request.
+    /// What `run::download` does, with the simulated server's probe in place of a request.
     async fn drive(self, shared: &Shared) -> Result<Report, Error> {
         let (volume, names) = (Arc::new(self.disk.clone()), names());
-        let place = OpenDestination::Folder {
+        let destination = OpenDestination::File {
             volume: Arc::clone(&volume),
             names: names.clone(),
         };
-        let mut session = Session::at(self.job, shared, place, Some(self.boot));
-        let outcome = self.bring(&mut session, volume, names).await;
-        conclude(&session, outcome).await
+        let mut context = run::context(self.job, shared, &destination, Some(self.boot));
+        let outcome = self.passes(&mut context, &volume, &names).await;
+        leftovers::settle(&context, volume, names, outcome).await
     }
 
-    async fn bring(
+    async fn passes(
         self,
-        session: &mut Session<'_, FakeDisk>,
-        volume: Arc<FakeDisk>,
-        names: Names,
+        context: &mut Context<'_>,
+        volume: &Arc<FakeDisk>,
+        names: &Names,
     ) -> Result<Report, Error> {
-        if let Some(report) = look_first(session, Arc::clone(&volume), names.clone()).await? {
+        let here = || (Arc::clone(volume), names.clone());
+        let (disk, name) = here();
+        if let Some(report) = leftovers::look_first(context, disk, name).await? {
             return Ok(report);
         }
-        let mut patience = Patience::default();
+        let mut passes = Passes::new(self.job);
         loop {
-            let object = tokio::select! {
-                biased;
-                intent = session.shared.control.ending() => return Err(session.ended_by(intent, None)),
-                object = self.server.probe(session) => object?,
-            };
-            let run = in_parts(session, Arc::clone(&volume), names.clone(), object).await?;
-            if let Some(report) = patience.after(session, run).await? {
+            let probing = self.server.probe(self.job);
+            let object = context.unless_ended(probing).await??;
+            let (disk, name) = here();
+            let restore = passes.next.restore;
+            let outcome = file::in_parts(context, disk, name, object, restore).await?;
+            if let Some(report) = passes.after(context, outcome).await? {
                 return Ok(report);
             }
         }

@@ -9,13 +9,13 @@ use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
 use super::world::World;
-use crate::engine::context::Session;
-use crate::engine::output::file::{Object, Wanted};
+use crate::engine::job::Job;
+use crate::engine::remote::object::{Object, Wanted};
+use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
 use crate::error::Error;
 use crate::http::{HttpError, HttpErrorKind, RangeSupport};
 use crate::object::ByteRange;
-use crate::storage::Volume;
 
 /// How long nothing comes before an attempt is given up.
 const STALL: Duration = Duration::from_secs(15);
@@ -130,10 +130,7 @@ impl Server {
     }
 
     /// Finds the object, as a probe does.
-    pub(super) async fn probe<V: Volume>(
-        &self,
-        session: &Session<'_, V>,
-    ) -> Result<Object<SimRemote>, Error> {
+    pub(super) async fn probe(&self, job: &Job) -> Result<Object<SimRemote>, Error> {
         let wait = self.state().wait();
         sleep(wait).await;
         let mut state = self.state();
@@ -153,9 +150,11 @@ impl Server {
         };
         drop(state);
         Ok(Object {
-            wanted: Wanted::new(session, length, &metadata)?,
+            wanted: Wanted::new(job, length, &metadata)?,
             metadata,
             remote,
+            found_by: ProbeMethod::Head,
+            stands_in_for: None,
         })
     }
 

@@ -1,73 +1,35 @@
 //! One connection's work: take a lease, fetch it, put the bytes where they belong, again until nothing is left.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 use tokio::time::Instant;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::rate_limit::Limiter;
-use super::writer::{Busy, LeaseWriter};
-use crate::engine::control::events::EventBus;
-use crate::engine::metrics::Metrics;
+use super::shared::{Transfer, TransferError};
+use super::window::{WindowBuffer, WriteTarget};
+use super::writer::LeaseWriter;
+use crate::engine::context::RequestFailed;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
-use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::retry;
 use crate::engine::schedule::lease::ActiveLease;
 use crate::engine::schedule::tuner::Tuner;
-use crate::event::Event;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
-use crate::object::{BlockPlan, ByteRange, Plan, Selection};
-use crate::storage::{Durability, PartFile, Sink, StorageError};
+use crate::object::ByteRange;
+use crate::storage::StorageError;
 
-/// What the workers of one run share.
-pub(crate) struct Transfer<R, F> {
-    pub(crate) plan: Plan,
-    /// What leases are cut at.
-    pub(crate) blocks: BlockPlan,
-    pub(crate) selection: Selection,
-    pub(crate) remote: R,
-    pub(crate) sink: Sink<F>,
-    pub(crate) durability: Durability,
-    pub(crate) dispatcher: Arc<Dispatcher>,
-    pub(crate) limiter: Option<Limiter>,
-    pub(crate) events: Arc<EventBus>,
-    pub(crate) metrics: Arc<Metrics>,
-    /// Attempts of one range after the first, counted from the last progress.
-    pub(crate) retries: u32,
-    /// Taken at a refusal and at a tick, never across an await.
-    pub(crate) tuner: Mutex<Tuner>,
-    /// Workers that run.
-    pub(crate) workers: AtomicU32,
-}
-
-/// Why a worker stopped working.
+/// Why a worker ended.
 #[derive(Debug)]
-pub(crate) enum WorkerEnd {
-    /// Every part is there.
+pub(super) enum WorkerEnd {
+    /// Every part is complete.
     Finished,
     /// There are more workers than connections wanted.
     Surplus,
-    /// The run can't go on.
+    /// The transfer can't go on.
     Failed(TransferError),
-}
-
-/// Why bytes can't be brought.
-#[derive(Debug)]
-pub(crate) enum TransferError {
-    Http {
-        error: HttpError,
-        /// RequestFailed attempts in a row without a byte of progress, this one included.
-        attempts: u32,
-    },
-    Storage(StorageError),
-}
-
-impl From<StorageError> for TransferError {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
-    }
 }
 
 /// Why a lease was given back.
@@ -92,20 +54,10 @@ struct Carried<B> {
     rest: Bytes,
 }
 
-impl<R: Remote, F: PartFile> Transfer<R, F> {
-    /// Connections that are wanted now.
-    pub(crate) fn target(&self) -> u32 {
-        self.tune(|tuner| tuner.target())
-    }
-
-    pub(crate) fn tune<T>(&self, with: impl FnOnce(&mut Tuner) -> T) -> T {
-        // The tuner is whole between any two calls, so a panic elsewhere leaves it usable.
-        with(&mut self.tuner.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
+impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Takes this worker out if there are more than are wanted. Of several that ask at once, only the surplus leaves.
     fn leave_if_surplus(&self) -> bool {
-        let target = self.target();
+        let target = self.target_connections();
         self.workers
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |workers| {
                 (workers > target).then(|| workers - 1)
@@ -113,21 +65,23 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
             .is_ok()
     }
 
-    /// Works until nothing is left, this worker is one too many, or the run can't go on.
+    /// Works until nothing is left, this worker is one too many, or the transfer can't go on. Holds `token` for as long
+    /// as it may touch the target.
     ///
-    /// Dropping the future gives up what it was fetching; the dispatcher then still counts its lease as held.
-    pub(crate) async fn work(self: Arc<Self>, busy: Busy) -> WorkerEnd {
+    /// Not cancel safe: the dispatcher still counts the lease of a dropped call as held.
+    pub(super) async fn work(self: Arc<Self>, token: TaskTrackerToken) -> WorkerEnd {
         let mut carried = None;
-        let mut own = None;
+        let mut own_rate = None;
         loop {
             if self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
-            // Listens before it looks, so that no change is missed in between.
+            // Listens before it looks, so it misses no change in between.
             let changed = self.dispatcher.changed.notified();
             let (abort, registration) = AbortHandle::new_pair();
-            // Not the number of those that are there: the first one would take what the others are to share.
-            let Some(lease) = self.dispatcher.lease(self.target(), own, abort) else {
+            // Not the number of workers that exist: the first one would take what the others are to share.
+            let connections = self.target_connections();
+            let Some(lease) = self.dispatcher.lease(connections, own_rate, abort) else {
                 if self.dispatcher.is_finished() {
                     return WorkerEnd::Finished;
                 }
@@ -135,16 +89,16 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
                 continue;
             };
             let begun = Instant::now();
-            let work = self.bring(&lease, &mut carried, &busy);
+            let work = self.bring(&lease, &mut carried, &token);
             let end = Abortable::new(work, registration).await;
             self.dispatcher.release(&lease);
-            own = rate(&lease, begun.elapsed());
+            own_rate = rate(&lease, begun.elapsed());
             match end {
                 Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
                 Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),
-                // Nothing is left of it, or another connection is to be tried. The body was cut off half-way, so that
+                // Nothing is left of the lease, or another connection is to be tried. The body was cut off midway, so
                 // its connection is gone.
-                Err(futures::future::Aborted) => (carried, own) = (None, None),
+                Err(futures::future::Aborted) => (carried, own_rate) = (None, None),
             }
         }
     }
@@ -154,17 +108,9 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
         &self,
         lease: &ActiveLease,
         carried: &mut Option<Carried<R::Body>>,
-        busy: &Busy,
+        token: &TaskTrackerToken,
     ) -> LeaseEnd {
-        let Some(mut writer) = LeaseWriter::new(
-            &self.dispatcher,
-            &self.metrics,
-            lease,
-            &self.blocks,
-            &self.sink,
-            self.durability,
-            busy,
-        ) else {
+        let Some(mut writer) = self.writer(lease, token) else {
             return LeaseEnd::Done;
         };
         loop {
@@ -178,50 +124,57 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
                 }
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
-            let judgement = self.judge(&error);
-            match judgement {
-                Judgement::Yield => return LeaseEnd::Yield,
-                Judgement::Retry { .. } if writer.wanted().is_empty() => return LeaseEnd::Done,
-                Judgement::Retry { .. } | Judgement::Fatal => {}
+            if self.yields_to(&error) {
+                return LeaseEnd::Yield;
+            }
+            if http::verdict(&error) != Verdict::Fatal && writer.wanted().is_empty() {
+                return LeaseEnd::Done;
             }
             let attempts = self.dispatcher.failed(lease, begun);
-            let after = match judgement {
-                Judgement::Retry { after } if attempts <= self.retries => after,
-                _ => return LeaseEnd::Failed(TransferError::Http { error, attempts }),
+            let Some(delay) = retry::delay(&error, attempts, self.retries) else {
+                let failed = RequestFailed { error, attempts };
+                return LeaseEnd::Failed(TransferError::Request(failed));
             };
-            let delay = after.unwrap_or_else(|| http::backoff(attempts, fastrand::f64()));
-            self.announce_retry(&writer, &error, delay);
-            tokio::time::sleep(delay).await;
+            let part = self.plan.part_at(writer.position());
+            let part = part.map_or(0, |part| part.index.0);
+            retry::pause(&self.metrics, &self.events, part, &error, delay).await;
         }
     }
 
-    fn judge(&self, error: &HttpError) -> Judgement {
+    fn writer<'a>(
+        &'a self,
+        lease: &'a ActiveLease,
+        token: &TaskTrackerToken,
+    ) -> Option<LeaseWriter<'a, W>> {
+        let windows = WindowBuffer::new(
+            self.target.clone(),
+            self.durability,
+            token.clone(),
+            lease,
+            &self.metrics,
+            &self.backpressure,
+        );
+        LeaseWriter::new(
+            &self.dispatcher,
+            &self.metrics,
+            &self.blocks,
+            lease,
+            windows,
+        )
+    }
+
+    /// Counts what an error says of the server. Returns whether one connection fewer is to be used instead of another
+    /// attempt over this one.
+    fn yields_to(&self, error: &HttpError) -> bool {
         if matches!(error.kind(), HttpErrorKind::Stalled) {
             self.metrics.stalled();
         }
-        match http::verdict(error) {
-            Verdict::Fatal => Judgement::Fatal,
-            Verdict::Retry { after } => Judgement::Retry { after },
-            Verdict::Throttled { after } => {
-                self.metrics.refused();
-                let working = self.metrics.active();
-                if self.tune(|tuner| tuner.refused(working)) {
-                    Judgement::Yield
-                } else {
-                    Judgement::Retry { after }
-                }
-            }
+        if !matches!(http::verdict(error), Verdict::Throttled { .. }) {
+            return false;
         }
-    }
-
-    fn announce_retry(&self, writer: &LeaseWriter<'_, F>, error: &HttpError, delay: Duration) {
-        self.metrics.retried();
-        let part = self.plan.part_at(writer.position());
-        self.events.emit(Event::Retrying {
-            part: part.map_or(0, |part| part.index.0),
-            reason: error.to_string(),
-            delay,
-        });
+        self.metrics.refused();
+        let working = self.metrics.active();
+        self.tune(|tuner| tuner.refused(working))
     }
 
     /// Fetches from where the writer stands to the end of the lease, in as many requests as legal short replies and
@@ -229,7 +182,7 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
     async fn attempt(
         &self,
         lease: &ActiveLease,
-        writer: &mut LeaseWriter<'_, F>,
+        writer: &mut LeaseWriter<'_, W>,
         carried: &mut Option<Carried<R::Body>>,
     ) -> Result<(), AttemptError> {
         while let Some(source) = self.selection.locate(writer.wanted()) {
@@ -266,7 +219,7 @@ impl<R: Remote, F: PartFile> Transfer<R, F> {
     async fn pour(
         &self,
         lease: &ActiveLease,
-        writer: &mut LeaseWriter<'_, F>,
+        writer: &mut LeaseWriter<'_, W>,
         stream: &mut Carried<R::Body>,
         end: u64,
     ) -> Result<PourEnd, AttemptError> {
@@ -306,13 +259,6 @@ enum PourEnd {
     Ended,
     /// As far as is known, more bytes follow.
     GoesOn,
-}
-
-/// What is to be done about a failed attempt.
-enum Judgement {
-    Retry { after: Option<Duration> },
-    Yield,
-    Fatal,
 }
 
 /// Why an attempt failed.

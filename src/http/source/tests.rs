@@ -102,13 +102,13 @@ fn a_target_belongs_to_the_url_it_came_from() {
     );
     source.forget_this_target(&Location::parse("http://cdn/other").unwrap());
     assert!(source.start(Entry::Object).target.is_some());
-    source.replace_url("http://h/x?fresh").unwrap();
-    assert!(source.start(Entry::Object).target.is_none());
-    source.remember_target(&old, target);
-    assert!(source.start(Entry::Object).target.is_none());
-    assert!(source.replace_url("junk").is_err());
+    let fresh = source.refreshed("http://h/x?fresh").unwrap();
+    assert!(fresh.start(Entry::Object).target.is_none());
+    fresh.remember_target(&old, target);
+    assert!(fresh.start(Entry::Object).target.is_none());
+    assert!(source.refreshed("junk").is_err());
     assert_eq!(
-        source.start(Entry::Object).given.url().as_str(),
+        fresh.start(Entry::Object).given.url().as_str(),
         "http://h/x?fresh"
     );
 }
@@ -117,7 +117,7 @@ fn a_target_belongs_to_the_url_it_came_from() {
 fn secrets_stay_with_the_first_origin() {
     let source = source("https://h/x");
     let home = source.start(Entry::Object).home;
-    source.replace_url("https://other/x").unwrap();
+    let source = source.refreshed("https://other/x").unwrap();
     assert_eq!(source.start(Entry::Object).home, home);
     let mirror = source.mirror("https://mirror/x").unwrap();
     assert_eq!(mirror.start(Entry::Object).home, home);

@@ -1,7 +1,7 @@
 //! The only writer of the checkpoint.
 //!
-//! A commit is: take the set of completed parts → make the data durable → write the checkpoint with that set. A bit that
-//! is on disk therefore refers to bytes that were on disk before it.
+//! A commit takes the set of completed parts, makes their data durable, and then writes the checkpoint with that set. A bit
+//! on disk therefore refers to bytes that were on disk before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,74 +9,40 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::checkpoint::{self, Checkpoint, CheckpointError};
+use crate::checkpoint::{self, Checkpoint};
+use crate::engine::blocking;
 use crate::engine::control::events::EventBus;
-use crate::engine::schedule::dispatcher::{CompletedParts, Dispatcher};
-use crate::engine::transfer::Committer;
-use crate::error::{Error, ErrorKind};
+use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::parts::CompletedParts;
+use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::event::Event;
-use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
+use crate::storage::{self, Durability, Names, Sink, Volume};
 
 /// From the end of one commit to the beginning of the next.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Writes the checkpoint about once a second, and at the end of a transfer.
 pub(crate) struct Checkpointer<V: Volume> {
-    shared: Arc<Shared<V>>,
+    file: Arc<CheckpointFile<V>>,
     events: Arc<EventBus>,
     generation: u64,
-    /// What the last checkpoint holds.
+    /// The number of parts in the last checkpoint.
     committed: Option<u32>,
-    /// A sync failed: the kernel may have thrown data away, so that no later commit could be believed.
+    /// A sync failed. The kernel may have thrown data away, so no later commit could be believed.
     poisoned: bool,
 }
 
-struct Shared<V: Volume> {
+struct CheckpointFile<V: Volume> {
     volume: Arc<V>,
     names: Names,
     sink: Sink<V::File>,
     durability: Durability,
-    /// What does not change from one checkpoint to the next.
+    /// All that stays the same from one checkpoint to the next.
     identity: Checkpoint,
 }
 
-/// Whether everything that the run did is in the checkpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CommitKind {
-    /// Transfers go on.
-    Periodic,
-    /// Nothing is under way.
-    Clean,
-}
-
-/// Why a commit failed.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CommitError {
-    #[error(transparent)]
-    Sync(#[from] StorageError),
-    #[error(transparent)]
-    Write(#[from] CheckpointError),
-    #[error("an earlier sync failed")]
-    Poisoned,
-    #[error("can't write to standard output: {0}")]
-    Output(std::io::Error),
-}
-
-impl From<CommitError> for Error {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Sync(error) => error.into(),
-            CommitError::Write(error) => error.into(),
-            CommitError::Output(error) => {
-                Self::new(ErrorKind::File, "can't write to standard output", error)
-            }
-            CommitError::Poisoned => Self::new(ErrorKind::File, "can't commit", error),
-        }
-    }
-}
-
 impl<V: Volume> Checkpointer<V> {
-    /// `identity` gives all that does not change; its generation is the last one on disk.
+    /// `identity` holds all that stays the same; its generation is the last one on disk.
     pub(crate) fn new(
         volume: Arc<V>,
         names: Names,
@@ -87,7 +53,7 @@ impl<V: Volume> Checkpointer<V> {
     ) -> Self {
         Self {
             generation: identity.generation,
-            shared: Arc::new(Shared {
+            file: Arc::new(CheckpointFile {
                 volume,
                 names,
                 sink,
@@ -102,8 +68,8 @@ impl<V: Volume> Checkpointer<V> {
 }
 
 impl<V: Volume> Committer for Checkpointer<V> {
-    /// Commits now and then, whenever there is something new, until `over`. Not to be dropped before it returns: a commit
-    /// that nobody saw the end of can't be built upon.
+    /// Commits about once a second, if a part completed since, until `over`. Must not be dropped before it returns: no
+    /// later commit can build on one whose result is unknown.
     async fn run(
         &mut self,
         dispatcher: &Dispatcher,
@@ -111,53 +77,46 @@ impl<V: Volume> Committer for Checkpointer<V> {
     ) -> Result<(), CommitError> {
         while !*over.borrow() {
             if self.committed != Some(dispatcher.completed_parts()) {
-                self.commit(dispatcher.snapshot(), CommitKind::Periodic)
+                self.commit(dispatcher.completed(), CommitKind::Periodic)
                     .await?;
             }
-            // An error means that the other side is gone, and with it the run.
+            // An error means that the sender is gone, and the transfer with it.
             let _ = timeout(INTERVAL, over.wait_for(|over| *over)).await;
         }
         Ok(())
     }
 
-    /// Commits a snapshot. Dropped half-way, it may or may not be on disk, whole.
-    async fn commit(
-        &mut self,
-        snapshot: CompletedParts,
-        moment: CommitKind,
-    ) -> Result<(), CommitError> {
+    /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.
+    async fn commit(&mut self, parts: CompletedParts, kind: CommitKind) -> Result<(), CommitError> {
         if self.poisoned {
             return Err(CommitError::Poisoned);
         }
         self.generation += 1;
-        let parts = snapshot.completed.count();
+        let count = parts.completed.count();
         let checkpoint = Checkpoint {
             generation: self.generation,
-            completed: snapshot.completed,
-            crcs: snapshot.crcs,
-            clean: moment == CommitKind::Clean,
-            ..self.shared.identity.clone()
+            completed: parts.completed,
+            crcs: parts.crcs,
+            clean: kind == CommitKind::Clean,
+            ..self.file.identity.clone()
         };
-        let shared = Arc::clone(&self.shared);
-        // Stays so if this future is dropped in mid-sync: then nobody learns how it went.
+        let file = Arc::clone(&self.file);
+        // Stays so if this future is dropped during the sync, whose result is then unknown.
         self.poisoned = true;
-        let write = tokio::task::spawn_blocking(move || shared.write(checkpoint));
-        write
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        blocking::run(move || file.write(checkpoint)).await?;
         self.poisoned = false;
-        self.committed = Some(parts);
-        self.events.emit(Event::Committed { parts });
+        self.committed = Some(count);
+        self.events.emit(Event::Committed { parts: count });
         Ok(())
     }
 }
 
-impl<V: Volume> Shared<V> {
+impl<V: Volume> CheckpointFile<V> {
     fn write(&self, mut checkpoint: Checkpoint) -> Result<(), CommitError> {
         if self.durability == Durability::Synced {
             self.sink.sync()?;
         }
-        // Where somebody put another file at the name, the next run must not take that one's bytes on trust.
+        // If another program replaced the file, the next run must not take its bytes on trust.
         checkpoint.clean &= storage::is_untouched(
             &*self.volume,
             self.names.part(),

@@ -1,23 +1,27 @@
 //! What an earlier run left, and how much of it may be trusted.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::download::Verify;
+use crate::engine::blocking;
+use crate::engine::context::Context;
 use crate::engine::control::events::EventBus;
-use crate::engine::schedule::dispatcher::CompletedParts;
+use crate::engine::remote::object::Object;
+use crate::engine::schedule::parts::CompletedParts;
+use crate::error::Error;
 use crate::event::Event;
 use crate::integrity::Crc64;
 use crate::object::{PartBitmap, PartIndex, Plan, Selection, Validator};
-use crate::storage::{PartFile, Sink, StorageError};
+use crate::storage::{Names, PartFile, Sink, StorageError, Volume};
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 20;
 
 /// Why an earlier run's bytes can't be used; what was expected and what was found.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unusable {
+enum Unusable {
     #[error("the object was {was} bytes long and is {is} bytes long now")]
     Length { was: u64, is: u64 },
     #[error("other ranges of the object were selected")]
@@ -27,18 +31,89 @@ pub(crate) enum Unusable {
     #[error("the object's modification date was {was} and is {is} now")]
     LastModified { was: String, is: String },
     #[error(
-        "the server gives neither entity tag nor modification date, and the URL is another one"
+        "the server sends neither entity tag nor modification date, and the URL is another one"
     )]
     Unproven,
     #[error("the partial file has {found} bytes where {expected} were expected")]
     FileLength { expected: u64, found: u64 },
 }
 
+/// The checkpoint of an earlier run, if its partial file holds the same version of the object; otherwise announces why
+/// the download starts over.
+///
+/// # Errors
+///
+/// `File` where the checkpoint can't be read. Where a mirror stands in for the source, and has not the version that is on
+/// disk, the error of the source: what came from the source is worth more than a start over at the mirror.
+pub(super) async fn recover<V: Volume, R>(
+    context: &Context<'_>,
+    volume: &Arc<V>,
+    names: &Names,
+    object: &Object<R>,
+    file: &V::File,
+) -> Result<Option<Checkpoint>, Error> {
+    let load = {
+        let (volume, names) = (Arc::clone(volume), names.clone());
+        move || checkpoint::load(&*volume, &names)
+    };
+    let found = match blocking::run(load).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            context.restarted("the partial file has no checkpoint beside it");
+            return Ok(None);
+        }
+        Err(error) if error.is_damage() => {
+            context.restarted(error.to_string());
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let reason = match usable(context, &found, object, file) {
+        Ok(()) => return Ok(Some(found)),
+        Err(reason) => reason,
+    };
+    let Some(failed) = &object.stands_in_for else {
+        context.restarted(reason.to_string());
+        return Ok(None);
+    };
+    context.events().warn(format!(
+        "the mirror can't resume the partial file: {reason}"
+    ));
+    Err(context
+        .request_failed(failed)
+        .with_hint("try again later; --fresh throws away what came and begins with the mirror")
+        .with_checkpoint(context.checkpoint.clone()))
+}
+
+/// Whether the partial file and its checkpoint belong to this version of the object.
+fn usable<F: PartFile, R>(
+    context: &Context<'_>,
+    found: &Checkpoint,
+    object: &Object<R>,
+    file: &F,
+) -> Result<(), Unusable> {
+    let wanted = &object.wanted;
+    // A mirror that stands in for the source has another URL.
+    let same_url = object.stands_in_for.is_none() && found.is_of_url(&context.source.key_text());
+    check(
+        found,
+        wanted.length,
+        &wanted.selection,
+        &wanted.validator,
+        same_url,
+    )?;
+    let expected = wanted.selection.length();
+    match file.len() {
+        Ok(found) if found != expected => Err(Unusable::FileLength { expected, found }),
+        _ => Ok(()),
+    }
+}
+
 /// Holds a checkpoint against what the server says now.
 ///
 /// `same_url` tells whether the checkpoint was made under this URL, its query left out: where there is no validator,
 /// length and name are all that speaks for the same object.
-pub(crate) fn check(
+fn check(
     checkpoint: &Checkpoint,
     length: u64,
     selection: &Selection,
@@ -87,18 +162,80 @@ pub(crate) fn must_verify(verify: Verify, checkpoint: &Checkpoint, boot: Option<
     }
 }
 
+/// The parts of an earlier run that can be trusted. Reads back what can't be taken on trust.
+///
+/// # Errors
+///
+/// As [`read_back`].
+pub(super) async fn trust<F: PartFile>(
+    context: &Context<'_>,
+    sink: &Sink<F>,
+    plan: Plan,
+    earlier: Checkpoint,
+) -> Result<CompletedParts, Error> {
+    let must_verify = must_verify(context.job.verify, &earlier, context.boot);
+    let found = CompletedParts {
+        completed: earlier.completed,
+        crcs: earlier.crcs,
+    };
+    if !must_verify {
+        return Ok(found);
+    }
+    let before = found.completed.count();
+    let verified = read_back(context, sink, plan, found).await?;
+    let damaged = before - verified.completed.count();
+    if damaged > 0 {
+        context.metrics.damaged(damaged);
+        context.events().warn(format!(
+            "{damaged} of {before} completed parts did not match their checksum and are fetched again"
+        ));
+    }
+    Ok(verified)
+}
+
+/// Reads these parts back and leaves out those that don't match their CRC.
+///
+/// # Errors
+///
+/// `File` where the file can't be read; the end that the caller wants, which does not wait for all parts.
+pub(super) async fn read_back<F: PartFile>(
+    context: &Context<'_>,
+    sink: &Sink<F>,
+    plan: Plan,
+    parts: CompletedParts,
+) -> Result<CompletedParts, Error> {
+    let (sink, events) = (sink.clone(), Arc::clone(context.events()));
+    let halted = Arc::new(AtomicBool::new(false));
+    let halt = Arc::clone(&halted);
+    let reading = blocking::run(move || {
+        let halt = || halt.load(Ordering::Relaxed);
+        verify(&sink, &plan, parts, &events, &halt)
+    });
+    tokio::pin!(reading);
+    tokio::select! {
+        biased;
+        intent = context.control().ending() => {
+            halted.store(true, Ordering::Relaxed);
+            // Until then the reader holds the file, and so the lock. Its result does not matter any more.
+            let _ = reading.await;
+            Err(context.ended_by(intent))
+        }
+        verified = &mut reading => Ok(verified?),
+    }
+}
+
 /// Reads every completed part back and takes out those that do not match their CRC. Blocks; reads at the speed of the
 /// disk, on as many threads as there are processors. `halt` ends it early: what was not read counts as bad.
 ///
 /// Returns what may be trusted.
-pub(crate) fn verify<F: PartFile>(
+fn verify<F: PartFile>(
     sink: &Sink<F>,
     plan: &Plan,
-    snapshot: CompletedParts,
+    parts: CompletedParts,
     events: &Arc<EventBus>,
     halt: &(impl Fn() -> bool + Sync),
 ) -> Result<CompletedParts, StorageError> {
-    let parts: Vec<(PartIndex, u64)> = snapshot.completed.iter().zip(snapshot.crcs).collect();
+    let parts: Vec<(PartIndex, u64)> = parts.completed.iter().zip(parts.crcs).collect();
     let total_bytes: u64 = parts.iter().map(|(part, _)| plan.range(*part).len()).sum();
     let next = AtomicUsize::new(0);
     let verified_bytes = AtomicU64::new(0);

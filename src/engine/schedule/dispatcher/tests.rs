@@ -2,11 +2,7 @@ use super::*;
 
 fn dispatcher(parts: u32) -> Dispatcher {
     let plan = Plan::new(u64::from(parts) * 100, 100).unwrap();
-    let nothing = CompletedParts {
-        completed: PartBitmap::new(parts),
-        crcs: Vec::new(),
-    };
-    Dispatcher::new(plan, plan.one_block_a_part(), nothing)
+    Dispatcher::new(plan, plan.one_block_a_part(), CompletedParts::none(&plan))
 }
 
 #[test]
@@ -18,12 +14,12 @@ fn crcs_follow_their_parts() {
     assert!(dispatcher.complete(&lease, BlockIndex(2), 22));
     assert!(dispatcher.complete(&lease, BlockIndex(0), 10));
     assert!(!dispatcher.complete(&lease, BlockIndex(0), 99));
-    let snapshot = dispatcher.snapshot();
-    assert_eq!(snapshot.crcs, [10, 22]);
+    let completed = dispatcher.completed();
+    assert_eq!(completed.crcs, [10, 22]);
     let plan = Plan::new(400, 100).unwrap();
     assert_eq!(
-        Dispatcher::new(plan, plan.one_block_a_part(), snapshot)
-            .snapshot()
+        Dispatcher::new(plan, plan.one_block_a_part(), completed)
+            .completed()
             .crcs,
         [10, 22]
     );

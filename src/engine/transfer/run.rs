@@ -1,0 +1,78 @@
+//! A transfer from its first request to its last commit.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use super::commit::{CommitKind, Committer};
+use super::progress::Meter;
+use super::shared::{Transfer, TransferError};
+use super::supervise::{End, supervise};
+use super::window::WriteTarget;
+use crate::engine::control::{Control, Intent};
+use crate::engine::remote::Remote;
+use crate::event::Event;
+
+/// How a transfer ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TransferEnd {
+    /// Every part is complete and committed.
+    Complete,
+    /// The caller stopped the download; what came is committed.
+    Stopped,
+    /// The caller cancelled the download.
+    Cancelled,
+}
+
+impl<R: Remote, W: WriteTarget> Transfer<R, W> {
+    /// Fetches every missing part, with pauses as the caller wants them. Must not be dropped before it returns, or what
+    /// came since the last commit counts as missing.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        committer: &mut impl Committer,
+        control: &Control,
+    ) -> Result<TransferEnd, TransferError> {
+        let mut meter = Meter::new(&self.metrics, &self.dispatcher, &self.plan);
+        loop {
+            let (over, mut is_over) = watch::channel(false);
+            let commit_failed = Notify::new();
+            let committing = async {
+                let outcome = committer.run(&self.dispatcher, &mut is_over).await;
+                if outcome.is_err() {
+                    commit_failed.notify_one();
+                }
+                outcome
+            };
+            let working = async {
+                let end = supervise(self, control, &mut meter, &commit_failed).await;
+                over.send_replace(true);
+                end
+            };
+            let (end, committed) = tokio::join!(working, committing);
+            committed.map_err(TransferError::Commit)?;
+            if matches!(end, End::Halted(Intent::Cancel)) {
+                return Ok(TransferEnd::Cancelled);
+            }
+            let kind = match &end {
+                // Another program may have changed the file: the next run must read it back before it trusts it.
+                End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
+                _ => CommitKind::Clean,
+            };
+            let committing = committer.commit(self.dispatcher.completed(), kind);
+            committing.await.map_err(TransferError::Commit)?;
+            match end {
+                End::Finished => return Ok(TransferEnd::Complete),
+                End::Failed(error) => return Err(error),
+                End::Halted(Intent::Pause) => {
+                    self.events.emit(Event::Paused);
+                    match control.rest().await {
+                        Intent::Run | Intent::Pause => meter.resume(),
+                        Intent::Stop => return Ok(TransferEnd::Stopped),
+                        Intent::Cancel => return Ok(TransferEnd::Cancelled),
+                    }
+                }
+                End::Halted(_) | End::CommitFailed => return Ok(TransferEnd::Stopped),
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the workers of one transfer share.
+
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::backpressure::Backpressure;
+use super::commit::CommitError;
+use super::rate_limit::Limiter;
+use super::window::WriteTarget;
+use crate::download::Connections;
+use crate::engine::context::{Context, RequestFailed};
+use crate::engine::control::events::EventBus;
+use crate::engine::metrics::Metrics;
+use crate::engine::remote::Remote;
+use crate::engine::remote::object::Object;
+use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::parts::CompletedParts;
+use crate::engine::schedule::tuner::Tuner;
+use crate::object::{BlockPlan, Plan, Selection};
+use crate::storage::{Durability, StorageError};
+
+/// A transfer that runs, or is about to.
+pub(crate) struct Transfer<R, W> {
+    pub(crate) plan: Plan,
+    pub(crate) target: W,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(super) blocks: BlockPlan,
+    pub(super) selection: Selection,
+    pub(super) remote: R,
+    pub(super) durability: Durability,
+    pub(super) limiter: Option<Limiter>,
+    pub(super) backpressure: Backpressure,
+    pub(super) events: Arc<EventBus>,
+    pub(super) metrics: Arc<Metrics>,
+    /// Attempts of one range after the first, counted from the last progress.
+    pub(super) retries: u32,
+    // Locked at a refusal and at a tick, never across an await.
+    pub(super) tuner: Mutex<Tuner>,
+    /// The number of workers that run.
+    pub(super) workers: AtomicU32,
+}
+
+/// What a transfer begins with: how the bytes are cut, and which parts of them are complete already.
+pub(crate) struct Layout {
+    pub(crate) plan: Plan,
+    pub(crate) blocks: BlockPlan,
+    pub(crate) completed: CompletedParts,
+}
+
+/// Why a transfer failed.
+#[derive(Debug)]
+pub(crate) enum TransferError {
+    /// A request failed for good. What came is committed.
+    Request(RequestFailed),
+    /// The target can't be written. What came before is committed.
+    Storage(StorageError),
+    /// Completed parts can't be committed.
+    Commit(CommitError),
+}
+
+impl From<StorageError> for TransferError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl<R: Remote, W: WriteTarget> Transfer<R, W> {
+    /// A transfer of `object` to `target`.
+    pub(crate) fn new(
+        context: &Context<'_>,
+        object: Object<R>,
+        layout: Layout,
+        target: W,
+    ) -> Arc<Self> {
+        let job = context.job;
+        let first_byte = object.metadata.first_byte;
+        let tuner = match job.connections {
+            _ if object.remote.is_whole() => Tuner::fixed(1),
+            Connections::Fixed(connections) => Tuner::fixed(connections.get()),
+            // The limit hides what more connections would bring.
+            Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
+            Connections::Auto => Tuner::auto(job.max_connections, first_byte),
+        };
+        let Layout {
+            plan,
+            blocks,
+            completed,
+        } = layout;
+        let dispatcher = Arc::new(Dispatcher::new(plan, blocks, completed));
+        dispatcher.replied(first_byte);
+        context.shared.show(&dispatcher);
+        Arc::new(Self {
+            plan,
+            target,
+            dispatcher,
+            blocks,
+            selection: object.wanted.selection,
+            remote: object.remote,
+            durability: job.durability,
+            limiter: job.limit_rate.map(Limiter::new),
+            backpressure: Backpressure::default(),
+            events: Arc::clone(context.events()),
+            metrics: Arc::clone(&context.metrics),
+            retries: job.retries,
+            tuner: Mutex::new(tuner),
+            workers: AtomicU32::new(0),
+        })
+    }
+
+    /// The number of connections that are wanted now.
+    pub(super) fn target_connections(&self) -> u32 {
+        self.tune(|tuner| tuner.target())
+    }
+
+    pub(super) fn tune<T>(&self, with: impl FnOnce(&mut Tuner) -> T) -> T {
+        // The tuner is consistent between any two calls, so a panic elsewhere leaves it usable.
+        with(&mut self.tuner.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

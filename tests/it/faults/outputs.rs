@@ -1,0 +1,79 @@
+//! Outputs that are no file: standard output, and the benchmark's sinks.
+
+use partwise::Download;
+use partwise::origin::Object;
+use tokio::runtime::Handle;
+
+use super::table::{Row, hold, row};
+use super::{LENGTH, PART};
+use crate::support::fault::{FaultOrigin, Reply, Request, honest};
+use crate::support::fixture::Fixture;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs() {
+    let mut rows = Vec::new();
+    // Without a length HEAD tells nothing; with a wrong one the first reply to a range contradicts it.
+    for length in [None, Some("70000"), Some("2000000"), Some("0")] {
+        rows.push(to_standard_output(length));
+        rows.push(discarded(length));
+        rows.push(measured(length));
+    }
+    hold("outputs", rows);
+}
+
+/// A server whose HEAD has this length; it is honest otherwise.
+fn head_says(object: &Object, length: Option<&'static str>) -> FaultOrigin {
+    let object = object.clone();
+    FaultOrigin::new(move |request: &Request| {
+        let reply: Reply = honest(&object, request);
+        match (request.is_head(), length) {
+            (false, _) => reply,
+            (true, Some(length)) => reply.header("Content-Length", length),
+            (true, None) => reply.without("content-length"),
+        }
+    })
+}
+
+fn named(output: &str, length: Option<&str>) -> String {
+    format!("{output}, HEAD's length is {}", length.unwrap_or("missing"))
+}
+
+fn to_standard_output(length: Option<&'static str>) -> Row {
+    row(named("standard output", length), move || {
+        let object = Object::new(9, LENGTH);
+        let origin = head_says(&object, length);
+        let fixture = Fixture::new();
+        let part = PART.to_string();
+        let url = origin.url("x?signature=QUERYSECRET");
+        let command = fixture.partwise(["get", "-o", "-", "-c", "2", "-p", &part, &url]);
+        let outcome = command.exit_code(0);
+        outcome.assert_no_secret("SECRET");
+        let mut expected = vec![0; usize::try_from(LENGTH).unwrap()];
+        object.read_at(0, &mut expected);
+        assert!(outcome.stdout() == expected, "other bytes");
+        fixture.assert_holds_only([]);
+    })
+}
+
+fn discarded(length: Option<&'static str>) -> Row {
+    row(named("discard", length), move || {
+        let origin = head_says(&Object::new(9, LENGTH), length);
+        let download = Download::builder(origin.url("x")).no_proxy(true).discard();
+        let handle = download.build().unwrap().start();
+        let report = Handle::current().block_on(handle.finish());
+        assert_eq!(report.unwrap().bytes, LENGTH);
+    })
+}
+
+fn measured(length: Option<&'static str>) -> Row {
+    row(named("the benchmark", length), move || {
+        let origin = head_says(&Object::new(9, LENGTH), length);
+        let fixture = Fixture::new();
+        let url = origin.url("x");
+        let sweep = [
+            "bench", "-c", "1", "-p", "16K", "--runs", "1", "--json", &url,
+        ];
+        let results = fixture.partwise(sweep).exit_code(0).json();
+        assert!(results["fetched_bytes"].as_u64() > Some(0), "{results}");
+    })
+}
