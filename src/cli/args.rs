@@ -263,9 +263,9 @@ pub(crate) struct ShowArgs {
     /// Say nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Give an account of the transfer
-    #[arg(short, long)]
-    pub(crate) verbose: bool,
+    /// Give an account of the transfer; twice: trace every request as well
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
     /// Print the report on standard output, one JSON object a file
     #[arg(long)]
     pub(crate) json: bool,

@@ -28,8 +28,12 @@ pub(crate) fn run(args: &GetArgs) -> Result<Exit, Failure> {
 }
 
 async fn all(settings: Settings) -> Result<Exit, Failure> {
+    let console = Console::new(settings.display);
+    if let Some(trace) = settings.trace {
+        console.trace(trace);
+    }
     let run = Run {
-        console: Console::new(settings.display),
+        console,
         signals: Signals::listen()?,
         closing: settings.closing,
         json_report: settings.json_report,

@@ -20,4 +20,5 @@ mod settings;
 mod signals;
 mod temporary;
 mod text;
+mod trace;
 mod value;

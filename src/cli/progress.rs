@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::exit::{Colour, Failure};
 use super::settings::Display;
 use super::text;
+use super::trace::Trace;
 
 /// Standard error, shared by all downloads of a run: bars at the bottom, lines above them.
 #[derive(Debug)]
@@ -39,6 +40,11 @@ impl Console {
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{line}");
         });
+    }
+
+    /// Shows what is traced above the bars.
+    pub(crate) fn trace(&self, trace: Trace) {
+        trace.start(self.bars.clone());
     }
 
     pub(crate) fn failure(&self, failure: &Failure) {

@@ -8,6 +8,7 @@ use partwise::{Download, DownloadBuilder};
 use super::args::{GetArgs, ProgressChoice, ShowArgs, SpeedArgs};
 use super::exit::{self, Failure};
 use super::input_file::{self, Entry};
+use super::trace::Trace;
 use super::{options, text};
 
 /// What `get` has to do.
@@ -19,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) at_once: NonZeroUsize,
     pub(crate) display: Display,
     pub(crate) closing: Closing,
+    /// What of the engine is traced.
+    pub(crate) trace: Option<Trace>,
     /// Whether the report goes to standard output as JSON.
     pub(crate) json_report: bool,
 }
@@ -71,6 +74,7 @@ impl Settings {
             at_once: at_once(&args.speed),
             display,
             closing: closing(&args.show, display),
+            trace: Trace::resolve(args.show.verbose)?,
             json_report: args.show.json,
         })
     }
@@ -235,7 +239,7 @@ fn closing(args: &ShowArgs, display: Display) -> Closing {
     match display {
         // The last event says it all, and the lines stay JSON.
         Display::Quiet | Display::Json => Closing::Nothing,
-        _ if args.verbose => Closing::Account,
+        _ if args.verbose > 0 => Closing::Account,
         _ => Closing::Line,
     }
 }

@@ -32,6 +32,7 @@ pub(crate) async fn pause(
     delay: Duration,
 ) {
     metrics.retried();
+    tracing::debug!(part, %error, ?delay, "retrying");
     events.emit(Event::Retrying {
         part,
         reason: error.to_string(),

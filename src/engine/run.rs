@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tracing::{Instrument, info_span};
 
 use super::context::{Context, RequestFailed};
 use super::control::shared::Shared;
@@ -36,7 +37,8 @@ const MOST_REFRESHES: u32 = 3;
 pub(crate) fn start(job: Job) -> (Arc<Shared>, JoinHandle<Result<Report, Error>>) {
     let shared = Arc::new(Shared::new());
     let ended = EndOnDrop(Arc::clone(&shared));
-    let task = tokio::spawn(async move {
+    let span = info_span!("download", url = %job.source.shown());
+    let downloading = async move {
         let shared = &ended.0;
         let outcome = download(&job, shared).await;
         if let Ok(report) = &outcome {
@@ -45,8 +47,8 @@ pub(crate) fn start(job: Job) -> (Arc<Shared>, JoinHandle<Result<Report, Error>>
                 .emit(Event::Finished(Box::new(report.clone())));
         }
         outcome
-    });
-    (shared, task)
+    };
+    (shared, tokio::spawn(downloading.instrument(span)))
 }
 
 /// Tells the handle and every listener that the engine has ended, also by a panic.

@@ -105,6 +105,7 @@ async fn walk(
             stall: ask.stall,
         };
         let (response, first_byte) = client.send(&hop).await.map_err(blame)?;
+        note(&at, ask, response.status(), first_byte);
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
             let answer = Answer {
@@ -125,6 +126,18 @@ async fn walk(
         }
         at = next;
     }
+}
+
+/// Records a reply in the span of its request. The origin alone is shown of a URL: a redirect may lead to a signed one.
+fn note(at: &Location, ask: &Ask, status: StatusCode, first_byte: Duration) {
+    let span = tracing::Span::current();
+    if span.is_disabled() {
+        return;
+    }
+    let server = tracing::field::display(at.origin());
+    span.record("server", &server);
+    span.record("status", status.as_u16());
+    tracing::trace!(method = %ask.method, server, status = status.as_u16(), ?first_byte, "reply");
 }
 
 /// Where a reply sends the request to; `None` where it is no redirect.

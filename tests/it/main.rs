@@ -16,4 +16,5 @@ mod real_servers;
 mod resume;
 mod signals;
 mod support;
+mod trace;
 mod validators;

@@ -1,5 +1,7 @@
 //! One question to one source: what is the object?
 
+use tracing::{Instrument, debug_span, field};
+
 use crate::engine::context::Context;
 use crate::http::{self, HttpError, Probed, Source};
 
@@ -19,8 +21,26 @@ pub(super) async fn probe(
     method: ProbeMethod,
 ) -> Result<Probed, HttpError> {
     let (client, conditions) = (&context.job.client, &context.job.conditions);
-    match method {
-        ProbeMethod::Head => http::probe(client, source, conditions).await,
-        ProbeMethod::Get => http::probe_by_get(client, source, conditions).await,
+    let span = debug_span!(
+        "probe",
+        ?method,
+        server = field::Empty,
+        status = field::Empty,
+        length = field::Empty,
+    );
+    let probed = async {
+        match method {
+            ProbeMethod::Head => http::probe(client, source, conditions).await,
+            ProbeMethod::Get => http::probe_by_get(client, source, conditions).await,
+        }
+    };
+    let probed = probed.instrument(span.clone()).await;
+    match &probed {
+        Ok(Probed::Found { metadata, .. }) => {
+            span.record("length", metadata.length);
+        }
+        Ok(Probed::NotModified) => {}
+        Err(error) => span.in_scope(|| tracing::debug!(%error, "probe failed")),
     }
+    probed
 }

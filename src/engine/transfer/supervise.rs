@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use super::progress::Meter;
 use super::shared::{Transfer, TransferError};
@@ -77,7 +78,8 @@ fn spawn_missing<R: Remote, W: WriteTarget>(
     transfer.metrics.wants(wanted);
     while transfer.workers.load(Ordering::Acquire) < wanted {
         transfer.workers.fetch_add(1, Ordering::AcqRel);
-        workers.spawn(Arc::clone(transfer).work(target_users.token()));
+        let work = Arc::clone(transfer).work(target_users.token());
+        workers.spawn(work.in_current_span());
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{Instrument, debug_span, field};
 
 use super::shared::{Transfer, TransferError};
 use super::window::{WindowBuffer, WriteTarget};
@@ -89,8 +90,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 continue;
             };
             let begun = Instant::now();
+            let span = debug_span!("lease", id = lease.id.0, range = %lease.range);
             let work = self.bring(&lease, &mut carried, &token);
-            let end = Abortable::new(work, registration).await;
+            let end = Abortable::new(work, registration).instrument(span).await;
             self.dispatcher.release(&lease);
             own_rate = rate(&lease, begun.elapsed());
             match end {
@@ -113,9 +115,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let Some(mut writer) = self.writer(lease, token) else {
             return LeaseEnd::Done;
         };
+        let mut number = 0;
         loop {
+            number += 1;
             let begun = writer.position();
-            let error = match self.attempt(lease, &mut writer, carried).await {
+            let error = match self.attempt(lease, &mut writer, carried, number).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
                 Err(AttemptError::Fetch(FetchError::RangesIgnored)) => {
@@ -177,25 +181,47 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.tune(|tuner| tuner.refused(working))
     }
 
-    /// Fetches from where the writer stands to the end of the lease, in as many requests as legal short replies and
-    /// gaps between selected ranges ask for.
+    /// Fetches from where the writer stands to the end of the lease. Short replies, which are legal, and gaps between
+    /// selected ranges take a request each.
     async fn attempt(
         &self,
         lease: &ActiveLease,
         writer: &mut LeaseWriter<'_, W>,
         carried: &mut Option<Carried<R::Body>>,
+        number: u32,
     ) -> Result<(), AttemptError> {
-        while let Some(source) = self.selection.locate(writer.wanted()) {
-            let _underway = self.metrics.underway();
-            let mut stream = match carried.take() {
-                Some(carried) if carried.position == source.start() => carried,
-                _ => self.request(source).await?,
-            };
-            lease.comes_from(stream.body.server());
-            let end = self.pour(lease, writer, &mut stream, source.end()).await?;
-            if end == PourEnd::GoesOn && self.remote.is_whole() {
-                *carried = Some(stream);
-            }
+        while let Some(range) = self.selection.locate(writer.wanted()) {
+            let span = debug_span!(
+                "attempt",
+                attempt = number,
+                %range,
+                server = field::Empty,
+                status = field::Empty,
+            );
+            self.bring_range(lease, writer, carried, range)
+                .instrument(span)
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Fetches `range` of the object, or a beginning of it, and writes what comes.
+    async fn bring_range(
+        &self,
+        lease: &ActiveLease,
+        writer: &mut LeaseWriter<'_, W>,
+        carried: &mut Option<Carried<R::Body>>,
+        range: ByteRange,
+    ) -> Result<(), AttemptError> {
+        let _underway = self.metrics.underway();
+        let mut stream = match carried.take() {
+            Some(carried) if carried.position == range.start() => carried,
+            _ => self.request(range).await?,
+        };
+        lease.comes_from(stream.body.server());
+        let end = self.pour(lease, writer, &mut stream, range.end()).await?;
+        if end == PourEnd::GoesOn && self.remote.is_whole() {
+            *carried = Some(stream);
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tracing::{Instrument, debug_span};
 
 use crate::checkpoint::{self, Checkpoint};
 use crate::engine::blocking;
@@ -103,7 +104,10 @@ impl<V: Volume> Committer for Checkpointer<V> {
         let file = Arc::clone(&self.file);
         // Stays so if this future is dropped during the sync, whose result is then unknown.
         self.poisoned = true;
-        blocking::run(move || file.write(checkpoint)).await?;
+        let span = debug_span!("commit", parts = count, ?kind);
+        blocking::run(move || file.write(checkpoint))
+            .instrument(span)
+            .await?;
         self.poisoned = false;
         self.committed = Some(count);
         self.events.emit(Event::Committed { parts: count });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::{Instrument, debug_span};
 
 use crate::engine::blocking;
 use crate::engine::context::Context;
@@ -63,6 +64,7 @@ pub(crate) async fn publish<V: Volume>(
     let published = blocking::run(move || {
         storage::publish(&*volume, &names, sink.file(), length, collision, durability)
     })
+    .instrument(debug_span!("publish", bytes = length))
     .await?;
     if let Published::Leftover(error) = published {
         context
