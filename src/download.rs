@@ -1,15 +1,14 @@
 //! What to download, where to, and how.
 
-mod choices;
+mod build;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::{self, Job};
+use crate::options::{Connections, HttpVersion, OnChange, Output, PartSize, Verify, Writer};
 use crate::{DownloadHandle, Error};
-
-pub use choices::{Connections, HttpVersion, OnChange, Output, PartSize, Verify, Writer};
 
 /// A download that is ready to start. Made by [`Download::builder`].
 pub struct Download {
@@ -460,7 +459,7 @@ impl DownloadBuilder {
     /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option, what was expected and what was found.
     pub fn build(self) -> Result<Download, Error> {
         Ok(Download {
-            job: Job::new(self)?,
+            job: build::job(self)?,
         })
     }
 }

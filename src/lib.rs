@@ -87,18 +87,18 @@ pub mod internals;
 #[cfg(doc)]
 pub mod manual;
 mod object;
+mod options;
 #[cfg(feature = "cli")]
 pub mod origin;
 mod report;
 mod storage;
 
-pub use download::{
-    Connections, Download, DownloadBuilder, HttpVersion, OnChange, Output, PartSize, Verify, Writer,
-};
+pub use download::{Download, DownloadBuilder};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
+pub use options::{Connections, HttpVersion, OnChange, Output, PartSize, Verify, Writer};
 #[doc(hidden)]
 pub use report::Samples;
 pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

@@ -23,5 +23,5 @@ mod transfer;
 pub(crate) use control::events::Subscription;
 pub(crate) use control::shared::Shared;
 pub(crate) use control::{Intent, Phase};
-pub(crate) use job::Job;
+pub(crate) use job::{Destination, Job};
 pub(crate) use run::start;

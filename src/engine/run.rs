@@ -21,9 +21,9 @@ use super::remote::probe::ProbeMethod;
 use super::remote::{mirrors, refresh};
 use super::{retry, summary};
 use crate::checkpoint;
-use crate::download::OnChange;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::{Folder, Volume};
 

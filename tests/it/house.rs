@@ -8,7 +8,21 @@ use std::path::{Path, PathBuf};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The public face.
     ("lib", &[]),
-    ("download", &["engine", "DownloadHandle", "Error"]),
+    (
+        "download",
+        &[
+            "engine",
+            "http",
+            "storage",
+            "integrity",
+            "object",
+            "options",
+            "error",
+            "DownloadHandle",
+            "Error",
+        ],
+    ),
+    ("options", &[]),
     (
         "handle",
         &["engine", "Error", "ErrorKind", "Event", "Report"],
@@ -29,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "checkpoint",
             "integrity",
             "object",
-            "download",
+            "options",
             "event",
             "report",
             "error",
@@ -65,10 +79,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("manual", &[]),
     ("fuzzing", &["checkpoint", "http", "integrity", "object"]),
-    (
-        "internals",
-        &["checkpoint", "engine", "integrity", "object", "storage"],
-    ),
     // The command is a crate of its own, which uses `partwise::…`.
     ("main", &["cli"]),
     ("cli", &[]),

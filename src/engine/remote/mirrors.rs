@@ -8,7 +8,6 @@ use super::object::Discovered;
 use super::pool::Server;
 use super::probe::{ProbeMethod, probe};
 use crate::engine::context::{Context, RequestFailed};
-use crate::error::{Error, ErrorKind};
 use crate::http::{Body, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
 use crate::object::Validator;
 
@@ -153,17 +152,6 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
          and there is no --checksum to tell"
             .to_owned(),
     )
-}
-
-/// The caller's mirrors, parsed.
-pub(crate) fn parse(primary: &Source, urls: &[String]) -> Result<Vec<Source>, Error> {
-    urls.iter()
-        .map(|url| {
-            primary.mirror(url).map_err(|error| {
-                Error::new(ErrorKind::Usage, "the mirror's URL can't be used", error)
-            })
-        })
-        .collect()
 }
 
 #[cfg(test)]

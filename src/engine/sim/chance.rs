@@ -8,10 +8,10 @@ use fastrand::Rng;
 use super::life::Act;
 use super::remote::{Ranges, Weather};
 use super::world::{Tags, World, job};
-use crate::download::{Connections, OnChange, Verify};
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::object::SelectionSpec;
+use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, WriterChoice};
 
 const LONGEST: u64 = 500;

@@ -9,9 +9,9 @@ use super::life::{Act, Scene};
 use super::oracle::{self, Final};
 use super::remote::Weather;
 use super::world::{World, job};
-use crate::download::Connections;
 use crate::engine::job::Job;
 use crate::error::ErrorKind;
+use crate::options::Connections;
 use crate::storage::Durability;
 use crate::storage::fake::FakeDisk;
 

@@ -4,10 +4,10 @@ use super::life::{Act, Played};
 use super::oracle::{self, Final};
 use super::remote::{Happening, Weather};
 use super::world::World;
-use crate::download::OnChange;
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::error::{Error, ErrorKind};
+use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::fake::FakeDisk;
 

@@ -1,14 +1,16 @@
 //! What there is to download: the versions of one object, and the options of a run.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use crate::checkpoint::Checkpoint;
-use crate::download::{Connections, Download, OnChange, Verify};
-use crate::engine::job::Job;
-use crate::http::{Metadata, RangeSupport};
+use crate::engine::job::{Destination, Job};
+use crate::http::testing::client;
+use crate::http::{Client, Conditions, Metadata, RangeSupport, Source};
 use crate::object::{EntityTag, SelectionSpec, Validator};
+use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, Names, WriterChoice};
 
 /// What the server tells versions apart by.
@@ -113,15 +115,15 @@ pub(super) fn names() -> Names {
 /// A run's options, as a simulation usually has them.
 pub(super) fn job(world: &World, part_size: u64) -> Job {
     // A client takes milliseconds to build, and no simulation sends anything.
-    static BASE: LazyLock<Job> = LazyLock::new(|| {
-        let options = Download::builder("http://h/v").output("v").no_proxy(true);
-        Job::new(options).unwrap()
-    });
+    static CLIENT: LazyLock<Client> = LazyLock::new(client);
     Job {
-        client: BASE.client.clone(),
-        source: BASE.source.clone(),
-        conditions: BASE.conditions.clone(),
-        destination: BASE.destination.clone(),
+        client: CLIENT.clone(),
+        source: Source::new("http://h/v", None).unwrap(),
+        conditions: Conditions::default(),
+        destination: Destination::File {
+            folder: PathBuf::from("."),
+            names: names(),
+        },
         selection: world.selection.clone(),
         checksums: Vec::new(),
         connections: Connections::Auto,
@@ -137,7 +139,7 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         writer: WriterChoice::Auto,
         verify: Verify::Auto,
         on_change: OnChange::Restart,
-        mirrors: BASE.mirrors.clone(),
+        mirrors: Vec::new(),
         refresh_command: None,
     }
 }

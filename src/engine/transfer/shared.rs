@@ -7,7 +7,6 @@ use super::backpressure::Backpressure;
 use super::commit::CommitError;
 use super::rate_limit::Limiter;
 use super::window::WriteTarget;
-use crate::download::Connections;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::events::EventBus;
 use crate::engine::metrics::Metrics;
@@ -17,6 +16,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
 use crate::object::{BlockPlan, Plan, Selection};
+use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
 
 /// A transfer that runs, or is about to.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::checkpoint::{self, Checkpoint};
-use crate::download::Verify;
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::control::events::EventBus;
@@ -14,6 +13,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::integrity::Crc64;
 use crate::object::{PartBitmap, PartIndex, Plan, Selection, Validator};
+use crate::options::Verify;
 use crate::storage::{Names, PartFile, Sink, StorageError, Volume};
 
 /// Bytes that are read at once.

@@ -1,0 +1,217 @@
+//! From options to a job: every option is checked here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::{DownloadBuilder, NetworkOptions};
+use crate::engine::{Destination, Job};
+use crate::error::{Error, ErrorKind};
+use crate::http::{Client, ClientConfig, Conditions, Source};
+use crate::integrity::Digest;
+use crate::object::{EntityTag, SelectionSpec};
+use crate::options::{HttpVersion, Output, PartSize, Writer};
+use crate::storage::{Durability, Names, WriterChoice};
+
+/// What leases are cut at, in bytes. Small, so that the last request of a slow connection is a short one.
+const BLOCK: u64 = 64 << 10;
+
+/// Checks the options.
+///
+/// # Errors
+///
+/// `Usage`, naming the option, what was expected and what was found.
+pub(super) fn job(options: DownloadBuilder) -> Result<Job, Error> {
+    let source = Source::new(&options.url, options.head_url.as_deref())
+        .map_err(|error| usage("the URL", error))?;
+    let client = Client::new(&client_config(&options.network)?)
+        .map_err(|error| usage("the connection's options", error))?;
+    let destination = destination(&options, &source)?;
+    let part_size = match options.part_size {
+        PartSize::Auto => None,
+        PartSize::Bytes(0) => {
+            return Err(usage("the part size", "expected at least 1 byte, found 0"));
+        }
+        PartSize::Bytes(size) => Some(size),
+    };
+    if options.limit_rate == Some(0) {
+        return Err(usage(
+            "the rate limit",
+            "expected at least 1 byte a second, found 0",
+        ));
+    }
+    if options.max_connections == 0 {
+        return Err(usage(
+            "the most connections",
+            "expected at least 1, found 0",
+        ));
+    }
+    let checksums = checksums(&options.checksums)?;
+    let keeps_nothing = matches!(destination, Destination::Discard | Destination::Memory);
+    if keeps_nothing && !checksums.is_empty() {
+        return Err(usage(
+            "the checksum",
+            "expected none, as no byte is kept to compare with it",
+        ));
+    }
+    Ok(Job {
+        client,
+        mirrors: mirrors(&source, &options.mirrors)?,
+        source,
+        conditions: conditions(&options)?,
+        destination,
+        selection: selection(options.ranges.as_deref())?,
+        checksums,
+        connections: options.connections,
+        max_connections: options.max_connections,
+        part_size,
+        block_size: BLOCK,
+        limit_rate: options.limit_rate,
+        retries: options.retries,
+        fresh: options.fresh,
+        overwrite: options.overwrite,
+        durability: if options.sync && !keeps_nothing {
+            Durability::Synced
+        } else {
+            Durability::Unsynced
+        },
+        writer: match options.writer {
+            Writer::Auto => WriterChoice::Auto,
+            Writer::Mmap => WriterChoice::Mmap,
+            Writer::Pwrite => WriterChoice::Pwrite,
+        },
+        verify: options.verify,
+        on_change: options.on_change,
+        refresh_command: options.refresh_command,
+    })
+}
+
+fn usage(what: &str, why: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Usage, format!("{what} can't be used"), why)
+}
+
+fn client_config(network: &NetworkOptions) -> Result<ClientConfig, Error> {
+    let timeouts = [
+        ("the connect timeout", network.connect_timeout),
+        ("the stall timeout", network.stall_timeout),
+    ];
+    for (what, timeout) in timeouts {
+        if timeout.is_zero() {
+            return Err(usage(what, "expected more than 0 s, found 0 s"));
+        }
+    }
+    let network = network.clone();
+    Ok(ClientConfig {
+        headers: network.headers,
+        user: network.user,
+        bearer: network.bearer,
+        netrc: network.netrc,
+        user_agent: network.user_agent,
+        proxy: network.proxy,
+        no_proxy: network.no_proxy,
+        ca_certificate: network.ca_certificate,
+        client_certificate: network.client_certificate,
+        client_key: network.client_key,
+        insecure: network.insecure,
+        http2: network.http_version == HttpVersion::Http2,
+        connect_timeout: network.connect_timeout,
+        stall_timeout: network.stall_timeout,
+    })
+}
+
+fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {
+    let file = match &options.output {
+        Output::Stdout => return Ok(Destination::Stdout),
+        Output::Discard => return Ok(Destination::Discard),
+        Output::Memory => return Ok(Destination::Memory),
+        Output::File(file) => options.dir.join(file),
+        Output::FromUrl => {
+            let name = source.file_name().ok_or_else(|| {
+                usage(
+                    "the URL's last path segment",
+                    "expected a file name, found none",
+                )
+                .with_hint("name the file: -o FILE")
+            })?;
+            options.dir.join(name)
+        }
+    };
+    let name: OsString = match file.file_name() {
+        // `a/` and `a/.` name a folder, though `file_name` answers `a`.
+        Some(name)
+            if file
+                .as_os_str()
+                .as_encoded_bytes()
+                .ends_with(name.as_encoded_bytes()) =>
+        {
+            name.to_owned()
+        }
+        _ => {
+            return Err(usage(
+                "the output's name",
+                format_args!("expected a file, found `{}`", file.display()),
+            ));
+        }
+    };
+    let folder = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let names = Names::new(&name).map_err(|error| usage("the output's name", error))?;
+    Ok(Destination::File { folder, names })
+}
+
+fn selection(ranges: Option<&str>) -> Result<SelectionSpec, Error> {
+    ranges.map_or_else(
+        || Ok(SelectionSpec::default()),
+        |text| SelectionSpec::parse(text).map_err(|error| usage("the ranges", error)),
+    )
+}
+
+fn checksums(texts: &[String]) -> Result<Vec<Digest>, Error> {
+    texts
+        .iter()
+        .map(|text| Digest::parse(text).map_err(|error| usage("the checksum", error)))
+        .collect()
+}
+
+fn conditions(options: &DownloadBuilder) -> Result<Conditions, Error> {
+    let tag = |name: &str, value: &Option<String>| match value.as_deref() {
+        None | Some("*") => Ok(value.clone()),
+        Some(text) => EntityTag::parse(text)
+            .map(|tag| Some(tag.to_string()))
+            .map_err(|error| {
+                usage(name, format_args!("`{}`: {error}", text.escape_debug()))
+                    .with_hint("an entity tag has double quotes of its own: '\"abc\"'")
+            }),
+    };
+    let date = |name: &str, value: &Option<String>| {
+        value.as_deref().map_or(Ok(None), |text| {
+            httpdate::parse_http_date(text)
+                .map(|date| Some(httpdate::fmt_http_date(date)))
+                .map_err(|_| {
+                    usage(
+                        name,
+                        format_args!(
+                            "expected an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT`, found `{}`",
+                            text.escape_debug()
+                        ),
+                    )
+                })
+        })
+    };
+    Ok(Conditions {
+        if_match: tag("--if-match", &options.if_match)?,
+        if_none_match: tag("--if-none-match", &options.if_none_match)?,
+        if_modified_since: date("--if-modified-since", &options.if_modified_since)?,
+        if_unmodified_since: date("--if-unmodified-since", &options.if_unmodified_since)?,
+    })
+}
+
+fn mirrors(primary: &Source, urls: &[String]) -> Result<Vec<Source>, Error> {
+    let parse = |url: &String| {
+        primary
+            .mirror(url)
+            .map_err(|error| usage("the mirror's URL", error))
+    };
+    urls.iter().map(parse).collect()
+}
