@@ -16,7 +16,10 @@ fuzz_target!(|value: &str| {
             format!("bytes {start}-{}/{total}", end - 1)
         }
         (None, total_found) => {
-            assert!(total_found.is_some(), "neither range nor total");
+            assert!(
+                total_found.is_some(),
+                "a Content-Range has a range or a total"
+            );
             format!("bytes */{total}")
         }
     };

@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use partwise::fuzzing::{digest, digests};
 use partwise_fuzz::within;
 
-// A field a line; the lines are the head of one reply.
+// Each line is a header field; all lines are the header of one response.
 fuzz_target!(|head: &str| {
     let fields: Vec<_> = head
         .lines()
@@ -14,12 +14,16 @@ fuzz_target!(|head: &str| {
     let found = within(limit, || digests(&fields));
     for (index, (source, text)) in found.iter().enumerate() {
         let sent_by = |(name, _): &(&str, &str)| name.eq_ignore_ascii_case(source);
-        assert!(fields.iter().any(sent_by), "{source} was never sent");
-        assert_eq!(digest(text).as_ref(), Some(text), "it can be asked for");
+        assert!(fields.iter().any(sent_by), "{source} was not sent");
+        assert_eq!(
+            digest(text).as_ref(),
+            Some(text),
+            "a digest parses as an option"
+        );
         let same = (source, text);
         assert!(
             found[..index].iter().all(|(a, b)| (a, b) != same),
-            "{text} is told twice"
+            "{text} is reported twice"
         );
     }
     if let Some(printed) = within(limit, || digest(head)) {

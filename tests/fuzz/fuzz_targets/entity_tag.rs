@@ -9,7 +9,10 @@ fuzz_target!(|value: &str| {
         return;
     };
     let (tag, weak) = &found;
-    assert!(value.contains(tag.as_str()), "it is sent back as it came");
+    assert!(
+        value.contains(tag.as_str()),
+        "the tag is sent back unchanged"
+    );
     assert!(tag.len() <= 1024);
     assert!(tag.bytes().all(|byte| byte.is_ascii_graphic()));
     assert_eq!(tag.bytes().filter(|byte| *byte == b'"').count(), 2);

@@ -3,10 +3,10 @@
 use libfuzzer_sys::fuzz_target;
 use partwise_fuzz::within;
 
-// The parser belongs to the command, which is no library: it is built here once more, and what it takes of the
-// command's other modules stands below.
+// The parser belongs to the command, which has no library target. This target compiles the file
+// itself and replaces the modules that it imports.
 #[path = "../../../src/cli/input_file.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "only `parse` is fuzzed")]
 mod input_file;
 
 mod exit {
@@ -37,7 +37,7 @@ mod text {
 }
 
 fuzz_target!(|content: &[u8]| {
-    // An entry of two bytes is as large as one of a hundred, and a vector may have room for as many again.
+    // The shortest entry has two bytes, and a vector may reserve twice what it needs.
     let entries = match within(512 * content.len() + 4096, || {
         input_file::parse("list", content)
     }) {
@@ -47,11 +47,11 @@ fuzz_target!(|content: &[u8]| {
             return;
         }
     };
-    // A comment once the strange white space before it is gone.
+    // White space came before it. Written again without that, it is a comment.
     if entries.iter().any(|entry| entry.url.starts_with('#')) {
         return;
     }
-    // What the first line begins with may itself be a byte order mark, and one is passed over.
+    // The parser skips one byte order mark, and the first URL may begin with another.
     let mut again = "\u{feff}".to_owned();
     for entry in &entries {
         assert!(!entry.url.is_empty() && entry.mirrors.iter().all(|url| !url.is_empty()));
@@ -64,14 +64,14 @@ fuzz_target!(|content: &[u8]| {
             .iter()
             .filter_map(|(name, file)| Some((name, file.as_ref()?)))
         {
-            again += &format!("\n {name}={}", file.to_str().expect("it came as text"));
+            again += &format!("\n {name}={}", file.to_str().expect("the input is UTF-8"));
         }
         for checksum in &entry.checksums {
             again += &format!("\n checksum={checksum}");
         }
         again.push('\n');
     }
-    let mut reread = input_file::parse("list", again.as_bytes()).expect("what was read before");
+    let mut reread = input_file::parse("list", again.as_bytes()).expect("written entries parse");
     assert_eq!(reread.len(), entries.len(), "{again:?}");
     for (reread, entry) in reread.iter_mut().zip(&entries) {
         reread.place.clone_from(&entry.place);

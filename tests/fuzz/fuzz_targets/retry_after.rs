@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use partwise::fuzzing::retry_after;
 use partwise_fuzz::within;
 
-// The seconds are the clock's.
+// The number is the current time, in seconds since the epoch.
 fuzz_target!(|input: (u32, &str)| {
     let (seconds, value) = input;
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
@@ -14,7 +14,7 @@ fuzz_target!(|input: (u32, &str)| {
         return;
     };
     assert!(pause <= longest);
-    assert_eq!(pause.subsec_nanos(), 0, "the clock shows whole seconds");
+    assert_eq!(pause.subsec_nanos(), 0, "pauses are whole seconds");
     let again = pause.as_secs().to_string();
     assert_eq!(retry_after(&again, now), Some((pause, longest)));
 });

@@ -1,9 +1,9 @@
-//! How much memory a decoder takes for what it was given.
+//! Limits the memory that a parser may allocate for its input.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The system's allocator, counted.
+/// The system allocator, which counts the allocated bytes.
 struct Counting;
 
 #[global_allocator]
@@ -12,23 +12,24 @@ static ALLOCATOR: Counting = Counting;
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static MOST: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to the system's allocator as it came; `realloc` and `alloc_zeroed` are made of these two.
+// SAFETY: both methods pass their arguments to the system allocator unchanged; the default
+// `realloc` and `alloc_zeroed` call these two.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
         MOST.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the caller keeps the contract, which is the same for both allocators.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: the caller's promises are those that are asked for.
+        // SAFETY: the caller keeps the contract, which is the same for both allocators.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
 
-/// Runs `work` and holds that it never had more than `limit` bytes allocated beyond what there was.
+/// Runs `work`. Panics if `work` has more than `limit` bytes allocated at any one time.
 pub fn within<T>(limit: usize, work: impl FnOnce() -> T) -> T {
     let before = NOW.load(Ordering::Relaxed);
     MOST.store(before, Ordering::Relaxed);
