@@ -6,72 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::time::Duration;
 
+pub(crate) use self::sizing::{Observed, Pace};
+use self::sizing::{gains_from_hedge, request_length, seconds_left, tail_to_steal};
 use crate::object::{BlockBitmap, BlockIndex, BlockPlan};
 
-/// The shortest request while nothing is known yet, in bytes.
-const SMALLEST_REQUEST: u64 = 1 << 20;
-/// Requests stay at or below this while rates are unknown, and may always reach it, in bytes.
-const USUAL_REQUEST: u64 = 16 << 20;
-/// No request is longer where several share, so that work proceeds from the front, in bytes.
-const LONGEST_REQUEST: u64 = 256 << 20;
-/// A request may last this long at the measured rate: several times what a sender takes to recover from the loss that the
-/// start of one may cost it.
-const LONG_REQUEST: Duration = Duration::from_secs(30);
-/// A request lasts at least this many times the wait for its first byte,
-const WORTH_A_ROUND_TRIP: f64 = 4.0;
-/// and at least this long.
-const WORTH_A_REQUEST: Duration = Duration::from_millis(10);
-/// A lease is hedged when a second fetch is expected to take less than this share of the time it has left.
-const HEDGE_GAIN: f64 = 0.5;
-/// A lease that ends sooner than this is not hedged.
-const HEDGE_LEAST: Duration = Duration::from_millis(100);
 /// Hedges may fetch this share of the object a second time.
 const HEDGE_BUDGET: f64 = 0.02;
 /// or this much, in bytes, where the object is small.
 const HEDGE_LEAST_BUDGET: u64 = 256 << 10;
-/// A stolen tail takes at least this long to fetch: the theft costs its victim's connection.
-const THEFT_LEAST: Duration = Duration::from_millis(10);
-/// A transfer that stands still is reckoned with this share of the usual rate.
-const STANDSTILL: f64 = 0.01;
-/// A connection is reckoned with at least the inverse of this and at most this times the usual rate.
-const UNEVEN: f64 = 4.0;
-
 /// The name of a lease, never used twice in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseId(pub(crate) u64);
-
-/// What is known of a transfer that is under way.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Observed {
-    /// The next byte that it will bring; a position in the file.
-    pub(crate) position: u64,
-    /// Bytes a second, lately; `None` where it is too young to tell.
-    pub(crate) rate: Option<f64>,
-}
-
-/// What is known of the line.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pace {
-    /// Transfers that share the work; at least 1.
-    pub(crate) connections: u32,
-    /// Bytes a second that one transfer usually makes; 0 where unknown.
-    pub(crate) rate: f64,
-    /// Bytes a second that the connection which asks made with its last lease, waiting included; `None` where it is new.
-    pub(crate) own: Option<f64>,
-    /// The usual wait for a reply's first byte.
-    pub(crate) first_byte: Duration,
-}
-
-impl Pace {
-    /// Bytes a second that the connection which asks is expected to make.
-    fn newcomer(&self) -> f64 {
-        let usual = reckon(None, self);
-        self.own
-            .map_or(usual, |own| own.clamp(usual / UNEVEN, usual * UNEVEN))
-    }
-}
 
 /// A lease as it is given out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,15 +170,7 @@ impl Scheduler {
         let position = seen
             .position
             .max(self.plan.range(BlockIndex(lease.next)).start());
-        let left = end.checked_sub(position)? as f64;
-        let own = reckon(seen.rate, pace);
-        let newcomer = pace.newcomer();
-        let wait = pace.first_byte.as_secs_f64();
-        // (left - tail) / own = wait + tail / newcomer
-        let tail = (left / own - wait) / (1.0 / own + 1.0 / newcomer);
-        if tail / newcomer < wait.max(THEFT_LEAST.as_secs_f64()) {
-            return None;
-        }
+        let tail = tail_to_steal(end.checked_sub(position)?, seen.rate, pace)?;
         let blocks = (tail / self.plan.block_size() as f64).round();
         #[expect(
             clippy::cast_possible_truncation,
@@ -252,7 +190,6 @@ impl Scheduler {
 
     fn hedge(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
         let hedged = self.hedged();
-        let newcomer = pace.newcomer();
         let affordable = self.hedge_bytes_left.saturating_sub(self.at_stake());
         let victim = self
             .owners()
@@ -261,10 +198,7 @@ impl Scheduler {
                 let seen = observe(id);
                 let again = self.plan.run(BlockIndex(lease.next), lease.end).len();
                 let left = seconds_left(self.end_of(lease), seen, pace);
-                let second = pace.first_byte.as_secs_f64() + again as f64 / newcomer;
-                let worth = second < left * HEDGE_GAIN
-                    && left > HEDGE_LEAST.as_secs_f64()
-                    && again <= affordable;
+                let worth = gains_from_hedge(left, again, pace) && again <= affordable;
                 worth.then_some((left, id))
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -425,45 +359,6 @@ impl Scheduler {
     }
 }
 
-/// How many bytes to ask for at once when `free` are left: the connection's share of them, so that requests get shorter towards
-/// the end and the connections run dry together, within bounds that keep a request worth its round trip.
-///
-/// All of them where nobody is to share: between two requests nothing comes for a round trip, and what the server then sends
-/// at once may be more than the queues on the way hold.
-fn request_length(pace: &Pace, free: u64) -> u64 {
-    if pace.connections <= 1 {
-        return free;
-    }
-    let even = free / u64::from(pace.connections.max(1));
-    if pace.rate <= 0.0 {
-        return even.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
-    }
-    let rate = pace.newcomer();
-    let worth =
-        (pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP).max(WORTH_A_REQUEST.as_secs_f64());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "saturates, and is clamped"
-    )]
-    let (share, shortest, longest) = (
-        (even as f64 * rate / pace.rate) as u64,
-        (rate * worth) as u64,
-        (rate * LONG_REQUEST.as_secs_f64()) as u64,
-    );
-    let longest = longest.clamp(USUAL_REQUEST, LONGEST_REQUEST);
-    share.clamp(shortest.min(USUAL_REQUEST), longest)
-}
-
-/// A rate to reckon with: the measured one, or else the line's, or else a guess that makes all lengths comparable.
-fn reckon(measured: Option<f64>, pace: &Pace) -> f64 {
-    let usual = if pace.rate > 0.0 { pace.rate } else { 1.0 };
-    measured.unwrap_or(usual).max(usual * STANDSTILL)
-}
-
-fn seconds_left(end: u64, seen: Observed, pace: &Pace) -> f64 {
-    end.saturating_sub(seen.position) as f64 / reckon(seen.rate, pace)
-}
-
+mod sizing;
 #[cfg(test)]
 mod tests;
