@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::checkpoint;
-use crate::engine::internals::{CompletedParts, Observed, Pace, PartAssembler, Scheduler};
+use crate::engine::internals::{CompletedParts, LinkEstimate, Observed, PartAssembler, Scheduler};
 use crate::integrity::{Crc64, combine_parts};
 use crate::object::{BlockBitmap, BlockIndex, PartBitmap, PartIndex, Plan};
 use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
@@ -71,7 +71,7 @@ impl Half {
             completed.insert(BlockIndex(part.0));
         }
         let mut scheduler = Scheduler::new(blocks, completed);
-        let pace = Pace {
+        let link = LinkEstimate {
             connections,
             rate: 10e6,
             own: None,
@@ -81,7 +81,7 @@ impl Half {
         let mut held = Vec::new();
         loop {
             while held.len() < connections as usize {
-                let Some(grant) = scheduler.lease(&pace, u32::MAX, |_| Observed::default()) else {
+                let Some(grant) = scheduler.lease(&link, u32::MAX, |_| Observed::default()) else {
                     break;
                 };
                 leases += 1;

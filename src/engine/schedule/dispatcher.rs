@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::attempts::{AttemptAt, AttemptCounts, Role};
 use super::lease::{ActiveLease, RateMeter};
 use super::parts::{CompletedParts, PartAssembler};
-use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, Pace, Scheduler};
+use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, Scheduler};
 use super::stragglers::Stragglers;
 use crate::engine::metrics::Recorder;
 use crate::object::{BlockIndex, BlockPlan, PartIndex, Plan};
@@ -83,13 +83,13 @@ impl Dispatcher {
             reach,
             ..
         } = &mut *inner;
-        let pace = Pace {
+        let link = LinkEstimate {
             connections,
             rate: *rate,
             own,
             first_byte: *first_byte,
         };
-        let grant = scheduler.lease(&pace, *reach, |id| {
+        let grant = scheduler.lease(&link, *reach, |id| {
             leases.get(&id).map(RateMeter::observed).unwrap_or_default()
         })?;
         if let GrantOrigin::Stolen(victim) = grant.origin

@@ -1,25 +1,25 @@
-//! Who fetches what: leases over runs of missing blocks. Pure: no clock, no I/O, no randomness.
+//! Leases over runs of missing blocks. Pure: no clock, no I/O, no randomness.
 //!
-//! Every missing block is either *free* or held by exactly one *owner* lease; a *hedge* fetches a second time what an
-//! owner already holds, and holds nothing itself. A block leaves this bookkeeping when it completes, once, whoever
-//! brings it first.
+//! Every missing block is either *free* or held by exactly one *owner* lease. A *hedge* fetches a
+//! second time what an owner already holds, and holds nothing itself. A block leaves this
+//! bookkeeping when it completes for the first time, through either of them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-pub(crate) use self::sizing::{Observed, Pace};
+pub(crate) use self::sizing::{LinkEstimate, Observed};
 use self::sizing::{gains_from_hedge, request_length, seconds_left, tail_to_steal};
 use crate::object::{BlockBitmap, BlockIndex, BlockPlan};
 
-/// Hedges may fetch this share of the object a second time.
+/// How much hedges may fetch a second time, as a fraction of the object.
 const HEDGE_BUDGET: f64 = 0.02;
-/// or this much, in bytes, where the object is small.
+/// How much hedges may fetch a second time of any object, however small, in bytes.
 const HEDGE_LEAST_BUDGET: u64 = 256 << 10;
-/// The name of a lease, never used twice in a run.
+/// Identifies a lease. No two leases of a run have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseId(pub(crate) u64);
 
-/// A lease as it is given out.
+/// A lease that the scheduler gives to a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) id: LeaseId,
@@ -28,53 +28,57 @@ pub(crate) struct Grant {
     pub(crate) origin: GrantOrigin,
 }
 
-/// Where a lease's blocks come from.
+/// Which lease, if any, held the blocks of a new lease before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrantOrigin {
-    /// Nobody held them.
+    /// No lease held them.
     Free,
     /// The tail of another lease, which now ends where this one begins.
     Stolen(LeaseId),
-    /// All that another lease, which goes on, has left.
+    /// The rest of another lease, which continues.
     Hedge(LeaseId),
 }
 
-/// What a completed block meant.
+/// The effect of a completed block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
-    /// It is the first time; these other leases have nothing left to bring and are to be ended.
+    /// The block completed for the first time. The `obsolete` leases have nothing left to fetch;
+    /// the caller ends them.
     First { obsolete: Vec<LeaseId> },
-    /// Somebody else brought it before.
+    /// Another lease completed the block before.
     Duplicate,
 }
 
+/// The blocks that a lease has yet to fetch.
 #[derive(Clone, Debug)]
 struct Lease {
-    /// Blocks before `next` are completed.
+    /// Blocks of the lease before this one are completed.
     next: u32,
     end: u32,
+    /// The owner that this lease is a hedge of.
     hedges: Option<LeaseId>,
 }
 
-/// The bookkeeping of one run.
+/// Keeps track of which blocks of an object are completed, leased and free.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     plan: BlockPlan,
     done: BlockBitmap,
-    // INVARIANT: start → end of disjoint, non-adjacent, non-empty runs of blocks that are missing and held by no owner.
+    // INVARIANT: start → end of disjoint, non-adjacent, non-empty runs of blocks that are missing
+    // and held by no owner.
     free: BTreeMap<u32, u32>,
     // INVARIANT: the number of blocks in `free`.
     free_blocks: u32,
-    // INVARIANT: the runs `next..end` of the owners (leases without `hedges`) are disjoint from each other and from
-    // `free`; owners' runs, free runs and `done` cover the plan.
+    // INVARIANT: the runs `next..end` of the owners (leases without `hedges`) are disjoint from
+    // each other and from `free`; owners' runs, free runs and `done` cover the plan.
     leases: BTreeMap<LeaseId, Lease>,
     next_id: u64,
-    /// What may still be fetched a second time, in bytes.
+    /// How much hedges may still fetch a second time, in bytes.
     hedge_bytes_left: u64,
 }
 
 impl Scheduler {
-    /// Begins with the blocks that are there already.
+    /// Creates a scheduler for the blocks of `plan` that are not in `done`.
     pub(crate) fn new(plan: BlockPlan, done: BlockBitmap) -> Self {
         let free = done
             .missing_runs()
@@ -84,7 +88,7 @@ impl Scheduler {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "a share of a u64 is a u64"
+            reason = "a fraction of a u64 is a u64"
         )]
         let hedge_bytes_left = (plan.length() as f64 * HEDGE_BUDGET) as u64;
         Self {
@@ -111,31 +115,33 @@ impl Scheduler {
         self.done.is_full()
     }
 
-    /// Gives an idle connection something to do: the first free run; else the tail of the lease that would finish last,
-    /// cut so that both end together; else a second fetch of what a far slower lease has left. `None` where a further
-    /// connection would bring nothing now.
+    /// Gives an idle connection a lease; `None` where one more connection saves no time now.
     ///
-    /// `reach` bounds how far from the front a free run may begin, in blocks.
+    /// The lease is the start of the first free run. Where none is free, it is the tail of the
+    /// lease that would finish last, cut for both to finish together. Where no theft saves time,
+    /// it is a second fetch of the rest of a far slower lease.
+    ///
+    /// No free run is leased at or past the block `reach`.
     pub(crate) fn lease(
         &mut self,
-        pace: &Pace,
+        link: &LinkEstimate,
         reach: u32,
         observe: impl Fn(LeaseId) -> Observed,
     ) -> Option<Grant> {
-        self.take_free(pace, reach)
-            .or_else(|| self.steal(pace, &observe))
-            .or_else(|| self.hedge(pace, &observe))
+        self.take_free(link, reach)
+            .or_else(|| self.steal(link, &observe))
+            .or_else(|| self.hedge(link, &observe))
     }
 
-    fn take_free(&mut self, pace: &Pace, reach: u32) -> Option<Grant> {
+    fn take_free(&mut self, link: &LinkEstimate, reach: u32) -> Option<Grant> {
         let (&start, &run_end) = self.free.first_key_value()?;
         if start >= reach {
             return None;
         }
         let free_bytes = u64::from(self.free_blocks) * self.plan.block_size();
-        let bytes = request_length(pace, free_bytes);
+        let bytes = request_length(link, free_bytes);
         let blocks = u32::try_from(bytes.div_ceil(self.plan.block_size())).unwrap_or(u32::MAX);
-        // An even share of very small blocks over a very slow line may be no byte at all.
+        // An even share of very small blocks over a very slow link may be less than a byte.
         let blocks = blocks.max(1);
         let end = run_end.min(start.saturating_add(blocks)).min(reach);
         self.free.remove(&start);
@@ -146,15 +152,19 @@ impl Scheduler {
         Some(self.grant(start..end, GrantOrigin::Free))
     }
 
-    fn steal(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
+    fn steal(
+        &mut self,
+        link: &LinkEstimate,
+        observe: &impl Fn(LeaseId) -> Observed,
+    ) -> Option<Grant> {
         let hedged = self.hedged();
         let (victim, cut) = self
             .owners()
             .filter(|(id, _)| !hedged.contains(id))
             .filter_map(|(id, lease)| {
                 let seen = observe(id);
-                let cut = self.cut(lease, seen, pace)?;
-                Some((seconds_left(self.end_of(lease), seen, pace), id, cut))
+                let cut = self.cut(lease, seen, link)?;
+                Some((seconds_left(self.end_of(lease), seen, link), id, cut))
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, id, cut)| (id, cut))?;
@@ -164,21 +174,22 @@ impl Scheduler {
         Some(self.grant(taken, GrantOrigin::Stolen(victim)))
     }
 
-    /// Where to cut `lease` so that its holder and a newcomer end together; `None` where that gains nothing.
-    fn cut(&self, lease: &Lease, seen: Observed, pace: &Pace) -> Option<u32> {
+    /// The block at which to cut `lease` for its holder and the thief to finish together; `None`
+    /// where that saves no time.
+    fn cut(&self, lease: &Lease, seen: Observed, link: &LinkEstimate) -> Option<u32> {
         let end = self.end_of(lease);
         let position = seen
             .position
             .max(self.plan.range(BlockIndex(lease.next)).start());
-        let tail = tail_to_steal(end.checked_sub(position)?, seen.rate, pace)?;
+        let tail = tail_to_steal(end.checked_sub(position)?, seen.rate, link)?;
         let blocks = (tail / self.plan.block_size() as f64).round();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "saturates, and is held against the lease's own bounds"
+            reason = "saturates, and is clamped to the lease's own bounds"
         )]
         let cut = lease.end.saturating_sub((blocks as u32).max(1));
-        // The block that is coming in stays with its holder.
+        // The block that is arriving stays with its holder.
         let first_untouched = match self.plan.block_at(position) {
             Some(block) if block.range.start() == position => block.index.0,
             Some(block) => block.index.0 + 1,
@@ -188,17 +199,21 @@ impl Scheduler {
         (cut < lease.end).then_some(cut)
     }
 
-    fn hedge(&mut self, pace: &Pace, observe: &impl Fn(LeaseId) -> Observed) -> Option<Grant> {
+    fn hedge(
+        &mut self,
+        link: &LinkEstimate,
+        observe: &impl Fn(LeaseId) -> Observed,
+    ) -> Option<Grant> {
         let hedged = self.hedged();
-        let affordable = self.hedge_bytes_left.saturating_sub(self.at_stake());
+        let affordable = self.hedge_bytes_left.saturating_sub(self.hedging_bytes());
         let victim = self
             .owners()
             .filter(|(id, lease)| lease.next < lease.end && !hedged.contains(id))
             .filter_map(|(id, lease)| {
                 let seen = observe(id);
                 let again = self.plan.run(BlockIndex(lease.next), lease.end).len();
-                let left = seconds_left(self.end_of(lease), seen, pace);
-                let worth = gains_from_hedge(left, again, pace) && again <= affordable;
+                let left = seconds_left(self.end_of(lease), seen, link);
+                let worth = gains_from_hedge(left, again, link) && again <= affordable;
                 worth.then_some((left, id))
             })
             .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -226,20 +241,20 @@ impl Scheduler {
         Grant { id, blocks, origin }
     }
 
-    /// The first position past what the lease still has to bring; it shrinks when its tail is taken.
-    /// `None` once the lease has ended.
+    /// The position at which the lease ends. It shrinks when the tail is stolen. `None` once the
+    /// lease is released.
     pub(crate) fn limit(&self, id: LeaseId) -> Option<u64> {
         self.leases.get(&id).map(|lease| self.end_of(lease))
     }
 
-    /// Whether the lease stands behind another that still holds what it fetches.
+    /// Whether the lease is a hedge, and the owner of its blocks still holds them.
     pub(crate) fn is_hedge(&self, id: LeaseId) -> bool {
         self.leases
             .get(&id)
             .is_some_and(|lease| lease.hedges.is_some())
     }
 
-    /// Records that `block` came in whole through lease `id`.
+    /// Records that lease `id` fetched all of `block`.
     pub(crate) fn complete(&mut self, id: LeaseId, block: BlockIndex) -> Completion {
         if let Some(lease) = self.leases.get_mut(&id)
             && lease.next == block.0
@@ -263,8 +278,8 @@ impl Scheduler {
         Completion::First { obsolete }
     }
 
-    /// Takes a block that completed out of the free runs: its lease may have been released between its last byte and
-    /// this record, or its tail given to somebody else.
+    /// Removes a completed block from the free runs. It is in one where its lease was released
+    /// between its last byte and this record, or where its tail was stolen and released.
     fn withdraw(&mut self, block: u32) {
         let Some((&start, &end)) = self.free.range(..=block).next_back() else {
             return;
@@ -282,14 +297,14 @@ impl Scheduler {
         }
     }
 
-    /// Ends a lease, which came to `position`; what it did not bring is free again, unless it was a hedge or is hedged,
-    /// in which case the other holder keeps it.
+    /// Ends a lease, which got as far as `position`. Its missing blocks are free again, unless the
+    /// lease is a hedge or is hedged: then the other lease holds them.
     pub(crate) fn release(&mut self, id: LeaseId, position: u64) {
         let Some(lease) = self.leases.remove(&id) else {
             return;
         };
-        // What it has of a block that somebody else brings or brought, nobody will count. Bytes that it never took out of
-        // its connection are not known of, and what a theft made needless is no hedge's.
+        // The start of a block that another lease fetches, too, is wasted. Bytes that a theft made
+        // needless are not the hedge's.
         if let Some(block) = self.plan.block_at(position)
             && block.index.0 < lease.end
             && (lease.hedges.is_some() || self.done.contains(block.index))
@@ -299,13 +314,13 @@ impl Scheduler {
         if lease.hedges.is_some() {
             return;
         }
-        if let Some(heir) = self
+        if let Some(hedge) = self
             .leases
             .values_mut()
             .find(|other| other.hedges == Some(id))
         {
-            // A hedged lease is not stolen from, so the hedge covers all that is left.
-            heir.hedges = None;
+            // A hedged lease loses no tail, so the hedge covers all that is left.
+            hedge.hedges = None;
             return;
         }
         self.free_missing(lease.next..lease.end);
@@ -330,8 +345,8 @@ impl Scheduler {
         }
     }
 
-    /// Bytes that the hedges under way may yet fetch a second time.
-    fn at_stake(&self) -> u64 {
+    /// Bytes that the active hedges may yet fetch a second time.
+    fn hedging_bytes(&self) -> u64 {
         let hedges = self.leases.values().filter(|l| l.hedges.is_some());
         hedges
             .map(|l| self.plan.run(BlockIndex(l.next), l.end).len())
@@ -342,7 +357,7 @@ impl Scheduler {
         self.hedge_bytes_left = self.hedge_bytes_left.saturating_sub(bytes);
     }
 
-    /// The leases that a hedge stands behind.
+    /// The leases that have a hedge.
     fn hedged(&self) -> Vec<LeaseId> {
         self.leases.values().filter_map(|l| l.hedges).collect()
     }

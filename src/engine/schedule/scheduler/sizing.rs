@@ -1,85 +1,90 @@
-//! How long requests are, where a lease is cut, and when a second fetch gains time. Pure arithmetic.
+//! How long a request is, where a lease is cut, and when a second fetch saves time.
 
 use std::time::Duration;
 
-/// The shortest request while nothing is known yet, in bytes.
+/// Length of the shortest request while no rate is known, in bytes.
 const SMALLEST_REQUEST: u64 = 1 << 20;
-/// Requests stay at or below this while rates are unknown, and may always reach it, in bytes.
+/// Length that a request may always reach, and the limit while no rate is known, in bytes.
 const USUAL_REQUEST: u64 = 16 << 20;
-/// No request is longer where several share, so that work proceeds from the front, in bytes.
+/// Length of the longest request where several connections share the work, in bytes. It keeps
+/// work near the front of the file.
 const LONGEST_REQUEST: u64 = 256 << 20;
-/// A request may last this long at the measured rate: several times what a sender takes to recover from the loss that the
-/// start of one may cost it.
+/// Longest duration of a request at the measured rate. Starting a request may cost a packet loss;
+/// a sender recovers from it in a fraction of this time.
 const LONG_REQUEST: Duration = Duration::from_secs(30);
-/// A request lasts at least this many times the wait for its first byte,
-const WORTH_A_ROUND_TRIP: f64 = 4.0;
-/// and at least this long.
-const WORTH_A_REQUEST: Duration = Duration::from_millis(10);
-/// A lease is hedged when a second fetch is expected to take less than this share of the time it has left.
+/// Shortest duration of a request, as a multiple of the time to first byte.
+const SHORTEST_IN_FIRST_BYTES: f64 = 4.0;
+/// Shortest duration of a request, however short the time to first byte is.
+const SHORTEST_DURATION: Duration = Duration::from_millis(10);
+/// Longest duration of a worthwhile second fetch, as a fraction of the time the lease has left.
 const HEDGE_GAIN: f64 = 0.5;
 /// A lease that ends sooner than this is not hedged.
 const HEDGE_LEAST: Duration = Duration::from_millis(100);
-/// A stolen tail takes at least this long to fetch: the theft costs its victim's connection.
+/// Shortest duration of a worthwhile stolen tail: the theft costs the victim its connection.
 const THEFT_LEAST: Duration = Duration::from_millis(10);
-/// A transfer that stands still is reckoned with this share of the usual rate.
-const STANDSTILL: f64 = 0.01;
-/// A connection is reckoned with at least the inverse of this and at most this times the usual rate.
-const UNEVEN: f64 = 4.0;
+/// Assumed rate of a stalled transfer, as a fraction of the usual rate.
+const STALLED_RATE: f64 = 0.01;
+/// Greatest factor by which the assumed rate of a connection differs from the usual rate.
+const RATE_SPREAD: f64 = 4.0;
 
-/// What is known of a transfer that is under way.
+/// What is known of an active transfer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Observed {
-    /// The next byte that it will bring; a position in the file.
+    /// The position in the file of the next byte to arrive.
     pub(crate) position: u64,
-    /// Bytes a second, lately; `None` where it is too young to tell.
+    /// Recent bytes per second; `None` where the transfer is too young to tell.
     pub(crate) rate: Option<f64>,
 }
 
-/// What is known of the line.
+/// What is known of the link to the servers.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Pace {
-    /// Transfers that share the work; at least 1.
+pub(crate) struct LinkEstimate {
+    /// The number of transfers that share the work, at least 1.
     pub(crate) connections: u32,
-    /// Bytes a second that one transfer usually makes; 0 where unknown.
+    /// The usual rate of one transfer, in bytes per second; 0 where unknown.
     pub(crate) rate: f64,
-    /// Bytes a second that the connection which asks made with its last lease, waiting included; `None` where it is new.
+    /// The rate of the requesting connection over its last lease, in bytes per second, including
+    /// the time to first byte; `None` where the connection is new.
     pub(crate) own: Option<f64>,
-    /// The usual wait for a reply's first byte.
+    /// The usual time to first byte.
     pub(crate) first_byte: Duration,
 }
 
-impl Pace {
-    /// Bytes a second that the connection which asks is expected to make.
-    fn newcomer(&self) -> f64 {
-        let usual = reckon(None, self);
-        self.own
-            .map_or(usual, |own| own.clamp(usual / UNEVEN, usual * UNEVEN))
+impl LinkEstimate {
+    /// The expected rate of the requesting connection, in bytes per second.
+    fn expected_rate(&self) -> f64 {
+        let usual = assumed_rate(None, self);
+        self.own.map_or(usual, |own| {
+            own.clamp(usual / RATE_SPREAD, usual * RATE_SPREAD)
+        })
     }
 }
 
-/// How many bytes to ask for at once when `free` are left: the connection's share of them, so that requests get shorter towards
-/// the end and the connections run dry together, within bounds that keep a request worth its round trip.
+/// How many bytes to request at once when `free` bytes are left.
 ///
-/// All of them where nobody is to share: between two requests nothing comes for a round trip, and what the server then sends
-/// at once may be more than the queues on the way hold.
-pub(super) fn request_length(pace: &Pace, free: u64) -> u64 {
-    if pace.connections <= 1 {
+/// A connection gets its share of them, within bounds that keep a request worth its round trip.
+/// Requests thus get shorter towards the end, and the connections finish together.
+///
+/// A single connection requests everything: between two requests the line idles for a round trip,
+/// and the burst after it may overflow the queues along the path.
+pub(super) fn request_length(link: &LinkEstimate, free: u64) -> u64 {
+    if link.connections <= 1 {
         return free;
     }
-    let even = free / u64::from(pace.connections.max(1));
-    if pace.rate <= 0.0 {
+    let even = free / u64::from(link.connections.max(1));
+    if link.rate <= 0.0 {
         return even.clamp(SMALLEST_REQUEST, USUAL_REQUEST);
     }
-    let rate = pace.newcomer();
-    let worth =
-        (pace.first_byte.as_secs_f64() * WORTH_A_ROUND_TRIP).max(WORTH_A_REQUEST.as_secs_f64());
+    let rate = link.expected_rate();
+    let worth = (link.first_byte.as_secs_f64() * SHORTEST_IN_FIRST_BYTES)
+        .max(SHORTEST_DURATION.as_secs_f64());
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "saturates, and is clamped"
     )]
     let (share, shortest, longest) = (
-        (even as f64 * rate / pace.rate) as u64,
+        (even as f64 * rate / link.rate) as u64,
         (rate * worth) as u64,
         (rate * LONG_REQUEST.as_secs_f64()) as u64,
     );
@@ -87,30 +92,33 @@ pub(super) fn request_length(pace: &Pace, free: u64) -> u64 {
     share.clamp(shortest.min(USUAL_REQUEST), longest)
 }
 
-/// The bytes that a newcomer takes off the end of a lease with `left` bytes, which comes in at `measured`: both end together.
-/// `None` where that gains nothing.
-pub(super) fn tail_to_steal(left: u64, measured: Option<f64>, pace: &Pace) -> Option<f64> {
+/// How many of a lease's last `left` bytes the requesting connection takes over, for both to finish
+/// together. `measured` is the lease's own rate. `None` where the theft saves no time.
+pub(super) fn tail_to_steal(left: u64, measured: Option<f64>, link: &LinkEstimate) -> Option<f64> {
     let left = left as f64;
-    let own = reckon(measured, pace);
-    let newcomer = pace.newcomer();
-    let wait = pace.first_byte.as_secs_f64();
-    // (left - tail) / own = wait + tail / newcomer
-    let tail = (left / own - wait) / (1.0 / own + 1.0 / newcomer);
-    (tail / newcomer >= wait.max(THEFT_LEAST.as_secs_f64())).then_some(tail)
+    let own = assumed_rate(measured, link);
+    let thief = link.expected_rate();
+    let wait = link.first_byte.as_secs_f64();
+    // (left - tail) / own = wait + tail / thief
+    let tail = (left / own - wait) / (1.0 / own + 1.0 / thief);
+    (tail / thief >= wait.max(THEFT_LEAST.as_secs_f64())).then_some(tail)
 }
 
-/// Whether to fetch `again` bytes a second time, of a lease that has `left` seconds to go.
-pub(super) fn gains_from_hedge(left: f64, again: u64, pace: &Pace) -> bool {
-    let second = pace.first_byte.as_secs_f64() + again as f64 / pace.newcomer();
+/// Whether a second fetch of `again` bytes saves time on a lease that has `left` seconds to go.
+pub(super) fn gains_from_hedge(left: f64, again: u64, link: &LinkEstimate) -> bool {
+    let second = link.first_byte.as_secs_f64() + again as f64 / link.expected_rate();
     second < left * HEDGE_GAIN && left > HEDGE_LEAST.as_secs_f64()
 }
 
-/// A rate to reckon with: the measured one, or else the line's, or else a guess that makes all lengths comparable.
-fn reckon(measured: Option<f64>, pace: &Pace) -> f64 {
-    let usual = if pace.rate > 0.0 { pace.rate } else { 1.0 };
-    measured.unwrap_or(usual).max(usual * STANDSTILL)
+/// The rate to assume for a transfer, in bytes per second, at least [`STALLED_RATE`] of the usual.
+///
+/// Without a measurement it is the usual rate. Without that it is 1, so durations are comparable.
+fn assumed_rate(measured: Option<f64>, link: &LinkEstimate) -> f64 {
+    let usual = if link.rate > 0.0 { link.rate } else { 1.0 };
+    measured.unwrap_or(usual).max(usual * STALLED_RATE)
 }
 
-pub(super) fn seconds_left(end: u64, seen: Observed, pace: &Pace) -> f64 {
-    end.saturating_sub(seen.position) as f64 / reckon(seen.rate, pace)
+/// The seconds until a transfer reaches `end`.
+pub(super) fn seconds_left(end: u64, seen: Observed, link: &LinkEstimate) -> f64 {
+    end.saturating_sub(seen.position) as f64 / assumed_rate(seen.rate, link)
 }

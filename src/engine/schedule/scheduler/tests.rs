@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 const BLOCK: u64 = 1 << 20;
 
-fn pace(connections: u32) -> Pace {
-    Pace {
+fn link(connections: u32) -> LinkEstimate {
+    LinkEstimate {
         connections,
         rate: 10e6,
         own: None,
@@ -20,11 +20,11 @@ fn fresh(blocks: u32) -> Scheduler {
 }
 
 #[test]
-fn work_is_taken_from_the_front_in_shrinking_requests() {
+fn free_blocks_are_leased_from_the_front_in_shrinking_requests() {
     let mut scheduler = fresh(64);
     let mut lengths = Vec::new();
     let mut next = 0;
-    while let Some(grant) = scheduler.take_free(&pace(2), u32::MAX) {
+    while let Some(grant) = scheduler.take_free(&link(2), u32::MAX) {
         assert_eq!(grant.blocks.start, next);
         next = grant.blocks.end;
         lengths.push(grant.blocks.len());
@@ -35,13 +35,13 @@ fn work_is_taken_from_the_front_in_shrinking_requests() {
 }
 
 #[test]
-fn one_that_shares_with_nobody_asks_for_everything_at_once() {
+fn a_single_connection_requests_everything_at_once() {
     let asked = |connections, rate| {
-        let pace = Pace {
+        let link = LinkEstimate {
             rate,
-            ..pace(connections)
+            ..link(connections)
         };
-        let grant = fresh(4096).take_free(&pace, u32::MAX).unwrap();
+        let grant = fresh(4096).take_free(&link, u32::MAX).unwrap();
         grant.blocks.len()
     };
     assert_eq!([asked(1, 0.0), asked(1, 10e6)], [4096, 4096]);
@@ -49,10 +49,10 @@ fn one_that_shares_with_nobody_asks_for_everything_at_once() {
 }
 
 #[test]
-fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
+fn a_lease_has_at_least_one_block() {
     let plan = BlockPlan::new(10, 5).unwrap();
     let mut scheduler = Scheduler::new(plan, BlockBitmap::new(2));
-    let slow = Pace {
+    let slow = LinkEstimate {
         connections: 30,
         rate: 0.5,
         own: None,
@@ -66,10 +66,10 @@ fn a_lease_has_a_part_however_small_the_share_of_a_connection() {
 }
 
 #[test]
-fn a_quick_connection_is_asked_for_more_and_a_slow_one_for_less_within_bounds() {
+fn a_fast_connection_gets_more_and_a_slow_one_less_within_bounds() {
     let share = |own| {
-        let pace = Pace { own, ..pace(64) };
-        let grant = fresh(1024).take_free(&pace, u32::MAX).unwrap();
+        let link = LinkEstimate { own, ..link(64) };
+        let grant = fresh(1024).take_free(&link, u32::MAX).unwrap();
         grant.blocks.len()
     };
     let usual = share(None);
@@ -81,7 +81,7 @@ fn a_quick_connection_is_asked_for_more_and_a_slow_one_for_less_within_bounds() 
 }
 
 #[test]
-fn a_slow_connection_takes_less_of_a_tail() {
+fn a_slow_connection_steals_a_shorter_tail() {
     let tail = |own| {
         let mut scheduler = fresh(100);
         scheduler.grant(0..100, GrantOrigin::Free);
@@ -91,12 +91,12 @@ fn a_slow_connection_takes_less_of_a_tail() {
             position: 0,
             rate: Some(10e6),
         };
-        let pace = Pace {
+        let link = LinkEstimate {
             own,
             first_byte: Duration::ZERO,
-            ..pace(2)
+            ..link(2)
         };
-        let theft = scheduler.lease(&pace, u32::MAX, observed).unwrap();
+        let theft = scheduler.lease(&link, u32::MAX, observed).unwrap();
         theft.blocks.len()
     };
     assert_eq!(tail(None), 50);
@@ -105,7 +105,7 @@ fn a_slow_connection_takes_less_of_a_tail() {
 }
 
 #[test]
-fn a_request_never_covers_a_part_that_is_there() {
+fn no_lease_covers_a_completed_block() {
     let plan = BlockPlan::new(10 * BLOCK, BLOCK).unwrap();
     let mut done = BlockBitmap::new(10);
     for block in [0, 1, 4, 5, 9] {
@@ -113,14 +113,14 @@ fn a_request_never_covers_a_part_that_is_there() {
     }
     let mut scheduler = Scheduler::new(plan, done);
     let mut asked = Vec::new();
-    while let Some(grant) = scheduler.take_free(&pace(1), u32::MAX) {
+    while let Some(grant) = scheduler.take_free(&link(1), u32::MAX) {
         asked.extend(grant.blocks);
     }
     assert_eq!(asked, [2, 3, 6, 7, 8]);
 }
 
 #[test]
-fn the_tail_is_taken_from_the_lease_that_would_finish_last_in_time_not_in_bytes() {
+fn the_tail_is_stolen_from_the_lease_with_the_most_time_left_not_the_most_bytes() {
     let mut scheduler = fresh(40);
     let quick = scheduler.grant(0..30, GrantOrigin::Free);
     let slow = scheduler.grant(30..40, GrantOrigin::Free);
@@ -130,16 +130,16 @@ fn the_tail_is_taken_from_the_lease_that_would_finish_last_in_time_not_in_bytes(
         position: if id == quick.id { 0 } else { 30 * BLOCK },
         rate: Some(if id == quick.id { 10e6 } else { 1e6 }),
     };
-    let theft = scheduler.lease(&pace(3), u32::MAX, observed).unwrap();
+    let theft = scheduler.lease(&link(3), u32::MAX, observed).unwrap();
     assert_eq!(theft.origin, GrantOrigin::Stolen(slow.id));
     assert_eq!(theft.blocks.end, 40);
-    // Both end together: the newcomer is ten times as fast and takes about ten elevenths.
+    // Both finish together: the thief is ten times as fast and takes about ten elevenths.
     assert_eq!(theft.blocks.start, 31);
     assert_eq!(scheduler.limit(slow.id), Some(31 * BLOCK));
 }
 
 #[test]
-fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
+fn a_stalled_lease_is_hedged_once_and_the_first_to_finish_counts() {
     let mut scheduler = fresh(60);
     let rest = scheduler.grant(0..59, GrantOrigin::Free);
     let stuck = scheduler.grant(59..60, GrantOrigin::Free);
@@ -153,10 +153,10 @@ fn a_lease_that_stands_still_is_hedged_once_and_the_first_to_finish_counts() {
         position: 59 * BLOCK + 5,
         rate: Some(0.0),
     };
-    let hedge = scheduler.lease(&pace(2), u32::MAX, observed).unwrap();
+    let hedge = scheduler.lease(&link(2), u32::MAX, observed).unwrap();
     assert_eq!(hedge.origin, GrantOrigin::Hedge(stuck.id));
     assert_eq!(hedge.blocks, 59..60);
-    assert_eq!(scheduler.lease(&pace(3), u32::MAX, observed), None);
+    assert_eq!(scheduler.lease(&link(3), u32::MAX, observed), None);
     let completion = scheduler.complete(hedge.id, BlockIndex(59));
     assert_eq!(
         completion,
@@ -181,14 +181,14 @@ fn hedges_keep_to_their_budget() {
         position: 98 * BLOCK - 1,
         rate: Some(0.0),
     };
-    // Two blocks are beyond reach of the two per cent that are one block and the one that is coming in.
+    // The budget of 2 % is two blocks. The hedge would fetch three.
     scheduler.leases.get_mut(&grant.id).unwrap().next = 97;
-    let hedge = scheduler.hedge(&pace(2), &observed);
+    let hedge = scheduler.hedge(&link(2), &observed);
     assert_eq!(hedge, None);
 }
 
 #[test]
-fn what_was_fetched_twice_is_charged_to_the_last_byte_whoever_loses() {
+fn every_byte_that_was_fetched_twice_is_charged_to_the_budget() {
     let charged = |lose: fn(&mut Scheduler, LeaseId, LeaseId)| {
         let mut scheduler = fresh(100);
         let owner = scheduler.grant(99..100, GrantOrigin::Free);
@@ -199,22 +199,22 @@ fn what_was_fetched_twice_is_charged_to_the_last_byte_whoever_loses() {
     };
     assert_eq!(charged(|s, _, hedge| s.release(hedge, 99 * BLOCK + 7)), 7);
     assert_eq!(charged(|s, owner, _| s.release(owner, 99 * BLOCK + 7)), 0);
-    let the_hedge_is_first = |s: &mut Scheduler, owner, hedge| {
+    let hedge_finishes_first = |s: &mut Scheduler, owner, hedge| {
         s.complete(hedge, BlockIndex(99));
         s.release(owner, 99 * BLOCK + 9);
     };
-    assert_eq!(charged(the_hedge_is_first), 9);
-    let both_are_whole = |s: &mut Scheduler, owner, hedge| {
+    assert_eq!(charged(hedge_finishes_first), 9);
+    let both_finish = |s: &mut Scheduler, owner, hedge| {
         s.complete(hedge, BlockIndex(99));
         s.complete(owner, BlockIndex(99));
         s.release(owner, 100 * BLOCK);
         s.release(hedge, 100 * BLOCK);
     };
-    assert_eq!(charged(both_are_whole), BLOCK);
+    assert_eq!(charged(both_finish), BLOCK);
 }
 
 #[test]
-fn what_a_theft_made_needless_is_no_hedges() {
+fn bytes_that_a_theft_made_needless_are_not_charged_to_the_budget() {
     let mut scheduler = fresh(100);
     let owner = scheduler.grant(90..100, GrantOrigin::Free);
     let thief = scheduler.grant(95..100, GrantOrigin::Stolen(owner.id));
@@ -228,13 +228,13 @@ fn what_a_theft_made_needless_is_no_hedges() {
 #[test]
 fn reach_keeps_work_near_the_front() {
     let mut scheduler = fresh(100);
-    let near = scheduler.take_free(&pace(1), 4).unwrap();
+    let near = scheduler.take_free(&link(1), 4).unwrap();
     assert_eq!(near.blocks, 0..4);
-    assert_eq!(scheduler.take_free(&pace(1), 4), None);
-    assert!(scheduler.take_free(&pace(1), 5).is_some());
+    assert_eq!(scheduler.take_free(&link(1), 4), None);
+    assert!(scheduler.take_free(&link(1), 5).is_some());
 }
 
-/// One step of the model.
+/// A call to the scheduler, with arbitrary arguments.
 #[derive(Clone, Debug)]
 enum Step {
     Lease { rate: u32 },
@@ -251,7 +251,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..200)
 }
 
-/// A connection as the engine keeps it: its lease and the next byte it will bring.
+/// A connection: its lease and the next block that it fetches.
 #[derive(Clone, Debug)]
 struct Connection {
     id: LeaseId,
@@ -259,13 +259,14 @@ struct Connection {
     rate: f64,
 }
 
-struct Model {
+/// The scheduler, the connections that use it, and the blocks that they completed.
+struct SchedulerModel {
     scheduler: Scheduler,
     connections: Vec<Connection>,
-    brought: Vec<u32>,
+    completed: Vec<u32>,
 }
 
-impl Model {
+impl SchedulerModel {
     fn lease(&mut self, rate: u32) -> bool {
         let seen = self.connections.clone();
         let observe = |id| {
@@ -275,7 +276,7 @@ impl Model {
                 rate: Some(c.rate),
             }
         };
-        let Some(grant) = self.scheduler.lease(&pace(4), u32::MAX, observe) else {
+        let Some(grant) = self.scheduler.lease(&link(4), u32::MAX, observe) else {
             return false;
         };
         assert!(!grant.blocks.is_empty());
@@ -306,7 +307,7 @@ impl Model {
             }
             connection.next += 1;
             if let Completion::First { obsolete } = self.scheduler.complete(id, BlockIndex(block)) {
-                self.brought.push(block);
+                self.completed.push(block);
                 for other in obsolete {
                     self.end(other);
                 }
@@ -339,7 +340,7 @@ impl Model {
         for (block, holders) in holders.iter().enumerate() {
             let block = BlockIndex(u32::try_from(block).unwrap());
             if scheduler.done().contains(block) {
-                // An owner may still hold a block past its next one that somebody else brought.
+                // An owner may still hold a block past its next one that another lease completed.
                 assert!(*holders <= 1);
             } else {
                 assert_eq!(*holders, 1, "block {block:?}");
@@ -352,21 +353,21 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn every_part_comes_once_whatever_happens(
+    fn every_block_completes_once_under_any_sequence_of_steps(
         blocks in 1..80u32,
-        there in prop::collection::vec(0..80u32, 0..40),
+        done_before in prop::collection::vec(0..80u32, 0..40),
         steps in steps(),
     ) {
         let plan = BlockPlan::new(u64::from(blocks) * BLOCK - 3, BLOCK).unwrap();
         let mut done = BlockBitmap::new(blocks);
-        for block in &there {
+        for block in &done_before {
             done.insert(BlockIndex(*block));
         }
         let before: Vec<u32> = done.iter().map(|block| block.0).collect();
-        let mut model = Model {
+        let mut model = SchedulerModel {
             scheduler: Scheduler::new(plan, done),
             connections: Vec::new(),
-            brought: before,
+            completed: before,
         };
         for step in steps {
             match step {
@@ -377,15 +378,15 @@ proptest! {
             }
             model.assert_nothing_lost();
         }
-        // Whatever came before, going on ends with every block there, each brought once.
+        // Continuing from any state completes every block once.
         while !model.scheduler.is_finished() {
             if model.connections.is_empty() {
-                prop_assert!(model.lease(10), "an idle connection finds the work that is left");
+                prop_assert!(model.lease(10), "an idle connection gets a lease while blocks are missing");
             }
             model.advance(0, 7);
             model.assert_nothing_lost();
         }
-        model.brought.sort_unstable();
-        prop_assert_eq!(model.brought, (0..blocks).collect::<Vec<_>>());
+        model.completed.sort_unstable();
+        prop_assert_eq!(model.completed, (0..blocks).collect::<Vec<_>>());
     }
 }
