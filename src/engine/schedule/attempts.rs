@@ -1,56 +1,64 @@
-//! Where ranges are stuck, and how often in a row they failed, whoever tried them.
+//! Counts the failed attempts at each block since its last byte of progress, over all connections.
 
 use std::collections::BTreeMap;
 
 use crate::object::BlockIndex;
 
-/// Attempts of each block that ended since its last byte of progress. A range that is handed on keeps its count.
+/// Counts the failed attempts at each block since its last byte of progress. A block keeps its
+/// count when it passes to another lease.
 #[derive(Debug, Default)]
-pub(super) struct AttemptCounts(BTreeMap<(BlockIndex, Role), Stuck>);
+pub(super) struct AttemptCounts(BTreeMap<(BlockIndex, Role), NoProgress>);
 
-/// In which role a block is fetched. Each has a count of its own, so that a hedge takes nothing from the attempts of what it
-/// stands behind.
+/// In which role a lease fetches a block. The roles are counted apart, because a failed hedge must
+/// not use up the attempts of the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
+    /// The lease holds the block.
     Owner,
+    /// The lease fetches a second time what an owner holds.
     Hedge,
 }
 
-/// How far an attempt came: a position in a block.
+/// How far an attempt got.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AttemptAt {
     pub(super) block: BlockIndex,
     pub(super) role: Role,
+    /// The position in the file of the next byte to arrive.
     pub(super) position: u64,
 }
 
+/// The attempts at a block that ended without a byte of progress over those before them.
 #[derive(Clone, Copy, Debug)]
-struct Stuck {
-    /// Where the attempt ended that came furthest,
+struct NoProgress {
+    /// The furthest position at which an attempt ended.
     furthest: u64,
-    /// and the last one.
+    /// The position at which the last attempt ended.
     last: u64,
-    /// Those that failed.
-    attempts: u32,
+    /// The number of attempts that failed.
+    failures: u32,
 }
 
 impl AttemptCounts {
-    /// Counts an attempt from `begun` on that failed there. Returns how many did in a row, this one included.
+    /// Counts an attempt that started at the position `begun` and failed at `place`. Returns how
+    /// many have failed in a row, this one included.
     pub(super) fn count(&mut self, begun: u64, place: AttemptAt) -> u32 {
         let stuck = self.reach(place);
-        // Who began the block anew and is on the way to where others failed brings bytes, and has not failed there yet.
+        // An attempt that starts the block over makes progress until it reaches the position where
+        // others failed.
         let is_on_the_way = place.position > begun && place.position < stuck.furthest;
-        if !is_on_the_way || stuck.attempts == 0 {
-            stuck.attempts += 1;
+        if !is_on_the_way || stuck.failures == 0 {
+            stuck.failures += 1;
         }
-        stuck.attempts
+        stuck.failures
     }
 
-    fn reach(&mut self, place: AttemptAt) -> &mut Stuck {
-        let here = Stuck {
+    /// Records that an attempt ended at `place`. Progress resets the count.
+    fn reach(&mut self, place: AttemptAt) -> &mut NoProgress {
+        let here = NoProgress {
             furthest: place.position,
             last: place.position,
-            attempts: 0,
+            failures: 0,
         };
         let stuck = self.0.entry((place.block, place.role)).or_insert(here);
         if place.position > stuck.furthest {
@@ -60,19 +68,19 @@ impl AttemptCounts {
         stuck
     }
 
-    /// Takes note that an attempt was ended there for another to begin anew: no failure.
-    pub(super) fn begin_anew(&mut self, place: AttemptAt) {
+    /// Records that the attempt at `place` was ended for another to replace it. This is no failure.
+    pub(super) fn replaced(&mut self, place: AttemptAt) {
         self.reach(place);
     }
 
-    /// Whether an attempt ended just there, and none came further since.
+    /// Whether an attempt ended at exactly this position, and none has got further since.
     pub(super) fn is_stuck(&self, place: AttemptAt) -> bool {
         let stuck = self.0.get(&(place.block, place.role));
         stuck.is_some_and(|stuck| [stuck.furthest, stuck.last].contains(&place.position))
     }
 
-    /// The block came in whole.
-    pub(super) fn forget(&mut self, block: BlockIndex) {
+    /// Drops the counts of a block that is complete.
+    pub(super) fn completed(&mut self, block: BlockIndex) {
         for role in [Role::Owner, Role::Hedge] {
             self.0.remove(&(block, role));
         }
@@ -107,15 +115,15 @@ mod tests {
         assert_eq!(attempts.count(200, place(2, 200)), 1);
         assert!(attempts.is_stuck(place(1, 110)) && !attempts.is_stuck(place(1, 111)));
         assert_eq!(attempts.count(110, place(1, 111)), 1);
-        attempts.begin_anew(place(1, 115));
+        attempts.replaced(place(1, 115));
         assert!(attempts.is_stuck(place(1, 115)));
         assert_eq!(attempts.count(100, place(1, 115)), 1);
-        attempts.begin_anew(place(1, 115));
+        attempts.replaced(place(1, 115));
         assert_eq!(attempts.count(100, place(1, 115)), 2);
     }
 
     #[test]
-    fn who_begins_anew_and_comes_nearer_has_not_failed_again() {
+    fn a_restarted_attempt_that_fails_before_the_furthest_position_is_not_counted() {
         let mut attempts = AttemptCounts::default();
         assert_eq!(attempts.count(100, place(1, 150)), 1);
         assert_eq!(attempts.count(150, place(1, 150)), 2);
@@ -129,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hedge_counts_for_itself_until_the_grain_is_there() {
+    fn a_hedge_is_counted_apart_until_the_block_is_complete() {
         let mut attempts = AttemptCounts::default();
         assert_eq!(attempts.count(100, place(1, 110)), 1);
         assert_eq!(attempts.count(100, hedge(1, 105)), 1);
         assert_eq!(attempts.count(105, hedge(1, 110)), 1);
         assert_eq!(attempts.count(110, place(1, 110)), 2);
         assert_eq!(attempts.count(200, place(2, 200)), 1);
-        attempts.forget(BlockIndex(1));
+        attempts.completed(BlockIndex(1));
         assert!(!attempts.is_stuck(place(1, 110)) && !attempts.is_stuck(hedge(1, 110)));
         assert!(attempts.is_stuck(place(2, 200)));
     }

@@ -1,4 +1,4 @@
-//! What the workers share: the scheduler's bookkeeping, the CRCs of completed parts, and the leases under way.
+//! Gives leases to workers, records what they complete, and measures them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,30 +17,32 @@ use crate::engine::metrics::Recorder;
 use crate::object::{BlockIndex, BlockPlan, PartIndex, Plan};
 use crate::report::Samples;
 
-/// What is left of the usual rate at the next tick where every lease under way is slower.
-const FADING: f64 = 0.98;
-/// The weight of the newest wait in the running mean.
-const NEWEST: f64 = 0.3;
+/// Factor on the usual rate at each tick at which every active lease is slower.
+const RATE_DECAY: f64 = 0.98;
+/// Weight of the newest time to first byte in the moving average.
+const NEWEST_WEIGHT: f64 = 0.3;
 
-/// See the module.
+/// Gives leases to the workers of a transfer, and records the blocks that they complete.
 #[derive(Debug)]
 pub(crate) struct Dispatcher {
-    // Taken once a part, a lease and a tick; held for bookkeeping alone, never across an await or a system call.
+    // Taken once per block, lease and tick; held for bookkeeping only, never across an await or a
+    // system call.
     inner: Mutex<Inner>,
-    /// Rung when an idle worker may find work, or must end.
+    /// Notified when an idle worker may find work, or must end.
     pub(crate) changed: Notify,
 }
 
 #[derive(Debug)]
 struct Inner {
-    /// Gives out blocks; to it a block is a part.
     scheduler: Scheduler,
     parts: PartAssembler,
-    // Ordered, so that a run depends on nothing but what it is given.
+    // Ordered, because a simulated run must depend on its seed only.
     leases: BTreeMap<LeaseId, RateMeter>,
+    /// The usual time to first byte; zero where unknown.
     first_byte: Duration,
+    /// The usual rate of a lease, in bytes per second; 0 where unknown.
     rate: f64,
-    /// No lease begins at or past this block.
+    /// No free block at or past this one is leased.
     reach: u32,
     stragglers: Stragglers,
     attempts: AttemptCounts,
@@ -48,7 +50,7 @@ struct Inner {
 }
 
 impl Dispatcher {
-    /// Begins with the parts that are there; the rest is given out by `blocks`, which are `plan`'s.
+    /// Creates a dispatcher for the blocks of `plan` that are not in `completed`.
     pub(crate) fn new(plan: Plan, blocks: BlockPlan, completed: CompletedParts) -> Self {
         let parts = PartAssembler::new(plan, blocks, completed);
         Self {
@@ -67,7 +69,10 @@ impl Dispatcher {
         }
     }
 
-    /// Finds something to do for one of `connections` workers, which made `own` bytes a second with its last lease.
+    /// Gives a lease to one of `connections` workers; `None` where one more transfer saves no time
+    /// now. `own` is the worker's rate over its last lease, in bytes per second.
+    ///
+    /// `abort` ends the worker's attempt where the lease becomes needless.
     pub(crate) fn lease(
         &self,
         connections: u32,
@@ -100,15 +105,15 @@ impl Dispatcher {
         Some(inner.meter(&grant, abort))
     }
 
-    /// Records a block that came in whole. Returns whether it is the first time; leases that have become needless
-    /// are aborted.
+    /// Records a completed block. Returns whether it completed for the first time, and aborts the
+    /// leases that have become needless.
     pub(crate) fn complete(&self, lease: &ActiveLease, block: BlockIndex, crc: u64) -> bool {
         let mut inner = self.lock();
         match inner.scheduler.complete(lease.id, block) {
             Completion::Duplicate => false,
             Completion::First { obsolete } => {
                 inner.parts.add(block, crc);
-                inner.attempts.forget(block);
+                inner.attempts.completed(block);
                 for id in obsolete {
                     if let Some(meter) = inner.leases.get(&id) {
                         meter.lease.abort();
@@ -122,15 +127,15 @@ impl Dispatcher {
         }
     }
 
-    /// Counts an attempt that began at `begun` and failed where `lease` stands. Returns how many did in a row there, without a
-    /// byte of progress, this one included.
+    /// Counts an attempt that started at the position `begun` and failed at the lease's current
+    /// one. Returns how many have failed in a row without a byte of progress, this one included.
     pub(crate) fn failed(&self, lease: &ActiveLease, begun: u64) -> u32 {
         let mut inner = self.lock();
         let place = place(&inner.scheduler, lease);
         place.map_or(1, |place| inner.attempts.count(begun, place))
     }
 
-    /// Ends a lease; what it did not bring is there for others.
+    /// Ends a lease, and frees the blocks that it did not complete.
     pub(crate) fn release(&self, lease: &ActiveLease) {
         let mut inner = self.lock();
         inner.scheduler.release(lease.id, lease.position());
@@ -141,14 +146,14 @@ impl Dispatcher {
             );
             inner.samples.brought(bytes, span);
             if inner.rate <= 0.0 && !span.is_zero() {
-                // Over before anything was measured; better than to know the last one alone.
+                // The lease ended before the first measurement. Its mean rate is a first estimate.
                 inner.rate = bytes as f64 / span.as_secs_f64();
             }
         }
         self.changed.notify_waiters();
     }
 
-    /// Ends every lease, after the workers were sent home. Whoever goes on after a pause may try as often as ever.
+    /// Ends every lease, once all workers have ended. The attempts start from zero after a pause.
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
         inner.attempts = AttemptCounts::default();
@@ -157,19 +162,20 @@ impl Dispatcher {
         }
     }
 
-    /// Lets leases begin before part `reach` alone.
+    /// Lets free blocks be leased before part `reach` only.
     pub(crate) fn set_reach(&self, reach: u32) {
         let mut inner = self.lock();
         let reach = reach.saturating_mul(inner.parts.blocks_per_part());
         let before = std::mem::replace(&mut inner.reach, reach);
         drop(inner);
-        // Whoever sets it may listen as well: rung without need, it would wake itself for ever.
+        // The caller may wait for `changed` in a loop, and a needless notification would wake it
+        // without end.
         if before != reach {
             self.changed.notify_waiters();
         }
     }
 
-    /// Ends the slowest lease; its parts are there for others.
+    /// Aborts the slowest lease, for its blocks to be leased again.
     pub(crate) fn abort_slowest(&self) {
         let inner = self.lock();
         let slowest = inner
@@ -182,8 +188,8 @@ impl Dispatcher {
         }
     }
 
-    /// Ends a lease that crawls while the others don't: its worker goes on over a new connection, which may be a
-    /// better one. One at a time.
+    /// Aborts a straggler, if there is one, for its worker to continue over a new connection.
+    /// Returns whether it did.
     pub(crate) fn replace_straggler(&self, now: Instant) -> bool {
         let mut inner = self.lock();
         let Inner {
@@ -194,39 +200,39 @@ impl Dispatcher {
             first_byte,
             ..
         } = &mut *inner;
-        // What is stuck is left to its worker, which knows how often it failed and how long to wait, and to the timers.
-        let moves = |meter: &&RateMeter| {
+        // A stuck lease is left to its worker's timers and its count of failures.
+        let progresses = |meter: &&RateMeter| {
             place(scheduler, &meter.lease).is_none_or(|place| !attempts.is_stuck(place))
         };
-        let Some(straggler) = stragglers.next(leases.values().filter(moves), *first_byte, now)
+        let Some(straggler) = stragglers.next(leases.values().filter(progresses), *first_byte, now)
         else {
             return false;
         };
         straggler.lease.abort();
         if let Some(place) = place(scheduler, &straggler.lease) {
-            attempts.begin_anew(place);
+            attempts.replaced(place);
         }
         true
     }
 
-    /// Takes note of how long a reply let wait for its first byte.
+    /// Records the time to first byte of a reply.
     pub(crate) fn replied(&self, first_byte: Duration) {
         let mut inner = self.lock();
         inner.samples.waited(first_byte);
         inner.first_byte = if inner.first_byte.is_zero() {
             first_byte
         } else {
-            inner.first_byte.mul_f64(1.0 - NEWEST) + first_byte.mul_f64(NEWEST)
+            inner.first_byte.mul_f64(1.0 - NEWEST_WEIGHT) + first_byte.mul_f64(NEWEST_WEIGHT)
         };
     }
 
-    /// The usual wait for a reply's first byte.
+    /// The usual time to first byte; zero where unknown.
     pub(crate) fn first_byte(&self) -> Duration {
         self.lock().first_byte
     }
 
-    /// Measures the rate of every lease since the last tick. Idle workers look again: what is not worth taking over
-    /// now may be in a moment.
+    /// Measures the rate of every lease since the last tick, and wakes the idle workers: a theft or
+    /// a hedge may save time by now.
     pub(crate) fn tick(&self, now: Instant) {
         let mut inner = self.lock();
         let first_byte = inner.first_byte;
@@ -236,18 +242,20 @@ impl Dispatcher {
         let known: Vec<f64> = inner.leases.values().filter_map(|w| w.rate).collect();
         if !known.is_empty() {
             let mean = known.iter().sum::<f64>() / known.len() as f64;
-            // The last leases may be the slow ones, and what the others made is what a new one can hope for.
-            inner.rate = mean.max(inner.rate * FADING);
+            // The last active leases may be the slow ones, and a new lease may be as fast as those
+            // that have ended.
+            inner.rate = mean.max(inner.rate * RATE_DECAY);
         }
         drop(inner);
         self.changed.notify_waiters();
     }
 
+    /// A snapshot of the completed parts.
     pub(crate) fn completed(&self) -> CompletedParts {
         self.lock().parts.completed_parts()
     }
 
-    /// What single requests were like so far.
+    /// Samples of the rates of leases and of the times to first byte.
     pub(crate) fn samples(&self) -> Samples {
         self.lock().samples.samples()
     }
@@ -256,11 +264,12 @@ impl Dispatcher {
         self.lock().scheduler.is_finished()
     }
 
+    /// The number of completed parts.
     pub(crate) fn completed_parts(&self) -> u32 {
         self.lock().parts.completed().count()
     }
 
-    /// Bytes of blocks that are coming in.
+    /// The number of bytes that arrived of incomplete blocks.
     pub(crate) fn pending_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
@@ -272,7 +281,7 @@ impl Dispatcher {
         inner.leases.values().filter_map(pending).sum()
     }
 
-    /// Bytes of the completed blocks.
+    /// The number of bytes in completed blocks.
     pub(crate) fn completed_bytes(&self) -> u64 {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
@@ -281,7 +290,7 @@ impl Dispatcher {
             .sum()
     }
 
-    /// The first part that is not completed; the number of parts where all are.
+    /// The index of the first incomplete part; the number of parts where all are completed.
     pub(crate) fn front(&self) -> u32 {
         let inner = self.lock();
         let completed = inner.parts.completed();
@@ -289,7 +298,7 @@ impl Dispatcher {
         missing.next().map_or(completed.parts(), |run| run.start)
     }
 
-    /// How much of each of `cells` equal stretches is there, in percent.
+    /// How much of each of `cells` equal stretches of the file is completed, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
         let inner = self.lock();
         let done = inner.parts.completed();
@@ -308,7 +317,7 @@ impl Dispatcher {
             .map(|(cell, filled)| {
                 let width = (cell + 1) * parts / cells as u64 - cell * parts / cells as u64;
                 match width {
-                    // More cells than parts: this cell shows the part that it lies in.
+                    // There are more cells than parts, and this cell shows the part that it is in.
                     0 => {
                         let part = u32::try_from(cell * parts / cells as u64).unwrap_or(u32::MAX);
                         if done.contains(PartIndex(part)) {
@@ -324,12 +333,14 @@ impl Dispatcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The bookkeeping is whole between any two calls, so a panic elsewhere leaves it usable.
+        // The bookkeeping is consistent between any two calls, so a panic elsewhere leaves it
+        // usable.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inner {
+    /// Starts to measure a lease.
     fn meter(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<ActiveLease> {
         let plan = self.scheduler.plan();
         let range = plan.run(BlockIndex(grant.blocks.start), grant.blocks.end);
@@ -340,7 +351,7 @@ impl Inner {
     }
 }
 
-/// Where a lease stands, if it is not at the end of everything.
+/// Where the current attempt of a lease is; `None` at the end of the file.
 fn place(scheduler: &Scheduler, lease: &ActiveLease) -> Option<AttemptAt> {
     let position = lease.position();
     let role = if scheduler.is_hedge(lease.id) {

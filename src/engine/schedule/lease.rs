@@ -1,4 +1,4 @@
-//! Transfers under way, and how fast each of them is.
+//! Active leases, and the rate of each.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,34 +10,37 @@ use tokio::time::Instant;
 use super::scheduler::{LeaseId, Observed};
 use crate::object::ByteRange;
 
-/// A lease is too young to tell its rate before bytes came for this long, or for one usual wait for a reply.
+/// The least time between the first byte and a known rate. The usual time to first byte applies
+/// where it is longer.
 const TOO_YOUNG: Duration = Duration::from_millis(150);
-/// Without a byte it is too young for this many times that wait longer: a connection may have to be opened first, with
-/// TLS 1.2 in three round trips.
-const PATIENCE_ROUND_TRIPS: u32 = 4;
-/// A lease's rate is a mean whose older values fade with this time constant,
+/// How much longer a lease without a byte has an unknown rate, as a multiple of the usual time to
+/// first byte. A connection may have to be opened first, with TLS 1.2 in three round trips.
+const PATIENCE_FIRST_BYTES: u32 = 4;
+/// Time constant of the exponential moving average that is a lease's rate.
 const MEMORY: Duration = Duration::from_millis(280);
-/// or with this many times the wait for a reply: bytes come in bursts, one a round trip.
-const MEMORY_ROUND_TRIPS: u32 = 2;
+/// The same time constant as a multiple of the usual time to first byte, where that is longer:
+/// bytes arrive in bursts, one per round trip.
+const MEMORY_FIRST_BYTES: u32 = 2;
 
-/// A lease on its way, as its worker and everybody else see it.
+/// An active lease, which its worker advances and the dispatcher observes.
 ///
-/// The two positions are atomics because the worker touches them with every chunk: no lock on that path.
+/// The two positions are atomics: the worker uses them with every chunk, without a lock.
 #[derive(Debug)]
 pub(crate) struct ActiveLease {
     pub(crate) id: LeaseId,
     pub(crate) range: ByteRange,
-    /// The next position that the worker will write.
+    /// The position in the file of the next byte that the worker writes.
     position: AtomicU64,
-    /// The first position that is not the worker's any more. Only ever shrinks.
+    /// The position at which the lease ends. It only ever shrinks.
     limit: AtomicU64,
-    /// Which server gives the bytes; [`NOT_KNOWN`] before its first reply.
+    /// The index of the server that sends the bytes; [`UNKNOWN_SERVER`] before its first reply.
     server: AtomicUsize,
     waits_for_disk: AtomicBool,
     abort: AbortHandle,
 }
 
-const NOT_KNOWN: usize = usize::MAX;
+/// Stands for a server that has not replied yet.
+const UNKNOWN_SERVER: usize = usize::MAX;
 
 impl ActiveLease {
     pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
@@ -46,7 +49,7 @@ impl ActiveLease {
             range,
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
-            server: AtomicUsize::new(NOT_KNOWN),
+            server: AtomicUsize::new(UNKNOWN_SERVER),
             waits_for_disk: AtomicBool::new(false),
             abort,
         }
@@ -64,22 +67,22 @@ impl ActiveLease {
         self.limit.load(Ordering::Relaxed)
     }
 
-    /// Takes the tail from `limit` on away.
+    /// Ends the lease at `limit`: the tail after it was stolen.
     pub(super) fn shrink(&self, limit: u64) {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Takes note that bytes come from this server.
+    /// Records which server sends the bytes.
     pub(crate) fn comes_from(&self, server: usize) {
         self.server.store(server, Ordering::Relaxed);
     }
 
-    /// Which server gives the bytes, once one replied.
+    /// The index of the server that sends the bytes, once it has replied.
     pub(super) fn server(&self) -> Option<usize> {
-        Some(self.server.load(Ordering::Relaxed)).filter(|server| *server != NOT_KNOWN)
+        Some(self.server.load(Ordering::Relaxed)).filter(|server| *server != UNKNOWN_SERVER)
     }
 
-    /// Takes note that it begins, or ends, to wait for the disk.
+    /// Records whether the worker waits for the disk.
     pub(crate) fn waits_for_disk(&self, waits: bool) {
         self.waits_for_disk.store(waits, Ordering::Relaxed);
     }
@@ -89,18 +92,21 @@ impl ActiveLease {
     }
 }
 
-/// A lease as the dispatcher measures it.
+/// Measures the rate of an active lease.
 #[derive(Debug)]
 pub(super) struct RateMeter {
     pub(super) lease: Arc<ActiveLease>,
+    /// When the lease was granted.
     pub(super) since: Instant,
-    /// The first tick that saw a byte.
+    /// The first tick after the first byte.
     begun: Option<Instant>,
+    /// The tick of the last measurement.
     measured: Instant,
+    /// The position at the last measurement.
     at: u64,
-    /// The last tick that saw it wait for the disk.
+    /// The last tick at which the worker waited for the disk.
     waited: Option<Instant>,
-    /// Bytes a second; `None` where it is too young to tell.
+    /// Bytes per second; `None` where the lease is too young to tell.
     pub(super) rate: Option<f64>,
 }
 
@@ -124,39 +130,41 @@ impl RateMeter {
         }
     }
 
-    /// Whether it waited for the disk within `lately`.
-    pub(super) fn waited(&self, now: Instant, lately: Duration) -> bool {
-        self.waited.is_some_and(|waited| now - waited < lately)
+    /// Whether the worker waited for the disk within the last `span`.
+    pub(super) fn waited(&self, now: Instant, span: Duration) -> bool {
+        self.waited.is_some_and(|waited| now - waited < span)
     }
 
+    /// The seconds until the lease is complete at `rate` bytes per second.
     pub(super) fn seconds_left(&self, rate: f64) -> f64 {
         let left = self.lease.limit().saturating_sub(self.lease.position());
         left as f64 / rate.max(1.0)
     }
 
-    /// Measures the rate since the last tick, where a reply's first byte usually takes `first_byte`. That it stood still
-    /// before its first byte says nothing of how fast it is.
+    /// Measures the rate since the last tick. `first_byte` is the usual time to first byte.
+    ///
+    /// The time before the first byte does not count towards the rate.
     pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
         let position = self.lease.position();
         if self.lease.waits_for_disk.load(Ordering::Relaxed) {
             self.waited = Some(now);
         }
-        let youth = TOO_YOUNG.max(first_byte);
-        let told = match self.begun {
-            Some(begun) => now - begun >= youth,
+        let least_age = TOO_YOUNG.max(first_byte);
+        let is_known = match self.begun {
+            Some(begun) => now - begun >= least_age,
             None if position > self.lease.range.start() => {
                 (self.begun, self.measured, self.at) = (Some(now), now, position);
                 self.rate = None;
                 false
             }
-            None => now - self.since >= TOO_YOUNG + first_byte * PATIENCE_ROUND_TRIPS,
+            None => now - self.since >= TOO_YOUNG + first_byte * PATIENCE_FIRST_BYTES,
         };
         let span = (now - self.measured).as_secs_f64();
-        if !told || span <= 0.0 {
+        if !is_known || span <= 0.0 {
             return;
         }
         let newest = position.saturating_sub(self.at) as f64 / span;
-        let memory = MEMORY.max(first_byte * MEMORY_ROUND_TRIPS).as_secs_f64();
+        let memory = MEMORY.max(first_byte * MEMORY_FIRST_BYTES).as_secs_f64();
         self.rate = Some(match self.rate {
             Some(before) => newest + (before - newest) * (-span / memory).exp(),
             None => newest,
@@ -179,7 +187,7 @@ mod tests {
         RateMeter::new(Arc::new(lease), now)
     }
 
-    /// The rate after each of `ticks`, where `arrived` bytes are there at each.
+    /// The rate after each of `ticks`, where `arrived` gives the bytes so far at each.
     fn rates(ticks: u32, arrived: impl Fn(Duration) -> u64) -> Vec<Option<f64>> {
         let begun = Instant::now();
         let mut meter = meter(begun);
@@ -194,15 +202,15 @@ mod tests {
     }
 
     #[test]
-    fn a_transfer_that_waits_for_a_new_connection_does_not_stand_still_yet() {
+    fn a_transfer_that_opens_a_connection_is_not_stalled_yet() {
         let rates = rates(30, |_| 0);
-        let told = rates.iter().position(Option::is_some).unwrap();
-        assert!(TICK * u32::try_from(told + 1).unwrap() >= ROUND_TRIP * 4);
-        assert_eq!(rates[told], Some(0.0));
+        let known = rates.iter().position(Option::is_some).unwrap();
+        assert!(TICK * u32::try_from(known + 1).unwrap() >= ROUND_TRIP * 4);
+        assert_eq!(rates[known], Some(0.0));
     }
 
     #[test]
-    fn a_transfer_that_came_late_is_as_fast_as_it_is() {
+    fn a_long_time_to_first_byte_does_not_lower_the_rate() {
         const SPEED: u64 = 100_000;
         let silence = ROUND_TRIP * 6;
         let rates = rates(60, |at| {
@@ -211,13 +219,13 @@ mod tests {
         });
         assert!(rates.contains(&Some(0.0)), "{rates:?}");
         let moving = |rate: &&Option<f64>| **rate != Some(0.0);
-        let told: Vec<f64> = rates.iter().filter(moving).flatten().copied().collect();
+        let known: Vec<f64> = rates.iter().filter(moving).flatten().copied().collect();
         let close = SPEED as f64 * 0.95..SPEED as f64 * 1.05;
-        assert!(told.iter().all(|rate| close.contains(rate)), "{rates:?}");
+        assert!(known.iter().all(|rate| close.contains(rate)), "{rates:?}");
     }
 
     #[test]
-    fn the_wait_for_the_first_byte_does_not_count_and_bursts_even_out() {
+    fn the_rate_leaves_out_the_time_to_first_byte_and_evens_out_bursts() {
         const BURST: u64 = 60_000;
         let arrived = |at: Duration| {
             let bursts = (1..=10).filter(|burst| at >= ROUND_TRIP * *burst).count();

@@ -1,4 +1,4 @@
-//! Which bytes are asked for next, and over how many connections. Without I/O.
+//! Decides which bytes to request next, and over how many connections. Does no I/O.
 
 pub(crate) mod attempts;
 pub(crate) mod dispatcher;

@@ -1,14 +1,15 @@
-//! Parts, put together out of what leases bring.
+//! Assembles parts from completed blocks.
 //!
-//! Leases are cut at blocks, which are even shares of a part: small, so that the connections run dry together at the end
-//! even where each of them is slow. A checkpoint knows whole parts alone.
+//! Leases are cut at blocks, which are small, equal shares of a part. Small blocks let all
+//! connections finish together, even where each of them is slow. A checkpoint records only whole
+//! parts.
 
 use std::collections::BTreeMap;
 
 use crate::integrity::Crc64Combiner;
 use crate::object::{BlockBitmap, BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
 
-/// The completed parts at one moment.
+/// A snapshot of the completed parts.
 #[derive(Clone, Debug)]
 pub(crate) struct CompletedParts {
     pub(crate) completed: PartBitmap,
@@ -17,7 +18,7 @@ pub(crate) struct CompletedParts {
 }
 
 impl CompletedParts {
-    /// No part of `plan`.
+    /// Creates a snapshot of `plan` in which no part is completed.
     pub(crate) fn none(plan: &Plan) -> Self {
         Self {
             completed: PartBitmap::new(plan.parts()),
@@ -33,21 +34,21 @@ impl CompletedParts {
     }
 }
 
-/// Puts parts together out of the blocks that leases bring.
+/// Assembles parts, and their CRCs, from completed blocks.
 #[derive(Debug)]
 pub(crate) struct PartAssembler {
     plan: Plan,
     blocks: BlockPlan,
     completed: PartBitmap,
-    /// By part; meaningful where the part is completed.
+    /// CRC-64/XZ by part; meaningful where the part is completed.
     crcs: Vec<u64>,
-    /// By part that is begun and not completed: the CRCs of its blocks that are there.
+    /// By part that is incomplete, the CRCs of its completed blocks.
     begun: BTreeMap<u32, Vec<Option<u64>>>,
     combiner: Crc64Combiner,
 }
 
 impl PartAssembler {
-    /// Begins with the parts that are there.
+    /// Creates an assembler that starts with the parts in `completed`.
     pub(crate) fn new(plan: Plan, blocks: BlockPlan, completed: CompletedParts) -> Self {
         let mut crcs = vec![0; plan.parts() as usize];
         for (part, crc) in completed.completed.iter().zip(completed.crcs) {
@@ -69,18 +70,18 @@ impl PartAssembler {
 
     /// The blocks of the completed parts.
     pub(crate) fn blocks_completed(&self) -> BlockBitmap {
-        let mut there = BlockBitmap::new(self.blocks.blocks());
+        let mut found = BlockBitmap::new(self.blocks.blocks());
         for block in self
             .completed
             .iter()
             .flat_map(|part| self.blocks_of(part.0))
         {
-            there.insert(BlockIndex(block));
+            found.insert(BlockIndex(block));
         }
-        there
+        found
     }
 
-    /// Adds a block that came in whole, for the first time.
+    /// Adds a block that completed for the first time.
     pub(crate) fn add(&mut self, block: BlockIndex, crc: u64) {
         let part = block.0 / self.blocks_per_part();
         let blocks = self.blocks_of(part);
@@ -102,6 +103,7 @@ impl PartAssembler {
         &self.completed
     }
 
+    /// A snapshot of the completed parts.
     pub(crate) fn completed_parts(&self) -> CompletedParts {
         let completed = self.completed.clone();
         let crcs = completed.iter().map(|part| self.crcs[part.0 as usize]);
@@ -111,6 +113,7 @@ impl PartAssembler {
         }
     }
 
+    /// The indices of the blocks of a part.
     fn blocks_of(&self, part: u32) -> std::ops::Range<u32> {
         let each = self.blocks_per_part();
         let first = part.saturating_mul(each);
@@ -133,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_is_there_with_its_last_grain(
+        fn a_part_is_completed_by_its_last_block(
             bytes in prop::collection::vec(any::<u8>(), 1..2000),
             block in 1..40u64,
             each in 1..6u64,
@@ -147,17 +150,17 @@ mod tests {
             };
             let nothing = CompletedParts { completed: PartBitmap::new(plan.parts()), crcs: Vec::new() };
             let mut parts = PartAssembler::new(plan, blocks, nothing);
-            let mut came = BlockBitmap::new(blocks.blocks());
+            let mut added = BlockBitmap::new(blocks.blocks());
             for index in shuffled(blocks.blocks(), seed) {
                 let block = BlockIndex(index);
                 parts.add(block, of(blocks.range(block)));
-                came.insert(block);
+                added.insert(block);
                 for part in 0..plan.parts() {
-                    let whole = parts.blocks_of(part).all(|block| came.contains(BlockIndex(block)));
+                    let whole = parts.blocks_of(part).all(|block| added.contains(BlockIndex(block)));
                     prop_assert_eq!(parts.completed().contains(PartIndex(part)), whole);
                 }
-                let there = parts.blocks_completed();
-                prop_assert!(there.iter().all(|block| came.contains(block)));
+                let found = parts.blocks_completed();
+                prop_assert!(found.iter().all(|block| added.contains(block)));
                 let completed = parts.completed_parts();
                 for (part, crc) in completed.completed.iter().zip(&completed.crcs) {
                     prop_assert_eq!(*crc, of(plan.range(part)));

@@ -1,4 +1,4 @@
-//! Which lease crawls beside the others, and how many may be ended for it.
+//! Finds leases that are far slower than the others, and limits how many of them are replaced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,38 +7,43 @@ use tokio::time::Instant;
 
 use super::lease::RateMeter;
 
-/// A lease at less than this share of the mean rate of the others crawls,
-const CRAWL: f64 = 0.5;
-/// if it has been under way for this long, or this many times the wait for a reply, and has as long to go: a young one may
-/// yet find its pace. An old one that falls behind is not waited for any more: what made it slow is a loss, most of the
-/// time, and from that a new connection recovers sooner. Where the disk let it wait, the
-/// connection is not to blame.
-const CRAWLS_AFTER: Duration = Duration::from_secs(2);
-const CRAWL_ROUND_TRIPS: u32 = 16;
-/// Among fewer leases from the same server none crawls. That another server is faster says nothing of a connection.
-const FEWEST: usize = 3;
-/// So many may be ended in a row,
-const MOST: u32 = 64;
-/// and one more as often as this: a server that makes connections crawl is not asked for new ones without end.
-const ONE_MORE: Duration = Duration::from_secs(10);
+/// The rate below which a lease is a straggler, as a fraction of the mean rate of the others.
+const STRAGGLER_RATE: f64 = 0.5;
+/// The least age of a straggler, and the least time that it has left. A young lease may still speed
+/// up.
+const STRAGGLER_AGE: Duration = Duration::from_secs(2);
+/// The least age of a straggler, as a multiple of the time to first byte.
+const STRAGGLER_AGE_FIRST_BYTES: u32 = 16;
+/// The fewest leases from one server among which there is a straggler. A lease is compared with
+/// leases from its own server only: another server may be faster for reasons of its own.
+const FEWEST_COMPARED: usize = 3;
+/// The most leases that may be replaced in a row. A server that slows connections down would be
+/// sent new ones without end otherwise.
+const MOST_REPLACED: u32 = 64;
+/// The interval at which one more lease may be replaced, up to [`MOST_REPLACED`].
+const REFILL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Finds them, one at a time.
+/// Finds stragglers, one at a time, within a budget.
+///
+/// A straggler is replaced because a packet loss is the usual reason for it, and a new connection
+/// recovers from that sooner. A lease that waited for the disk recently is never one.
 #[derive(Debug)]
 pub(super) struct Stragglers {
+    /// How many leases may be replaced now.
     left: u32,
-    /// When `left` last grew, or might have.
+    /// The start of the current refill interval.
     refilled: Instant,
 }
 
 impl Stragglers {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            left: MOST,
+            left: MOST_REPLACED,
             refilled: now,
         }
     }
 
-    /// Which of `leases` is to be ended, where a reply's first byte usually takes `first_byte`.
+    /// The lease to replace now, if any. `first_byte` is the usual time to first byte.
     pub(super) fn next<'a>(
         &mut self,
         leases: impl Iterator<Item = &'a RateMeter> + Clone,
@@ -49,15 +54,15 @@ impl Stragglers {
         if self.left == 0 {
             return None;
         }
-        let together = Together::of(leases.clone());
-        let patience = CRAWLS_AFTER.max(first_byte * CRAWL_ROUND_TRIPS);
+        let rates = ServerRates::of(leases.clone());
+        let age = STRAGGLER_AGE.max(first_byte * STRAGGLER_AGE_FIRST_BYTES);
         let mut leases = leases;
         let straggler = leases.find(|meter| {
-            pace(meter).is_some_and(|(server, rate)| {
-                now - meter.since > patience
-                    && !meter.waited(now, patience)
-                    && meter.seconds_left(rate) > patience.as_secs_f64()
-                    && together.outruns(rate, server)
+            server_and_rate(meter).is_some_and(|(server, rate)| {
+                now - meter.since > age
+                    && !meter.waited(now, age)
+                    && meter.seconds_left(rate) > age.as_secs_f64()
+                    && rates.show_straggler(server, rate)
             })
         })?;
         self.left -= 1;
@@ -65,25 +70,25 @@ impl Stragglers {
     }
 
     fn refill(&mut self, now: Instant) {
-        while now - self.refilled >= ONE_MORE {
-            self.refilled += ONE_MORE;
-            self.left = MOST.min(self.left + 1);
+        while now - self.refilled >= REFILL_INTERVAL {
+            self.refilled += REFILL_INTERVAL;
+            self.left = MOST_REPLACED.min(self.left + 1);
         }
     }
 }
 
-/// Where its bytes come from and how fast, once both are known.
-fn pace(meter: &RateMeter) -> Option<(usize, f64)> {
+/// The server of a lease, and its rate in bytes per second, once both are known.
+fn server_and_rate(meter: &RateMeter) -> Option<(usize, f64)> {
     meter.lease.server().zip(meter.rate)
 }
 
-/// The leases of each server whose rate is known: how many, and their rates added up.
-struct Together(BTreeMap<usize, (usize, f64)>);
+/// Per server, the number of leases whose rate is known, and the sum of their rates.
+struct ServerRates(BTreeMap<usize, (usize, f64)>);
 
-impl Together {
+impl ServerRates {
     fn of<'a>(leases: impl Iterator<Item = &'a RateMeter>) -> Self {
         let mut servers = BTreeMap::new();
-        for (server, rate) in leases.filter_map(pace) {
+        for (server, rate) in leases.filter_map(server_and_rate) {
             let (count, sum) = servers.entry(server).or_default();
             *count += 1;
             *sum += rate;
@@ -91,10 +96,10 @@ impl Together {
         Self(servers)
     }
 
-    /// Whether the others of this server are far faster than the one that makes `rate`.
-    fn outruns(&self, rate: f64, server: usize) -> bool {
+    /// Whether one of the server's leases that has this rate is far slower than the others.
+    fn show_straggler(&self, server: usize, rate: f64) -> bool {
         self.0.get(&server).is_some_and(|(count, sum)| {
-            *count >= FEWEST && rate < (sum - rate) / (count - 1) as f64 * CRAWL
+            *count >= FEWEST_COMPARED && rate < (sum - rate) / (count - 1) as f64 * STRAGGLER_RATE
         })
     }
 }
@@ -114,7 +119,7 @@ mod tests {
     const NEAR: Duration = Duration::from_millis(1);
     const LONG: Duration = Duration::from_secs(3);
 
-    /// Transfers from one server that begin now.
+    /// Leases from one server, granted now.
     fn leases<const N: usize>(now: Instant) -> [RateMeter; N] {
         std::array::from_fn(|_| {
             let abort = AbortHandle::new_pair().0;
@@ -124,8 +129,8 @@ mod tests {
         })
     }
 
-    /// Each is seen further on, at its rate.
-    fn go_on<const N: usize>(leases: &mut [RateMeter; N], rates: [f64; N], now: Instant) {
+    /// Advances each lease and sets its rate.
+    fn advance<const N: usize>(leases: &mut [RateMeter; N], rates: [f64; N], now: Instant) {
         for (meter, rate) in leases.iter_mut().zip(rates) {
             let lease = &meter.lease;
             lease.advance(lease.position() + 1);
@@ -134,12 +139,14 @@ mod tests {
         }
     }
 
+    /// The index of the lease that was found.
     fn nth(leases: &[RateMeter], found: Option<&RateMeter>) -> Option<usize> {
         leases
             .iter()
             .position(|meter| found.is_some_and(|found| std::ptr::eq(meter, found)))
     }
 
+    /// The index of the straggler among leases of these rates, at an age of `after`.
     fn found<const N: usize>(
         rates: [f64; N],
         first_byte: Duration,
@@ -148,20 +155,20 @@ mod tests {
         let begun = Instant::now();
         let mut leases = leases(begun);
         let now = begun + after;
-        go_on(&mut leases, rates, now);
+        advance(&mut leases, rates, now);
         let found = Stragglers::new(begun).next(leases.iter(), first_byte, now);
         nth(&leases, found)
     }
 
     #[test]
-    fn the_one_that_is_far_slower_than_the_others_crawls() {
+    fn a_lease_far_slower_than_the_others_is_a_straggler() {
         assert_eq!(found([9e6, 4e6, 9e6], NEAR, LONG), Some(1));
         assert_eq!(found([9e6, 5e6, 9e6], NEAR, LONG), None);
         assert_eq!(found([9e6, 1e6], NEAR, LONG), None);
     }
 
     #[test]
-    fn it_is_given_time_and_more_of_it_far_away() {
+    fn a_straggler_has_a_least_age_that_grows_with_the_round_trip() {
         let rates = [9e6, 1e6, 9e6];
         let (second, far) = (Duration::from_secs(1), Duration::from_millis(600));
         assert_eq!(found(rates, NEAR, second * 2), None);
@@ -170,12 +177,12 @@ mod tests {
     }
 
     #[test]
-    fn one_is_compared_with_those_of_its_own_supply() {
+    fn leases_are_compared_with_those_of_the_same_server() {
         let begun = Instant::now();
         let late = begun + LONG;
         let mut leases = leases(begun);
         let rates = [9e6, 1e6, 9e6, 1e6, 9e6, 1e6, 0.1e6];
-        go_on(&mut leases, rates, late);
+        advance(&mut leases, rates, late);
         for nth in [1, 3, 5, 6] {
             leases[nth].lease.comes_from(1);
         }
@@ -186,11 +193,11 @@ mod tests {
     }
 
     #[test]
-    fn whose_supply_is_not_known_yet_is_nobodys_measure() {
+    fn leases_of_an_unknown_server_are_not_compared() {
         let begun = Instant::now();
         let late = begun + LONG;
         let mut leases = leases(begun);
-        go_on(&mut leases, [9e6, 5e6, 9e6], late);
+        advance(&mut leases, [9e6, 5e6, 9e6], late);
         let abort = AbortHandle::new_pair().0;
         let waiting = ActiveLease::new(LeaseId(3), ByteRange::whole(LENGTH), abort);
         let mut waiting = RateMeter::new(Arc::new(waiting), begun);
@@ -202,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waited_for_the_disk_is_given_time_again() {
+    fn a_lease_that_waited_for_the_disk_is_no_straggler_for_a_while() {
         let begun = Instant::now();
         let mut leases = leases(begun);
         let rates = [9e6, 1e6, 9e6];
@@ -210,7 +217,7 @@ mod tests {
         let mut stragglers = Stragglers::new(begun);
         let mut found = |after: u64| {
             let now = begun + Duration::from_secs(after);
-            go_on(&mut leases, rates, now);
+            advance(&mut leases, rates, now);
             stragglers.next(leases.iter(), NEAR, now).is_some()
         };
         slow.waits_for_disk(true);
@@ -221,24 +228,24 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_nearly_there_is_left_alone() {
+    fn a_lease_that_is_almost_complete_is_not_replaced() {
         let begun = Instant::now();
         let late = begun + LONG;
         let mut leases = leases(begun);
         leases[1].lease.advance(LENGTH - 1_000_000);
-        go_on(&mut leases, [9e6, 1e6, 9e6], late);
+        advance(&mut leases, [9e6, 1e6, 9e6], late);
         let mut stragglers = Stragglers::new(begun);
         assert!(stragglers.next(leases.iter(), NEAR, late).is_none());
     }
 
     #[test]
-    fn a_server_that_makes_them_crawl_is_not_asked_without_end() {
+    fn replacements_are_limited_and_refilled_over_time() {
         let begun = Instant::now();
         let mut leases = leases(begun);
         let mut stragglers = Stragglers::new(begun);
         let mut ended = |after: Duration| {
             let now = begun + after;
-            go_on(&mut leases, [9e6, 1e6, 9e6], now);
+            advance(&mut leases, [9e6, 1e6, 9e6], now);
             let next = || stragglers.next(leases.iter(), NEAR, now).map(|_| ());
             std::iter::from_fn(next).count()
         };

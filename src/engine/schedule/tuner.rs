@@ -1,101 +1,111 @@
-//! How many connections: a pure function of measured windows. No clock, no I/O.
+//! Finds the number of connections from throughput samples. Pure: no clock, no I/O.
 //!
-//! Nobody knows beforehand how many connections a line wants: one fills a clean line nearby, dozens are needed where each
-//! loses packets or is capped by the server. So it begins with a number that experience suggests, and then tries: twice
-//! as many as long as that is worth it, half as many where that costs nothing.
+//! The best number differs from link to link. One connection fills a clean link nearby; dozens are
+//! needed where each loses packets or is capped by the server. The tuner starts with a number that
+//! measurements suggest. It then doubles the number while that pays, and halves it where that
+//! costs nothing.
 
 use std::time::Duration;
 
-/// Connections that `auto` begins with where a reply comes at once: a few fill such a line, and a server that caps each
-/// of them is asked for more from the start.
+/// Connections that `auto` starts with where the time to first byte is below [`NEAR`]. A few fill
+/// such a link, and a server that caps each connection gives more from the start.
 const START_NEAR: u32 = 4;
-/// Connections that `auto` does not go below.
+/// The fewest connections that `auto` tries.
 const FEWEST: u32 = 2;
-/// Connections that `auto` begins with elsewhere. Each has to find its share of the line's rate, round trip by round
-/// trip, and many find it sooner than few; lines of 40 ms and more were full soonest with as many as these, clean, capped
-/// and lossy ones alike.
+/// Connections that `auto` starts with where the time to first byte is [`NEAR`] or more.
+///
+/// Each connection ramps up to its share of the rate, round trip by round trip, and many get there
+/// sooner than few. In measurements, links of 40 ms and more filled up soonest with this many,
+/// whether they were clean, capped or lossy.
 const START_FAR: u32 = 32;
-/// A reply that takes longer comes from afar.
+/// The shortest time to first byte of a distant server.
 const NEAR: Duration = Duration::from_millis(5);
-/// Twice as many connections are worth it for this much more throughput.
+/// The least factor by which throughput must grow for twice as many connections to pay.
 const WORTH_DOUBLING: f64 = 1.15;
-/// Half as many are enough if they keep this share of the throughput.
+/// The least fraction of the throughput that half as many connections must keep to be enough.
 const WORTH_KEEPING: f64 = 0.97;
-/// WindowBuffer after a change that are not judged: connections are being opened or run dry.
+/// How many samples after a change are ignored: connections open or finish during them.
 const SETTLING: u32 = 1;
-/// WindowBuffer of rest after a try that failed; twice as many after each further one.
+/// How many samples the tuner ignores after the first failed trial. Each further failed trial
+/// doubles the number.
 const REST: u32 = 16;
+/// The most samples that the tuner ignores after a failed trial.
 const LONGEST_REST: u32 = 256;
 
-/// What one window of time brought.
+/// The throughput over a span of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Window {
+pub(crate) struct ThroughputSample {
+    /// Bytes that arrived during the span.
     pub(crate) bytes: u64,
     pub(crate) span: Duration,
-    /// Transfers that were under way.
+    /// Transfers that were active throughout the span.
     pub(crate) connections: u32,
 }
 
-/// Finds the number of connections.
+/// Finds the number of connections with the best throughput.
 #[derive(Clone, Debug)]
 pub(crate) struct Tuner {
     target: u32,
     // INVARIANT: at least 1, at most what the caller allows.
     ceiling: u32,
     mode: Mode,
-    /// How long the next rest is.
+    /// Length of the next rest, in samples.
     rest: u32,
-    /// Which way the next try goes.
+    /// Whether the next trial is of more or of fewer connections.
     direction: Direction,
 }
 
+/// Whether a trial is of more or of fewer connections.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Direction {
     Up,
     Down,
 }
 
+/// What the tuner does with the next sample.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
-    /// The caller's number.
+    /// Ignores it: the caller chose the number.
     Fixed,
-    /// Measuring what the number brings, after so many windows.
+    /// Measures the current number, once `settling` samples have passed.
     Measuring { settling: u32 },
-    /// Trying another number than `from`, which brought `before` bytes a second.
+    /// Compares the current number with `from`, which gave `before` bytes per second, once
+    /// `settling` samples have passed.
     Trying {
         from: u32,
         before: f64,
         settling: u32,
     },
-    /// Content with the number for so many more windows.
-    Resting { windows: u32 },
+    /// Ignores this and `samples` more.
+    Resting { samples: u32 },
 }
 
 impl Tuner {
-    /// Holds to `connections`.
+    /// Creates a tuner that keeps to `connections`.
     pub(crate) fn fixed(connections: u32) -> Self {
         Self {
             mode: Mode::Fixed,
-            ..Self::beginning(connections, connections)
+            ..Self::starting_at(connections, connections)
         }
     }
 
-    /// Begins with several and goes up to `ceiling`. `first_byte` is how long the probe's reply let wait.
+    /// Creates a tuner that finds the best number up to `ceiling`. `first_byte` is the time to
+    /// first byte of the probe.
     pub(crate) fn auto(ceiling: u32, first_byte: Duration) -> Self {
         let start = if first_byte < NEAR {
             START_NEAR
         } else {
             START_FAR
         };
-        Self::beginning(start, ceiling)
+        Self::starting_at(start, ceiling)
     }
 
-    /// Holds to a few, at most `ceiling`.
+    /// Creates a tuner that keeps to a few connections, at most `ceiling`.
     pub(crate) fn steady(ceiling: u32) -> Self {
         Self::fixed(FEWEST.min(ceiling))
     }
 
-    fn beginning(start: u32, ceiling: u32) -> Self {
+    fn starting_at(start: u32, ceiling: u32) -> Self {
         let ceiling = ceiling.max(1);
         let target = start.clamp(1, ceiling);
         Self {
@@ -107,48 +117,48 @@ impl Tuner {
         }
     }
 
-    /// Transfers to keep under way.
+    /// The number of transfers to keep active.
     pub(crate) fn target(&self) -> u32 {
         self.target
     }
 
-    /// Takes in what a window brought.
-    pub(crate) fn observe(&mut self, window: Window) {
-        let span = window.span.as_secs_f64();
-        if window.connections < self.target || span <= 0.0 {
-            // Not what the number can do: connections are still being opened, or the work runs out.
+    /// Takes the next sample into account.
+    pub(crate) fn observe(&mut self, sample: ThroughputSample) {
+        let span = sample.span.as_secs_f64();
+        if sample.connections < self.target || span <= 0.0 {
+            // Connections are still opening, or the work runs out.
             return;
         }
-        let throughput = window.bytes as f64 / span;
+        let throughput = sample.bytes as f64 / span;
         match &mut self.mode {
             Mode::Fixed => {}
             Mode::Measuring { settling } | Mode::Trying { settling, .. } if *settling > 0 => {
                 *settling -= 1;
             }
-            Mode::Measuring { .. } => self.attempt(throughput),
+            Mode::Measuring { .. } => self.try_next(throughput),
             Mode::Trying { from, before, .. } => {
                 let (from, before) = (*from, *before);
                 self.judge(from, before, throughput);
             }
-            Mode::Resting { windows: 0 } => self.mode = Mode::Measuring { settling: 0 },
-            Mode::Resting { windows } => *windows -= 1,
+            Mode::Resting { samples: 0 } => self.mode = Mode::Measuring { settling: 0 },
+            Mode::Resting { samples } => *samples -= 1,
         }
     }
 
-    /// Tries the next number, now that the present one is known to bring `throughput`.
-    fn attempt(&mut self, throughput: f64) {
+    /// Tries the next number. The current one gives `throughput` bytes per second.
+    fn try_next(&mut self, throughput: f64) {
         let up = (self.target * 2).min(self.ceiling);
         let down = (self.target / 2).max(FEWEST.min(self.target));
         let next = match self.direction {
             Direction::Up if up > self.target => up,
             Direction::Up => {
                 self.direction = Direction::Down;
-                return self.recover();
+                return self.rest();
             }
             Direction::Down if down < self.target => down,
             Direction::Down => {
                 self.direction = Direction::Up;
-                return self.recover();
+                return self.rest();
             }
         };
         self.mode = Mode::Trying {
@@ -159,14 +169,15 @@ impl Tuner {
         self.target = next;
     }
 
+    /// Keeps the current number, or returns to `from` where the trial did not pay.
     fn judge(&mut self, from: u32, before: f64, throughput: f64) {
         let steps = (f64::from(self.target) / f64::from(from)).log2();
-        let asked = match self.direction {
+        let required = match self.direction {
             Direction::Up => WORTH_DOUBLING.powf(steps),
             Direction::Down => WORTH_KEEPING,
         };
-        if throughput >= before * asked {
-            self.attempt(throughput);
+        if throughput >= before * required {
+            self.try_next(throughput);
             return;
         }
         self.target = from;
@@ -174,16 +185,18 @@ impl Tuner {
             Direction::Up => Direction::Down,
             Direction::Down => Direction::Up,
         };
-        self.recover();
+        self.rest();
     }
 
-    fn recover(&mut self) {
-        self.mode = Mode::Resting { windows: self.rest };
+    fn rest(&mut self) {
+        self.mode = Mode::Resting { samples: self.rest };
         self.rest = (self.rest * 2).min(LONGEST_REST);
     }
 
-    /// The server refused a connection while `working` others brought bytes. Returns whether there is one fewer to ask
-    /// for now; with a single connection left a refusal is a failure like any other.
+    /// Lowers the ceiling after the server refused a connection while `working` others transferred.
+    ///
+    /// Returns whether the target is lower now. A refusal of the only connection is a failure like
+    /// any other.
     pub(crate) fn refused(&mut self, working: u32) -> bool {
         if working == 0 || self.target <= 1 {
             return false;
@@ -191,12 +204,12 @@ impl Tuner {
         self.ceiling = working.min(self.target - 1).max(1);
         self.target = self.ceiling;
         if self.mode != Mode::Fixed {
-            self.recover();
+            self.rest();
         }
         true
     }
 
-    /// Never more than one from now on: the server has no ranges.
+    /// Keeps to one connection from now on, because the server has no ranges.
     pub(crate) fn single(&mut self) {
         *self = Self::fixed(1);
     }
@@ -209,7 +222,8 @@ mod links;
 mod tests {
     use super::*;
 
-    /// Runs the tuner against a line that gives `throughput(connections)` bytes a second.
+    /// Runs the tuner on a link that gives `throughput(connections)` bytes per second. Returns the
+    /// number that it settles on.
     fn settle(mut tuner: Tuner, throughput: impl Fn(u32) -> f64) -> u32 {
         for _ in 0..100 {
             let connections = tuner.target();
@@ -219,7 +233,7 @@ mod tests {
                 reason = "test rates are small"
             )]
             let bytes = throughput(connections) as u64;
-            tuner.observe(Window {
+            tuner.observe(ThroughputSample {
                 bytes,
                 span: Duration::from_secs(1),
                 connections,
@@ -238,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_back_what_adds_nothing() {
+    fn drops_connections_that_add_nothing() {
         assert_eq!(settle(Tuner::auto(32, Duration::ZERO), |_| 25e6), FEWEST);
         assert_eq!(settle(Tuner::auto(32, FAR), |_| 25e6), FEWEST);
         let eight = |n: u32| f64::from(n.min(8)) * 3e6;
@@ -247,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_to_what_the_caller_says() {
+    fn keeps_to_the_callers_number() {
         assert_eq!(settle(Tuner::fixed(3), |n| f64::from(n) * 1e6), 3);
         assert_eq!(
             settle(Tuner::auto(2, Duration::ZERO), |n| f64::from(n) * 1e6),
@@ -257,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_sets_the_ceiling_only_while_others_work() {
+    fn a_refusal_sets_the_ceiling_only_while_others_transfer() {
         let mut tuner = Tuner::auto(32, FAR);
         assert!(!tuner.refused(0));
         assert!(tuner.refused(2));

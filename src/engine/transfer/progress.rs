@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::engine::metrics::Metrics;
 use crate::engine::schedule::dispatcher::Dispatcher;
-use crate::engine::schedule::tuner::Window;
+use crate::engine::schedule::tuner::ThroughputSample;
 use crate::event::Progress;
 use crate::object::Plan;
 
@@ -78,14 +78,18 @@ impl Meter {
     }
 
     /// The window that ends now, if it is long enough.
-    pub(crate) fn window(&mut self, now: Instant, first_byte: Duration) -> Option<Window> {
+    pub(crate) fn window(
+        &mut self,
+        now: Instant,
+        first_byte: Duration,
+    ) -> Option<ThroughputSample> {
         let span = now - self.window.at;
         if span < (first_byte * WINDOW_ROUND_TRIPS).clamp(WINDOWS.0, WINDOWS.1) {
             return None;
         }
         let (before, mark) = (self.window, self.mark(now));
         self.window = mark;
-        Some(Window {
+        Some(ThroughputSample {
             bytes: mark.fetched - before.fetched,
             span,
             connections: mark.connections.min(before.connections),

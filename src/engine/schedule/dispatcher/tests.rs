@@ -6,7 +6,7 @@ fn dispatcher(parts: u32) -> Dispatcher {
 }
 
 #[test]
-fn crcs_follow_their_parts() {
+fn crcs_are_in_the_order_of_their_parts() {
     let dispatcher = dispatcher(4);
     let lease = dispatcher
         .lease(1, None, AbortHandle::new_pair().0)
@@ -26,7 +26,7 @@ fn crcs_follow_their_parts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_crawls_is_replaced_and_no_other() {
+async fn only_the_straggler_is_replaced() {
     let dispatcher = dispatcher(400);
     let mut leases = Vec::new();
     for _ in 0..4 {
@@ -53,7 +53,7 @@ async fn a_connection_that_crawls_is_replaced_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_stuck_is_taken_from_its_worker_once_and_keeps_its_failures() {
+async fn a_stuck_lease_is_replaced_once_and_its_failures_keep_their_count() {
     let dispatcher = dispatcher(400);
     let lease = || {
         let lease = dispatcher
@@ -111,7 +111,7 @@ fn coverage_in_percent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crawler_that_is_left_alone_is_overtaken() {
+async fn a_straggler_that_is_not_replaced_is_hedged() {
     let dispatcher = dispatcher(400);
     let mut leases = Vec::new();
     for _ in 0..3 {
@@ -128,7 +128,7 @@ async fn a_crawler_that_is_left_alone_is_overtaken() {
         }
         dispatcher.tick(Instant::now());
     }
-    // All but one part of the last lease comes in, and that one part a byte at a time.
+    // Every part completes but the last one of the last lease, which arrives a byte at a time.
     while let Some(lease) = dispatcher.lease(3, None, AbortHandle::new_pair().0) {
         leases.push(lease);
     }
