@@ -1,15 +1,15 @@
-//! What the pieces cost by themselves: `cargo bench --features internals --bench micro`.
+//! Measures the building blocks one by one: `cargo bench --features internals --bench micro`.
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use partwise::internals::{Half, combine, crc64, write};
+use partwise::internals::{HalfDone, combine, crc64, write};
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
 
 fn plan_and_bitmap(criterion: &mut Criterion) {
-    let half = Half::of_parts(1 << 20);
+    let half = HalfDone::of_parts(1 << 20);
     let mut group = criterion.benchmark_group("a million parts");
     group.throughput(Throughput::Elements(half.parts().into()));
     group.bench_function("look up", |b| {
@@ -27,7 +27,7 @@ fn plan_and_bitmap(criterion: &mut Criterion) {
     }
     group.finish();
 
-    let tebibyte = Half::of(TIB);
+    let tebibyte = HalfDone::of(TIB);
     let mut group = criterion.benchmark_group("1 TiB");
     group.throughput(Throughput::Elements(tebibyte.parts().into()));
     group.sample_size(10);
@@ -38,10 +38,13 @@ fn plan_and_bitmap(criterion: &mut Criterion) {
 }
 
 fn checkpoint(criterion: &mut Criterion) {
-    let folder = tempfile::tempdir_in(".").expect("a folder on the disk to be measured");
+    let folder = tempfile::tempdir_in(".").expect("a folder on the measured disk");
     for (name, length) in [("1 GiB", GIB), ("1 TiB", TIB)] {
-        let checkpoint = Half::of(length).checkpoint();
-        let bytes = checkpoint.encode().expect("it is well formed").len();
+        let checkpoint = HalfDone::of(length).checkpoint();
+        let bytes = checkpoint
+            .encode()
+            .expect("the checkpoint is well formed")
+            .len();
         let mut group = criterion.benchmark_group(format!("checkpoint of {name}, {bytes} bytes"));
         group.bench_function("encode", |b| {
             b.iter(|| black_box(&checkpoint).encode().map_err(drop));
@@ -70,7 +73,7 @@ fn crc(criterion: &mut Criterion) {
 
 fn sink(criterion: &mut Criterion) {
     const LENGTH: u64 = 64 << 20;
-    let folder = tempfile::tempdir_in(".").expect("a folder on the disk to be measured");
+    let folder = tempfile::tempdir_in(".").expect("a folder on the measured disk");
     let mut group = criterion.benchmark_group("write 64 MiB");
     group.throughput(Throughput::Bytes(LENGTH));
     group.sample_size(10);

@@ -1,4 +1,5 @@
-//! What the micro-benchmarks in `benches/` measure. No part of the interface: it may change with every version.
+//! What the micro-benchmarks in `benches/` measure. It is not part of the public interface, and may
+//! change in every version.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -11,24 +12,25 @@ use crate::integrity::{Crc64, combine_parts};
 use crate::object::{BlockBitmap, BlockIndex, PartBitmap, PartIndex, Plan};
 use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+/// The result of a measured function.
+type BenchResult<T> = Result<T, Box<dyn Error>>;
 
-/// The parts of an object, cut as `auto` does, and every other one of them completed.
+/// The plan of an object of which every other part is completed.
 #[derive(Debug)]
-pub struct Half {
+pub struct HalfDone {
     plan: Plan,
     completed: PartBitmap,
 }
 
-impl Half {
-    /// Of an object of so many bytes.
+impl HalfDone {
+    /// Plans an object of `length` bytes, with parts of the automatic size.
     #[must_use]
     pub fn of(length: u64) -> Self {
         let plan = Plan::auto(length);
         Self::with(plan)
     }
 
-    /// Of so many parts of 64 KiB.
+    /// Plans an object of so many parts of 64 KiB.
     #[must_use]
     pub fn of_parts(parts: u32) -> Self {
         let block = 64 << 10;
@@ -43,26 +45,27 @@ impl Half {
         Self { plan, completed }
     }
 
-    /// How many parts there are.
+    /// The number of parts.
     #[must_use]
     pub fn parts(&self) -> u32 {
         self.plan.parts()
     }
 
-    /// Looks every part up by its last byte; returns how many were found.
+    /// Looks every part up by its last byte, and returns how many were found.
     #[must_use]
     pub fn look_up(&self) -> usize {
         let ends = (0..self.plan.parts()).map(|part| self.plan.range(PartIndex(part)).end() - 1);
         ends.filter_map(|last| self.plan.part_at(last)).count()
     }
 
-    /// Walks over the missing runs; returns how many there are.
+    /// Iterates over the runs of missing parts, and returns how many there are.
     #[must_use]
     pub fn missing_runs(&self) -> usize {
         self.completed.missing_runs().count()
     }
 
-    /// Leases, completes and releases all that is missing, on so many connections; returns the number of leases.
+    /// Leases, completes and releases every missing part over so many connections, and returns the
+    /// number of leases.
     #[must_use]
     pub fn schedule(&self, connections: u32) -> u64 {
         let blocks = self.plan.one_block_a_part();
@@ -100,7 +103,7 @@ impl Half {
         }
     }
 
-    /// Puts the parts together out of blocks of 64 KiB; returns how many are completed.
+    /// Assembles all parts from blocks of 64 KiB, and returns how many are completed.
     #[must_use]
     pub fn assemble(&self) -> u32 {
         let blocks = self.plan.in_blocks(64 << 10);
@@ -115,7 +118,7 @@ impl Half {
         parts.completed().count()
     }
 
-    /// A checkpoint that names the completed parts.
+    /// Creates a checkpoint of the completed parts.
     #[must_use]
     pub fn checkpoint(&self) -> Commit {
         Commit(checkpoint::Checkpoint {
@@ -137,26 +140,26 @@ impl Half {
     }
 }
 
-/// A checkpoint that is ready to be written.
+/// A checkpoint that can be encoded and committed.
 #[derive(Debug)]
 pub struct Commit(checkpoint::Checkpoint);
 
 impl Commit {
-    /// Its bytes.
+    /// Encodes the checkpoint.
     ///
     /// # Errors
     ///
-    /// It can't be encoded.
-    pub fn encode(&self) -> Outcome<Vec<u8>> {
+    /// Fails where the checkpoint is too large for the format.
+    pub fn encode(&self) -> BenchResult<Vec<u8>> {
         Ok(checkpoint::encode(&self.0)?)
     }
 
-    /// Replaces the checkpoint in this folder, with every sync.
+    /// Replaces the checkpoint in `folder`, and syncs the file and the folder.
     ///
     /// # Errors
     ///
-    /// Those of the disk.
-    pub fn commit(&self, folder: &Path) -> Outcome<()> {
+    /// Fails where the folder can't be opened, written or synced.
+    pub fn commit(&self, folder: &Path) -> BenchResult<()> {
         let folder = Folder::open_or_create(folder, Durability::Synced)?;
         let names = Names::new(OsStr::new("bench"))?;
         Ok(checkpoint::save(
@@ -168,24 +171,26 @@ impl Commit {
     }
 }
 
-/// The CRC-64/XZ of these bytes.
+/// Computes the CRC-64/XZ of `bytes`.
 #[must_use]
 pub fn crc64(bytes: &[u8]) -> u64 {
     Crc64::of(bytes)
 }
 
-/// Adds so many CRCs of parts of 256 KiB up.
+/// Combines the CRCs of so many parts of 256 KiB.
 #[must_use]
 pub fn combine(parts: u64) -> u64 {
     combine_parts((0..parts).map(|part| (part, 256 << 10)))
 }
 
-/// Writes `bytes` over and over into a new file of `length` bytes, window by window of 2 MiB, without a sync.
+/// Fills a new file of `length` bytes with repetitions of `bytes`, through windows of 2 MiB,
+/// without a sync. Removes the file afterwards.
 ///
 /// # Errors
 ///
-/// Those of the disk; a map where it is not safe.
-pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> Outcome<()> {
+/// Fails where the file can't be written, or where `mapped` is set and the file can't be mapped
+/// safely.
+pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> BenchResult<()> {
     const WINDOW: u64 = 2 << 20;
     let volume = Folder::open_or_create(folder, Durability::Unsynced)?;
     let names = Names::new(OsStr::new("bench"))?;

@@ -1,4 +1,4 @@
-//! What the micro-benchmarks reach of the engine.
+//! Re-exports what the micro-benchmarks measure of the engine.
 
 pub(crate) use super::schedule::parts::{CompletedParts, PartAssembler};
 pub(crate) use super::schedule::scheduler::{LinkEstimate, Observed, Scheduler};
