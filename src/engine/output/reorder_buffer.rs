@@ -1,4 +1,5 @@
-//! Parts in memory, between the connections that bring them in any order and an output that takes them in order.
+//! Holds parts in memory. Connections complete them in any order, and the output takes them in
+//! order.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,22 +8,24 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::virtual_file::WriteAt;
 use crate::object::Plan;
 
-/// Holds the parts that came and were not taken out yet. Its memory is that of these parts.
+/// Holds the parts that have bytes and were not taken yet. It uses the memory of these parts only.
 #[derive(Debug)]
 pub(crate) struct ReorderBuffer {
     plan: Plan,
-    // Taken once for each chunk that comes in, for a copy; never across an await.
+    // Taken once per chunk, for a copy; never across an await.
     held: Mutex<Held>,
 }
 
+/// The parts that a reorder buffer holds.
 #[derive(Debug, Default)]
 struct Held {
     parts: HashMap<u32, Vec<u8>>,
-    /// Parts before this one were taken out. A duplicate that comes late for one of them is dropped.
+    /// Parts before this one were taken. Late duplicates of their bytes are dropped.
     front: u32,
 }
 
 impl ReorderBuffer {
+    /// Creates an empty buffer for the parts of `plan`.
     pub(crate) fn new(plan: Plan) -> Self {
         Self {
             plan,
@@ -30,7 +33,7 @@ impl ReorderBuffer {
         }
     }
 
-    /// Takes a part out. Parts are taken in order.
+    /// Takes a part. Parts are taken in order.
     pub(crate) fn take(&self, part: u32) -> Vec<u8> {
         let mut held = self.held();
         held.front = part + 1;
@@ -38,7 +41,8 @@ impl ReorderBuffer {
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
-        // A part's bytes count only once it is reported as complete, so a panic elsewhere leaves nothing half done.
+        // A part's bytes count only once it is reported as complete, so a panic elsewhere leaves
+        // nothing half done.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -69,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_come_in_any_order_and_leave_whole() {
+    fn parts_are_written_in_any_order_and_taken_whole() {
         let buffer = ReorderBuffer::new(Plan::new(10, 4).unwrap());
         buffer.write_at(6, b"678").unwrap();
         buffer.write_at(0, b"0123").unwrap();

@@ -1,4 +1,4 @@
-//! Throughput, as the tuner and the caller want it told.
+//! Turns counters into throughput samples for the tuner and progress for the caller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,30 +11,35 @@ use crate::engine::schedule::tuner::ThroughputSample;
 use crate::event::Progress;
 use crate::object::Plan;
 
-/// The shortest and the longest window that the tuner is shown; in between, this many times the wait for a reply.
-const WINDOWS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
-const WINDOW_ROUND_TRIPS: u32 = 4;
-/// The rate that is shown is a mean whose older values fade with this time constant.
+/// The least and the greatest span of a throughput sample.
+const SAMPLE_SPANS: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(2));
+/// The span of a throughput sample within these bounds, as a multiple of the time to first byte.
+const SAMPLE_FIRST_BYTES: u32 = 4;
+/// Time constant of the exponential moving average that is the shown rate.
 const MEMORY: Duration = Duration::from_secs(3);
 
-/// Turns counters into rates.
+/// Turns the counters of a transfer into rates.
 #[derive(Debug)]
 pub(crate) struct Meter {
     metrics: Arc<Metrics>,
     total_bytes: u64,
-    /// On disk before this run.
+    /// Bytes that were on disk before this run.
     resumed_bytes: u64,
-    /// When counting began, pauses left out.
+    /// When the transfer started, or resumed after a pause.
     begun: Instant,
-    window: Mark,
-    shown: Mark,
-    told_bytes: u64,
+    /// The start of the current throughput sample.
+    sampled: Snapshot,
+    /// The last progress.
+    shown: Snapshot,
+    /// The bytes that the last progress reported as completed.
+    shown_bytes: u64,
+    /// The shown rate, in bytes per second; `None` before the first.
     rate: Option<f64>,
 }
 
-/// A moment and what had come by then.
+/// The counters at a moment.
 #[derive(Clone, Copy, Debug)]
-struct Mark {
+struct Snapshot {
     at: Instant,
     fetched: u64,
     connections: u32,
@@ -43,7 +48,7 @@ struct Mark {
 impl Meter {
     pub(crate) fn new(metrics: &Arc<Metrics>, dispatcher: &Dispatcher, plan: &Plan) -> Self {
         let resumed_bytes = dispatcher.completed_bytes();
-        let mark = Mark {
+        let start = Snapshot {
             at: Instant::now(),
             fetched: metrics.fetched_bytes(),
             connections: 0,
@@ -51,72 +56,73 @@ impl Meter {
         Self {
             metrics: Arc::clone(metrics),
             total_bytes: plan.length(),
-            // What this run brought before counts in the metrics already.
+            // The metrics already count what this run fetched before.
             resumed_bytes: resumed_bytes.saturating_sub(metrics.useful_bytes()),
-            begun: mark.at,
-            window: mark,
-            shown: mark,
-            told_bytes: resumed_bytes,
+            begun: start.at,
+            sampled: start,
+            shown: start,
+            shown_bytes: resumed_bytes,
             rate: None,
         }
     }
 
-    /// Begins anew after a pause, whose time does not count.
+    /// Restarts the measurements after a pause, whose time does not count.
     pub(crate) fn resume(&mut self) {
-        self.window = self.mark(Instant::now());
-        self.shown = self.window;
-        self.begun = self.window.at;
+        self.sampled = self.snapshot(Instant::now());
+        self.shown = self.sampled;
+        self.begun = self.sampled.at;
         self.rate = None;
     }
 
-    fn mark(&self, at: Instant) -> Mark {
-        Mark {
+    fn snapshot(&self, at: Instant) -> Snapshot {
+        Snapshot {
             at,
             fetched: self.metrics.fetched_bytes(),
             connections: self.metrics.active(),
         }
     }
 
-    /// The window that ends now, if it is long enough.
-    pub(crate) fn window(
+    /// The throughput sample that ends now; `None` where its span is still too short.
+    pub(crate) fn sample(
         &mut self,
         now: Instant,
         first_byte: Duration,
     ) -> Option<ThroughputSample> {
-        let span = now - self.window.at;
-        if span < (first_byte * WINDOW_ROUND_TRIPS).clamp(WINDOWS.0, WINDOWS.1) {
+        let span = now - self.sampled.at;
+        if span < (first_byte * SAMPLE_FIRST_BYTES).clamp(SAMPLE_SPANS.0, SAMPLE_SPANS.1) {
             return None;
         }
-        let (before, mark) = (self.window, self.mark(now));
-        self.window = mark;
+        let (before, after) = (self.sampled, self.snapshot(now));
+        self.sampled = after;
         Some(ThroughputSample {
-            bytes: mark.fetched - before.fetched,
+            bytes: after.fetched - before.fetched,
             span,
-            connections: mark.connections.min(before.connections),
+            connections: after.connections.min(before.connections),
         })
     }
 
+    /// The progress since the last call.
     pub(crate) fn progress(&mut self, now: Instant, dispatcher: &Dispatcher) -> Progress {
-        let (before, mark) = (self.shown, self.mark(now));
+        let (before, after) = (self.shown, self.snapshot(now));
         let span = (now - before.at).as_secs_f64();
         if span > 0.0 {
-            let newest = (mark.fetched - before.fetched) as f64 / span;
-            // In the beginning, the mean of all there is.
+            let newest = (after.fetched - before.fetched) as f64 / span;
+            // At first, the rate is the mean since the start.
             let weight = (span / (now - self.begun).as_secs_f64())
                 .max(1.0 - (-span / MEMORY.as_secs_f64()).exp());
             self.rate = Some(
                 self.rate
                     .map_or(newest, |rate| rate + (newest - rate) * weight),
             );
-            self.shown = mark;
+            self.shown = after;
         }
         let rate = self.rate.unwrap_or(0.0);
-        let there = self.resumed_bytes + self.metrics.useful_bytes();
-        let completed = (there + dispatcher.pending_bytes()).min(self.total_bytes);
-        // What an aborted attempt takes back is not shown as a step back.
-        let completed_bytes = completed.max(self.told_bytes);
-        let new_bytes = completed_bytes - self.told_bytes;
-        self.told_bytes = completed_bytes;
+        let useful = self.resumed_bytes + self.metrics.useful_bytes();
+        let completed = (useful + dispatcher.pending_bytes()).min(self.total_bytes);
+        // An aborted attempt loses bytes, but the shown progress never goes back.
+        let completed_bytes = completed.max(self.shown_bytes);
+        let new_bytes = completed_bytes - self.shown_bytes;
+        self.shown_bytes = completed_bytes;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -131,7 +137,7 @@ impl Meter {
             completed_bytes,
             total_bytes: Some(self.total_bytes),
             bytes_per_second,
-            connections: mark.connections,
+            connections: after.connections,
             eta_seconds: (rate > 0.0).then_some(eta),
         }
     }

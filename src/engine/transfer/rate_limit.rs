@@ -1,23 +1,23 @@
-//! The rate limit over all connections of a run: a token bucket that may go into debt.
+//! Limits the rate over all connections of a run, with a token bucket that may go into debt.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// How much may come at once after a lull, as time at the full rate.
+/// How much may pass at once after an idle time, as time at the full rate.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Lets a given number of bytes a second pass.
+/// Lets a given number of bytes per second pass.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     bytes_per_second: f64,
-    // When the bytes that passed so far are paid for. Held for arithmetic alone, never across an await.
+    // When the bytes so far are within the rate. Held for arithmetic only, never across an await.
     paid_until: Mutex<Instant>,
 }
 
 impl Limiter {
-    /// `bytes_per_second` of 0 counts as 1.
+    /// Creates a limiter. A `bytes_per_second` of 0 counts as 1.
     pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self {
             bytes_per_second: bytes_per_second.max(1) as f64,
@@ -25,9 +25,9 @@ impl Limiter {
         }
     }
 
-    /// Waits until `bytes` that came in are within the rate.
+    /// Waits until the `bytes` that arrived are within the rate.
     ///
-    /// Cancel safe: the bytes count from the first poll on, and they did come in.
+    /// Cancel safe: the bytes count from the first poll on, whether or not the wait is complete.
     pub(crate) async fn pass(&self, bytes: usize) {
         let until = self.charge(bytes, Instant::now());
         if let Some(until) = until {
@@ -35,7 +35,7 @@ impl Limiter {
         }
     }
 
-    /// Books `bytes` and says until when to wait, if at all.
+    /// Counts `bytes`, and returns when they are within the rate; `None` where they are already.
     fn charge(&self, bytes: usize, now: Instant) -> Option<Instant> {
         let cost = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
         let mut paid_until = self
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_rate_holds_over_all_who_share_it() {
+    async fn the_rate_holds_over_all_connections() {
         let limiter = Limiter::new(1_000_000);
         let start = Instant::now();
         for _ in 0..5 {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lull_is_not_saved_up() {
+    async fn idle_time_is_not_saved_up() {
         let limiter = Limiter::new(1_000_000);
         tokio::time::advance(Duration::from_secs(60)).await;
         let start = Instant::now();

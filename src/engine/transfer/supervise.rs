@@ -93,8 +93,8 @@ fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Met
     if !is_held_up && dispatcher.replace_straggler(now) {
         transfer.metrics.replaced();
     }
-    if let Some(window) = meter.window(now, dispatcher.first_byte()) {
-        transfer.tune(|tuner| tuner.observe(window));
+    if let Some(sample) = meter.sample(now, dispatcher.first_byte()) {
+        transfer.tune(|tuner| tuner.observe(sample));
     }
     if transfer.workers.load(Ordering::Acquire) > transfer.target_connections() {
         // Of surplus workers the fastest would finish its lease first and leave; the slowest should.
