@@ -1,4 +1,4 @@
-//! What a run counts, for its report and its progress.
+//! Counters and times of a run, for its report and its progress.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use crate::report::Samples;
 
-/// Samples of each kind that are kept: the newest, so memory stays bounded.
+/// The most samples of each kind that are kept. The newest replace the oldest.
 const KEPT_SAMPLES: usize = 1024;
 
-/// Counters that workers add to and that the run reads; each stands for itself, so relaxed order is enough.
+/// Counters that the workers increase and the run reads.
+///
+/// Each counter is independent of the others, so relaxed order suffices.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     begun: Instant,
@@ -33,28 +35,30 @@ pub(crate) struct Metrics {
     most_active: AtomicU32,
     wanted: AtomicU32,
     first_byte: OnceLock<Instant>,
-    // Taken once a request.
+    // Taken once per request.
     ends: Mutex<Ends>,
 }
 
-/// Moments after which less was going on.
+/// The last moments at which all transfers, and at least one, were active. They bound the tail of a
+/// run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ends {
-    /// The last one at which as many transfers as were wanted, or as many as ever, were under way.
+    /// The last moment at which as many transfers were active as were wanted, or as many as at any
+    /// time before.
     pub(crate) full: Option<Instant>,
-    /// The last one at which any was.
+    /// The last moment at which a transfer was active.
     pub(crate) busy: Option<Instant>,
 }
 
-/// A transfer that counts as under way for as long as this lives.
+/// Counts a transfer as active until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Underway<'a> {
+pub(crate) struct ActiveTransfer<'a> {
     metrics: &'a Metrics,
     since: Instant,
 }
 
 impl Metrics {
-    /// Counters of a run that begins now.
+    /// Creates the counters of a run that starts now.
     pub(crate) fn start() -> Self {
         Self {
             begun: Instant::now(),
@@ -88,43 +92,49 @@ impl Metrics {
         processor_time().saturating_sub(self.processor_begun)
     }
 
+    /// Counts bytes of bodies that arrived.
     pub(crate) fn fetched(&self, bytes: u64) {
         if self.fetched_bytes.fetch_add(bytes, Ordering::Relaxed) == 0 {
             self.first_byte.get_or_init(Instant::now);
         }
     }
 
-    /// Counts bytes of a part that was completed for the first time.
+    /// Counts bytes of a block that completed for the first time.
     pub(crate) fn useful(&self, bytes: u64) {
         self.useful_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts an attempt that followed a failed one.
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection that the server refused.
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a transfer that stalled.
     pub(crate) fn stalled(&self) {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection that crawled was given up.
+    /// Counts a straggler that was replaced.
     pub(crate) fn replaced(&self) {
         self.replaced.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// So many connections are wanted from now on.
+    /// Sets how many connections are wanted from now on.
     pub(crate) fn wants(&self, connections: u32) {
         self.wanted.store(connections, Ordering::Relaxed);
     }
 
+    /// Adds a time to first byte.
     pub(crate) fn waited_for_reply(&self, wait: Duration) {
         add(&self.reply_wait_nanos, wait);
     }
 
+    /// Adds a time that a worker waited for the disk.
     pub(crate) fn waited_for_disk(&self, wait: Duration) {
         add(&self.disk_wait_nanos, wait);
     }
@@ -134,15 +144,16 @@ impl Metrics {
         self.damaged_parts.fetch_add(parts, Ordering::Relaxed);
     }
 
+    /// Counts a request that was sent.
     pub(crate) fn attempted(&self) {
         self.attempts.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a transfer as under way until the result is dropped.
-    pub(crate) fn underway(&self) -> Underway<'_> {
+    /// Counts a transfer as active until the result is dropped.
+    pub(crate) fn start_transfer(&self) -> ActiveTransfer<'_> {
         let now = self.active.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_active.fetch_max(now, Ordering::Relaxed);
-        Underway {
+        ActiveTransfer {
             metrics: self,
             since: Instant::now(),
         }
@@ -180,23 +191,27 @@ impl Metrics {
         self.wanted.load(Ordering::Relaxed)
     }
 
-    /// How long all transfers that have ended took, added up.
+    /// The sum of the durations of all ended transfers.
     pub(crate) fn transfer_time(&self) -> Duration {
         Duration::from_nanos(self.transfer_nanos.load(Ordering::Relaxed))
     }
 
+    /// The sum of all times to first byte.
     pub(crate) fn reply_wait(&self) -> Duration {
         Duration::from_nanos(self.reply_wait_nanos.load(Ordering::Relaxed))
     }
 
+    /// The sum of the times that workers waited for the disk.
     pub(crate) fn disk_wait(&self) -> Duration {
         Duration::from_nanos(self.disk_wait_nanos.load(Ordering::Relaxed))
     }
 
+    /// How many transfers are active.
     pub(crate) fn active(&self) -> u32 {
         self.active.load(Ordering::Relaxed)
     }
 
+    /// The most transfers that were active at once.
     pub(crate) fn most_active(&self) -> u32 {
         self.most_active.load(Ordering::Relaxed)
     }
@@ -205,17 +220,18 @@ impl Metrics {
         self.damaged_parts.load(Ordering::Relaxed)
     }
 
-    /// From the beginning of the run to the first body byte.
+    /// The time from the start of the run to the first byte of a body.
     pub(crate) fn first_byte(&self) -> Option<Duration> {
         self.first_byte.get().map(|at| *at - self.begun)
     }
 
+    /// The last moments at which all transfers, and at least one, were active.
     pub(crate) fn ends(&self) -> Ends {
         *self.locked_ends()
     }
 
     fn locked_ends(&self) -> MutexGuard<'_, Ends> {
-        // Assignments are all that happens under the lock, so a panic elsewhere leaves it whole.
+        // Only assignments happen under the lock, so a panic elsewhere leaves the value consistent.
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -225,7 +241,7 @@ fn add(nanos: &AtomicU64, span: Duration) {
     nanos.fetch_add(more, Ordering::Relaxed);
 }
 
-impl Drop for Underway<'_> {
+impl Drop for ActiveTransfer<'_> {
     fn drop(&mut self) {
         let Self { metrics, since } = *self;
         let now = Instant::now();
@@ -239,7 +255,7 @@ impl Drop for Underway<'_> {
     }
 }
 
-/// Records what single requests were like, for the benchmark.
+/// Samples the rates of leases and the times to first byte, for the benchmark.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     rates: Ring<u64>,
@@ -247,8 +263,8 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    /// A lease ended that brought `bytes` in `span`.
-    pub(crate) fn brought(&mut self, bytes: u64, span: Duration) {
+    /// Records a lease that fetched `bytes` in `span`.
+    pub(crate) fn fetched(&mut self, bytes: u64, span: Duration) {
         let nanos = span.as_nanos();
         if bytes > 0 && nanos > 0 {
             let rate = u128::from(bytes) * 1_000_000_000 / nanos;
@@ -256,7 +272,7 @@ impl Recorder {
         }
     }
 
-    /// A reply let wait for its first byte.
+    /// Records the time to first byte of a reply.
     pub(crate) fn waited(&mut self, wait: Duration) {
         self.first_bytes.push(wait);
     }
@@ -269,10 +285,12 @@ impl Recorder {
     }
 }
 
+/// The newest [`KEPT_SAMPLES`] values, in no particular order.
 #[derive(Debug)]
 struct Ring<T> {
     // INVARIANT: at most `KEPT_SAMPLES` values.
     values: Vec<T>,
+    /// Where the next value goes.
     next: usize,
 }
 
@@ -295,7 +313,7 @@ impl<T> Ring<T> {
     }
 }
 
-/// Processor time of all threads of this process, user and system.
+/// Processor time of all threads of this process so far, user and system.
 fn processor_time() -> Duration {
     let spent = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(
@@ -309,18 +327,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn the_tail_begins_when_fewer_transfers_are_under_way_than_are_wanted() {
+    async fn the_tail_starts_when_fewer_transfers_are_active_than_are_wanted() {
         let metrics = Metrics::start();
         let step = Duration::from_secs(1);
         let begun = Instant::now();
         metrics.wants(3);
-        let all = [metrics.underway(), metrics.underway(), metrics.underway()];
+        let all = [
+            metrics.start_transfer(),
+            metrics.start_transfer(),
+            metrics.start_transfer(),
+        ];
         tokio::time::advance(step).await;
         let [first, second, third] = all;
         drop(first);
         assert_eq!(metrics.ends().full, Some(begun + step));
         tokio::time::advance(step).await;
-        // The server refused the third: from now on two are all that is wanted.
+        // The server refused the third connection, so two are wanted from now on.
         metrics.wants(2);
         drop(second);
         assert_eq!(metrics.ends().full, Some(begun + step * 2));
@@ -331,10 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_are_kept() {
+    fn the_newest_samples_are_kept() {
         let mut recorder = Recorder::default();
         for bytes in 0..=KEPT_SAMPLES as u64 + 1 {
-            recorder.brought(bytes, Duration::from_secs(1));
+            recorder.fetched(bytes, Duration::from_secs(1));
         }
         let mut rates = recorder.samples().connection_rates;
         rates.sort_unstable();
@@ -343,7 +365,7 @@ mod tests {
             (rates[0], rates[KEPT_SAMPLES - 1]),
             (2, KEPT_SAMPLES as u64 + 1)
         );
-        recorder.brought(7, Duration::ZERO);
+        recorder.fetched(7, Duration::ZERO);
         assert_eq!(recorder.samples().connection_rates.len(), KEPT_SAMPLES);
     }
 }

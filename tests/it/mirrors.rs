@@ -90,7 +90,7 @@ async fn a_mirror_stands_in_for_a_source_that_does_not_answer() {
     let outcome = fixture
         .partwise(["get", "--mirror", &mirror.url("y"), &url])
         .exit_code(0);
-    outcome.stderr_has("going on with the mirror");
+    outcome.stderr_has("continuing with the mirror");
     fixture.file("x").is(&object);
 }
 

@@ -1,4 +1,4 @@
-//! The way of events from the engine to its listeners.
+//! Delivers events from the engine to its listeners.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use tokio::sync::mpsc;
 
 use crate::event::{Event, Progress};
 
-/// State changes that a listener who comes late hears first.
-const REMEMBERED: usize = 64;
+/// How many past state changes a new listener receives.
+const KEPT_EVENTS: usize = 64;
 
-/// Hands every event to every listener.
+/// Delivers every event to every listener.
 #[derive(Debug, Default)]
 pub(crate) struct EventBus {
-    // Held for pushes alone, never across an await.
+    // Held for pushes only, never across an await.
     inner: Mutex<Inner>,
 }
 
@@ -25,21 +25,27 @@ struct Inner {
     closed: bool,
 }
 
+/// The bus's side of a subscription.
 #[derive(Debug)]
 struct Listener {
     items: mpsc::UnboundedSender<Item>,
+    /// The newest progress that the listener has not read.
     progress: Arc<Mutex<Option<Progress>>>,
 }
 
+/// An entry of a listener's queue.
 #[derive(Debug)]
 enum Item {
+    /// A state change.
     Change(Event),
-    /// There is something in the progress slot.
+    /// Marks the place of the progress that the slot holds.
     Progress,
 }
 
-/// One listener's end. The queue holds state changes and at most one progress mark, so that a listener who does not
-/// listen costs no memory to speak of.
+/// A listener's side of a subscription.
+///
+/// The queue holds state changes and at most one progress mark. A listener that does not read thus
+/// costs little memory.
 #[derive(Debug)]
 pub(crate) struct Subscription {
     items: mpsc::UnboundedReceiver<Item>,
@@ -47,13 +53,13 @@ pub(crate) struct Subscription {
 }
 
 impl EventBus {
-    /// Listens, beginning with the state changes so far.
+    /// Creates a subscription, which starts with the state changes so far.
     pub(crate) fn subscribe(&self) -> Subscription {
         let (sender, receiver) = mpsc::unbounded_channel();
         let progress = Arc::default();
         let mut inner = lock(&self.inner);
         for event in &inner.past {
-            // The receiver is right here, so the send can't fail.
+            // The receiver is alive, so the send can't fail.
             let _ = sender.send(Item::Change(event.clone()));
         }
         if !inner.closed {
@@ -68,7 +74,7 @@ impl EventBus {
         }
     }
 
-    /// Tells everybody.
+    /// Delivers an event to every listener.
     pub(crate) fn emit(&self, event: Event) {
         let mut inner = lock(&self.inner);
         if let Event::Progress(progress) = event {
@@ -80,19 +86,20 @@ impl EventBus {
         inner
             .listeners
             .retain(|listener| listener.items.send(Item::Change(event.clone())).is_ok());
-        if inner.past.len() == REMEMBERED {
+        if inner.past.len() == KEPT_EVENTS {
             inner.past.pop_front();
         }
         inner.past.push_back(event);
     }
 
+    /// Delivers a warning to every listener.
     pub(crate) fn warn(&self, message: impl Into<String>) {
         self.emit(Event::Warning {
             message: message.into(),
         });
     }
 
-    /// Ends every stream.
+    /// Ends every subscription, once its listener has read what it holds.
     pub(crate) fn close(&self) {
         let mut inner = lock(&self.inner);
         inner.closed = true;
@@ -101,7 +108,7 @@ impl EventBus {
 }
 
 impl Listener {
-    /// Puts the newest state into the slot. Returns whether anybody listens still.
+    /// Merges the progress into the slot. Returns whether the subscription still exists.
     fn advance(&self, news: &Progress) -> bool {
         let mut slot = lock(&self.progress);
         let unread = slot.as_ref().map_or(0, |progress| progress.new_bytes);
@@ -119,6 +126,7 @@ impl Listener {
 }
 
 impl Subscription {
+    /// Polls for the next event; `None` once the bus is closed.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
             match std::task::ready!(self.items.poll_recv(cx)) {
@@ -135,7 +143,8 @@ impl Subscription {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these mutexes guard is whole between any two statements, so a panic elsewhere leaves it usable.
+    // What these mutexes guard is consistent between any two statements, so a panic elsewhere
+    // leaves it usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -172,7 +181,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_comes_late_hears_what_happened() {
+    async fn a_late_subscription_starts_with_past_state_changes() {
         let events = EventBus::default();
         events.emit(Event::Paused);
         events.close();

@@ -1,7 +1,8 @@
-//! What the caller wants and how far the engine has followed: two levels, each watched by the other side.
+//! Holds what the caller wants and how far the engine has followed. Each side watches the other's
+//! value.
 //!
-//! Both are levels and not messages, so that nothing is lost when a caller drops a future half-way: a pause
-//! that nobody awaits any more is still a pause.
+//! Both are values, not messages. A caller may drop the future that awaits a pause, and the pause
+//! stays in force.
 
 pub(crate) mod events;
 pub(crate) mod shared;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 /// What the caller wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Intent {
+    /// Transfer.
     Run,
     /// End all transfers, commit, and wait.
     Pause,
@@ -23,36 +25,40 @@ pub(crate) enum Intent {
 /// How far the engine has followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
+    /// Requests may be active.
     Active,
-    /// No request is under way and the checkpoint is committed.
+    /// No request is active, and the checkpoint is committed.
     Quiet,
+    /// The download has ended.
     Ended,
 }
 
-/// The two levels of one download.
+/// The intent and the phase of one download.
 #[derive(Debug)]
-pub(crate) struct Control(watch::Sender<Levels>);
+pub(crate) struct Control(watch::Sender<Status>);
 
-// In one value, because each side judges by both: where they are read one after the other, a pause that follows a resume
-// at once waits for ever, or a resume that comes before the quiet leaves a quiet that is none.
+/// What the caller wants, and how far the engine has followed.
+// Both are in one value because each side decides by both. If each were read by itself, a pause
+// right after a resume would wait for ever, and a resume right before the quiet phase would leave
+// the phase quiet while requests are active.
 #[derive(Clone, Copy, Debug)]
-struct Levels {
+struct Status {
     intent: Intent,
-    // INVARIANT: `Quiet` only where the intent is not `Run`.
+    // INVARIANT: not `Quiet` where the intent is `Run`.
     phase: Phase,
 }
 
 impl Control {
     pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(Levels {
+        Self(watch::Sender::new(Status {
             intent: Intent::Run,
             phase: Phase::Active,
         }))
     }
 
-    /// Asks for `intent`. A stop can only become a cancel, and a cancel is final.
+    /// Sets the caller's intent. A stop can only become a cancel, and a cancel is final.
     ///
-    /// Where a pause ends, the engine counts as active at once, so that a later pause waits for it anew.
+    /// The phase is active as soon as a pause ends. A later pause thus waits for the engine again.
     pub(crate) fn ask(&self, intent: Intent) {
         self.0.send_if_modified(|now| {
             let allowed = now.intent < Intent::Stop || intent > now.intent;
@@ -67,29 +73,30 @@ impl Control {
         });
     }
 
+    /// The caller's current intent.
     pub(crate) fn intent(&self) -> Intent {
         self.0.borrow().intent
     }
 
-    /// Waits until the caller wants something else than to run.
+    /// Waits until the intent is not [`Intent::Run`], and returns it.
     pub(crate) async fn halted(&self) -> Intent {
         self.intent_where(|now| now.intent != Intent::Run).await
     }
 
-    /// Waits until the caller wants the download to end.
+    /// Waits until the caller wants the download to end, and returns the intent.
     pub(crate) async fn ending(&self) -> Intent {
         self.intent_where(|now| now.intent >= Intent::Stop).await
     }
 
-    async fn intent_where(&self, matches: impl Fn(&Levels) -> bool) -> Intent {
-        let mut levels = self.0.subscribe();
-        let found = levels.wait_for(matches).await;
+    async fn intent_where(&self, matches: impl Fn(&Status) -> bool) -> Intent {
+        let mut status = self.0.subscribe();
+        let found = status.wait_for(matches).await;
         // The sender lives as long as `self`, so the wait can't fail.
         found.map_or(Intent::Stop, |now| now.intent)
     }
 
-    /// The engine's side: all is quiet, and stays so for as long as the caller wants a pause. Returns what is wanted
-    /// instead; it is never a pause.
+    /// Declares that the engine is quiet, and waits for the pause to end. Returns the next intent,
+    /// which is never a pause.
     pub(crate) async fn rest(&self) -> Intent {
         loop {
             self.0.send_if_modified(|now| {
@@ -99,8 +106,8 @@ impl Control {
                 }
                 becomes_quiet
             });
-            // Active again, and yet a pause: there was a resume in between, and nothing has been begun since.
-            let over = |now: &Levels| now.intent != Intent::Pause || now.phase == Phase::Active;
+            // An active phase during a pause means that a resume came in between.
+            let over = |now: &Status| now.intent != Intent::Pause || now.phase == Phase::Active;
             let intent = self.intent_where(over).await;
             if intent != Intent::Pause {
                 return intent;
@@ -108,12 +115,12 @@ impl Control {
         }
     }
 
-    /// The engine's side: it has ended.
+    /// Declares that the engine has ended.
     pub(crate) fn end(&self) {
         self.0.send_modify(|now| now.phase = Phase::Ended);
     }
 
-    /// Waits until the engine is quiet or has ended, and says which.
+    /// Waits until the engine is quiet or has ended, and returns which.
     pub(crate) async fn settled(&self) -> Phase {
         self.phase_where(|phase| phase != Phase::Active).await
     }
@@ -124,8 +131,8 @@ impl Control {
     }
 
     async fn phase_where(&self, matches: impl Fn(Phase) -> bool) -> Phase {
-        let mut levels = self.0.subscribe();
-        let found = levels.wait_for(|now| matches(now.phase)).await;
+        let mut status = self.0.subscribe();
+        let found = status.wait_for(|now| matches(now.phase)).await;
         // The sender lives as long as `self`, so the wait can't fail.
         found.map_or(Phase::Ended, |now| now.phase)
     }
@@ -137,7 +144,7 @@ mod tests {
     use futures::FutureExt as _;
 
     #[test]
-    fn an_end_is_final() {
+    fn stop_and_cancel_are_final() {
         let control = Control::new();
         control.ask(Intent::Pause);
         control.ask(Intent::Run);
@@ -151,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_sees_what_was_asked_before() {
+    async fn a_wait_sees_an_earlier_intent() {
         let control = Control::new();
         control.ask(Intent::Pause);
         assert_eq!(control.halted().await, Intent::Pause);
@@ -178,12 +185,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resume_that_comes_before_the_quiet_leaves_nothing_that_looks_like_it() {
+    async fn a_resume_before_the_quiet_phase_leaves_no_quiet_phase() {
         let control = Control::new();
         control.ask(Intent::Pause);
         control.ask(Intent::Run);
         assert_eq!(control.rest().await, Intent::Run);
         control.ask(Intent::Pause);
-        assert_eq!(control.settled().now_or_never(), None, "requests go on");
+        assert_eq!(control.settled().now_or_never(), None, "requests continue");
     }
 }

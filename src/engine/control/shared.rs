@@ -1,4 +1,4 @@
-//! What a running download and its handle share.
+//! The state that a running download shares with its handle.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,12 +7,13 @@ use super::events::EventBus;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::report::Samples;
 
-/// See the module.
+/// The state that a running download shares with its handle.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) control: Control,
     pub(crate) events: Arc<EventBus>,
-    /// The dispatcher of the transfer, once there is one. Held to copy the pointer alone.
+    /// The dispatcher of the current transfer, once one has started.
+    // Held to copy the pointer only.
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
 }
 
@@ -25,6 +26,7 @@ impl Shared {
         }
     }
 
+    /// Shows the dispatcher of a new transfer to the handle.
     pub(crate) fn show(&self, dispatcher: &Arc<Dispatcher>) {
         *self
             .dispatcher
@@ -32,13 +34,14 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(dispatcher));
     }
 
-    /// How much of each of `cells` equal stretches is there, in percent.
+    /// How much of each of `cells` equal stretches of the file is completed, in percent. Empty
+    /// before the first transfer.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
         self.dispatcher()
             .map_or_else(Vec::new, |dispatcher| dispatcher.coverage(cells))
     }
 
-    /// What single requests of the transfer were like.
+    /// Samples of the rates of leases and of the times to first byte.
     pub(crate) fn samples(&self) -> Samples {
         self.dispatcher()
             .map_or_else(Samples::default, |dispatcher| dispatcher.samples())

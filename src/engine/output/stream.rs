@@ -168,7 +168,7 @@ async fn pour<O: StreamOutput>(
     mut body: Body,
     mut output: O,
 ) -> Result<u64, Broken<O::Error>> {
-    let _underway = context.metrics.underway();
+    let _active = context.metrics.start_transfer();
     let limiter = context.job.limit_rate.map(Limiter::new);
     let begun = Instant::now();
     let mut announced = begun;

@@ -1,4 +1,4 @@
-//! Which mirrors are taken, and which of them stands in for a source that does not answer.
+//! Decides which mirrors have the object, and which of them replaces a source that fails.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ use crate::engine::context::{Context, RequestFailed};
 use crate::http::{Body, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
 use crate::object::Validator;
 
-/// How long a mirror may take to tell what it has. It holds up the beginning, so this is less than what a source may
-/// take that there is no other for.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The most time that the probe of a mirror may take. It delays the start of the download, so it is
+/// less than that of the source.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many mirrors are asked at once what they have.
-const ASKED_AT_ONCE: usize = 8;
+/// How many mirrors are probed at once.
+const PROBES_AT_ONCE: usize = 8;
 
-/// Asks every mirror of the caller's for its metadata and takes those that surely have the same object. The others are
-/// left out with a warning.
+/// Probes every mirror that the caller named. Returns those that have the same object for certain,
+/// and warns of the others.
 pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Server> {
     let job = context.job;
     let others: Vec<&Source> = job
@@ -36,7 +36,7 @@ pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Ser
         return Vec::new();
     };
     let mut taken = Vec::new();
-    for (mirror, outcome) in ask(context, found.found_by, &others).await {
+    for (mirror, outcome) in probe_all(context, found.found_by, &others).await {
         let same = outcome.and_then(|(metadata, _)| {
             compare(&found.metadata, &metadata, !job.checksums.is_empty()).map(|()| metadata)
         });
@@ -56,11 +56,11 @@ pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Ser
     taken
 }
 
-/// What the first mirror that answers has, in place of what the source has that was asked for and failed.
+/// Discovers the object at the first mirror that answers, after the source has failed.
 ///
 /// # Errors
 ///
-/// `failed` itself where no mirror can help.
+/// Returns `failed` where no mirror answers, or where no mirror can help.
 pub(crate) async fn stand_in(
     context: &Context<'_>,
     method: ProbeMethod,
@@ -76,12 +76,12 @@ pub(crate) async fn stand_in(
         return Err(failed);
     }
     let mirrors: Vec<&Source> = job.mirrors.iter().collect();
-    for (mirror, outcome) in ask(context, method, &mirrors).await {
+    for (mirror, outcome) in probe_all(context, method, &mirrors).await {
         let Ok((metadata, stream)) = outcome else {
             continue;
         };
         context.events().warn(format!(
-            "going on with the mirror {} in place of {}: {}",
+            "continuing with the mirror {} in place of {}: {}",
             mirror.shown(),
             context.source.shown(),
             failed.error
@@ -97,35 +97,41 @@ pub(crate) async fn stand_in(
     Err(failed)
 }
 
-/// What a mirror has, or why that is not known.
-type Answer = Result<(Metadata, Option<Body>), String>;
+/// The metadata of a mirror, and the body where the probe was a GET, or why the probe failed.
+type MirrorProbe = Result<(Metadata, Option<Body>), String>;
 
-async fn ask<'a>(
+/// Probes the mirrors, and returns the results in their order.
+async fn probe_all<'a>(
     context: &Context<'_>,
     method: ProbeMethod,
     mirrors: &[&'a Source],
-) -> Vec<(&'a Source, Answer)> {
-    let mut answers = Vec::new();
-    for group in mirrors.chunks(ASKED_AT_ONCE) {
-        let asked = group
+) -> Vec<(&'a Source, MirrorProbe)> {
+    let mut results = Vec::new();
+    for group in mirrors.chunks(PROBES_AT_ONCE) {
+        let probes = group
             .iter()
-            .map(|mirror| async move { (*mirror, ask_one(context, method, mirror).await) });
-        answers.extend(join_all(asked).await);
+            .map(|mirror| async move { (*mirror, probe_one(context, method, mirror).await) });
+        results.extend(join_all(probes).await);
     }
-    answers
+    results
 }
 
-async fn ask_one(context: &Context<'_>, method: ProbeMethod, mirror: &Source) -> Answer {
-    match tokio::time::timeout(PATIENCE, probe(context, mirror, method)).await {
+async fn probe_one(context: &Context<'_>, method: ProbeMethod, mirror: &Source) -> MirrorProbe {
+    match tokio::time::timeout(PROBE_TIMEOUT, probe(context, mirror, method)).await {
         Ok(Ok(Probed::Found { metadata, stream })) => Ok((metadata, stream)),
         Ok(Ok(Probed::NotModified)) => Err("it has nothing newer".to_owned()),
         Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("it did not answer for {} s", PATIENCE.as_secs())),
+        Err(_) => Err(format!(
+            "it did not answer for {} s",
+            PROBE_TIMEOUT.as_secs()
+        )),
     }
 }
 
-/// Whether a mirror has the object: as long, and told to be the same version by its tag, its date, or a checksum that the
-/// whole file will be held against; and whether it gives parts of it.
+/// Checks that a mirror has the same object, and byte ranges of it.
+///
+/// The length must match. Either the entity tag or the modification date must match, too, or the
+/// caller must have given a checksum of the whole file.
 fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<(), String> {
     if mirror.length != primary.length {
         let shown = |length: Option<u64>| length.map_or("unknown".to_owned(), |n| n.to_string());

@@ -1,4 +1,4 @@
-//! The sources that one object is fetched from, and whose turn it is.
+//! The servers that one object is fetched from, and the choice between them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -6,27 +6,29 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::engine::control::events::EventBus;
 use crate::http::{self, HttpError, HttpErrorKind, Pinned, Source, Verdict};
 
-/// AttemptCounts in a row after which a server is asked only when the others fail as well.
+/// Failures in a row after which a server is chosen only where the others fail as well.
 const MOST_FAILURES: u32 = 3;
 
-/// How many fetches under way weigh as much as one failure in the choice of a server.
-const WEIGHT_OF_FAILURE: u32 = 4;
+/// How many active fetches weigh as much as one failure in the choice of a server.
+const FAILURE_WEIGHT: u32 = 4;
 
-/// A source of the object, and the version of it that every reply of this source must belong to.
+/// A source of the object, and the version that each of its replies must belong to.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) source: Source,
     pub(crate) pinned: Pinned,
-    underway: AtomicU32,
-    /// In a row; [`LEFT_OUT`] once it is left out.
+    /// The number of active fetches.
+    active: AtomicU32,
+    /// Failures in a row; [`EXCLUDED`] once the server is excluded.
     failures: AtomicU32,
-    /// Some reply was a part, so a whole object in place of another is a fault.
+    /// Whether a reply was a range. From then on, a reply with the whole object is a fault.
     has_ranges: AtomicBool,
 }
 
-const LEFT_OUT: u32 = u32::MAX;
+/// Stands for the failures of a server that is never chosen again.
+const EXCLUDED: u32 = u32::MAX;
 
-/// The sources of one object, the one that was asked for first.
+/// The servers of one object. The first is the one that the caller named.
 #[derive(Debug)]
 pub(crate) struct ServerPool {
     // INVARIANT: at least one.
@@ -34,7 +36,7 @@ pub(crate) struct ServerPool {
     events: Arc<EventBus>,
 }
 
-/// A fetch that counts as under way at its server for as long as this lives.
+/// Counts a fetch as active at the chosen server until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ServerGuard {
     servers: Arc<ServerPool>,
@@ -42,12 +44,12 @@ pub(crate) struct ServerGuard {
     at: usize,
 }
 
-/// Where to go on after a failure.
+/// What to do after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
-    /// Another server may have what this one did not give.
+    /// Try another server.
     Another,
-    /// The error is what there is to tell.
+    /// Report the error.
     Nowhere,
 }
 
@@ -56,50 +58,53 @@ impl Server {
         Self {
             source,
             pinned,
-            underway: AtomicU32::new(0),
+            active: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             has_ranges: AtomicBool::new(false),
         }
     }
 
-    fn is_left_out(&self) -> bool {
-        self.failures.load(Ordering::Relaxed) == LEFT_OUT
+    fn is_excluded(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) == EXCLUDED
     }
 
-    /// The less, the sooner it is its guard.
+    /// The pool chooses the server with the least load.
     fn load(&self) -> (u32, u32) {
         let failures = self.failures.load(Ordering::Relaxed);
-        let underway = self.underway.load(Ordering::Relaxed);
+        let active = self.active.load(Ordering::Relaxed);
         if failures < MOST_FAILURES {
-            (0, underway + failures * WEIGHT_OF_FAILURE)
+            (0, active + failures * FAILURE_WEIGHT)
         } else {
-            (failures, underway)
+            (failures, active)
         }
     }
 }
 
 impl ServerPool {
+    /// Creates a pool of at least one server.
     pub(crate) fn new(first: Server, mirrors: Vec<Server>, events: Arc<EventBus>) -> Arc<Self> {
         let mut servers = vec![first];
         servers.extend(mirrors);
         Arc::new(Self { servers, events })
     }
 
+    /// The number of servers, excluded ones included.
     pub(crate) fn len(&self) -> usize {
         self.servers.len()
     }
 
-    /// The source that was asked for.
+    /// The server that the caller named.
     pub(crate) fn first(&self) -> &Server {
         &self.servers[0]
     }
 
-    /// A turn at the server with the fewest fetches under way; one that failed lately comes after the others.
+    /// Chooses the server with the fewest active fetches. One that failed often in a row is chosen
+    /// only where the others fail as well.
     pub(crate) fn next(self: &Arc<Self>) -> ServerGuard {
         let at = (0..self.len())
             .min_by_key(|at| self.servers[*at].load())
             .unwrap_or(0);
-        self.servers[at].underway.fetch_add(1, Ordering::Relaxed);
+        self.servers[at].active.fetch_add(1, Ordering::Relaxed);
         ServerGuard {
             servers: Arc::clone(self),
             at,
@@ -112,60 +117,63 @@ impl ServerGuard {
         &self.servers.servers[self.at]
     }
 
-    /// The server's place among all; 0 is the one that was asked for.
+    /// The server's index in the pool; 0 is the server that the caller named.
     pub(crate) fn index(&self) -> usize {
         self.at
     }
 
-    /// Whether every other server is left out.
-    pub(crate) fn is_at_the_last(&self) -> bool {
+    /// Whether every other server is excluded.
+    fn is_last(&self) -> bool {
         let mut others = self.servers.servers.iter().enumerate();
-        others.all(|(at, other)| at == self.at || other.is_left_out())
+        others.all(|(at, other)| at == self.at || other.is_excluded())
     }
 
-    /// Takes note that the server answered a range with a part.
+    /// Records that the server replied with a range.
     pub(crate) fn has_ranges(&self) {
         self.server().has_ranges.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the server may answer a range with the whole object: it never did otherwise, and there is no other.
+    /// Whether the server may reply with the whole object: it has never replied with a range, and
+    /// every other server is excluded.
     pub(crate) fn may_be_whole(&self) -> bool {
-        !self.server().has_ranges.load(Ordering::Relaxed) && self.is_at_the_last()
+        !self.server().has_ranges.load(Ordering::Relaxed) && self.is_last()
     }
 
-    /// Takes note that bytes come.
+    /// Records that bytes arrived, which resets the count of failures.
     pub(crate) fn succeeded(&self) {
-        if !self.server().is_left_out() {
+        if !self.server().is_excluded() {
             self.server().failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// Takes note of a failure. A server that failed for good is left out from now on, if there is another.
+    /// Records a failure, and returns what to do about it. A server that failed for good is
+    /// excluded from now on, unless it is the last one.
     pub(crate) fn failed(&self, error: &HttpError) -> After {
         let server = self.server();
-        if self.is_at_the_last() {
+        if self.is_last() {
             return After::Nowhere;
         }
-        // That the object asked for has changed, or wants fresh credentials, is for the caller to hear.
-        let is_the_callers = self.at == 0
+        // The caller must decide where the named server's object has changed, or needs new
+        // credentials.
+        let is_for_the_caller = self.at == 0
             && matches!(
                 error.kind(),
                 HttpErrorKind::Changed(_) | HttpErrorKind::Refused(_)
             );
-        if is_the_callers {
+        if is_for_the_caller {
             return After::Nowhere;
         }
         let events = &self.servers.events;
         let shown = || server.source.shown();
         if http::verdict(error) == Verdict::Fatal {
-            if server.failures.swap(LEFT_OUT, Ordering::Relaxed) != LEFT_OUT {
-                events.warn(format!("going on without {}: {error}", shown()));
+            if server.failures.swap(EXCLUDED, Ordering::Relaxed) != EXCLUDED {
+                events.warn(format!("continuing without {}: {error}", shown()));
             }
-        } else if !server.is_left_out()
+        } else if !server.is_excluded()
             && server.failures.fetch_add(1, Ordering::Relaxed) + 1 == MOST_FAILURES
         {
             events.warn(format!(
-                "going on without {} while others answer: {error}",
+                "continuing without {} while others answer: {error}",
                 shown()
             ));
         }
@@ -175,7 +183,7 @@ impl ServerGuard {
 
 impl Drop for ServerGuard {
     fn drop(&mut self) {
-        self.server().underway.fetch_sub(1, Ordering::Relaxed);
+        self.server().active.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -202,7 +210,7 @@ mod tests {
         HttpError::protocol("a lie")
     }
 
-    /// Guards of both, those of the first server first.
+    /// A guard of each server, that of the first server first.
     fn guards(servers: &Arc<ServerPool>) -> (ServerGuard, ServerGuard) {
         let (first, second) = (servers.next(), servers.next());
         assert_eq!((first.at, second.at), (0, 1));
@@ -210,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn turns_are_spread_and_given_back() {
+    fn fetches_are_spread_over_the_servers() {
         let (servers, _) = servers();
         let (first, _second) = guards(&servers);
         drop(first);
@@ -218,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_fails_for_good_is_left_out_while_there_is_another() {
+    async fn a_server_that_fails_for_good_is_excluded_unless_it_is_the_last() {
         let (servers, bus) = servers();
         let mut events = bus.subscribe();
         let (first, second) = guards(&servers);
@@ -227,31 +235,31 @@ mod tests {
         let _busy: Vec<_> = (0..5).map(|_| servers.next()).collect();
         assert_eq!(servers.next().at, 0);
         assert_eq!(first.failed(&lie()), After::Nowhere);
-        assert!(!servers.first().is_left_out());
+        assert!(!servers.first().is_excluded());
         assert_eq!(
             second.failed(&lie()),
             After::Another,
-            "what is left out already is told once"
+            "a second failure warns no more"
         );
         bus.close();
         let event = std::future::poll_fn(|cx| events.poll_next(cx)).await;
-        let message = "going on without http://b/x: a lie".to_owned();
+        let message = "continuing without http://b/x: a lie".to_owned();
         assert_eq!(event, Some(crate::event::Event::Warning { message }));
         let event = std::future::poll_fn(|cx| events.poll_next(cx)).await;
         assert_eq!(event, None);
     }
 
     #[test]
-    fn a_server_that_stumbles_gets_its_turn_again_and_one_that_lies_low_comes_last() {
+    fn a_server_is_chosen_again_after_one_failure_and_comes_last_after_several() {
         let (servers, _) = servers();
         let (first, second) = guards(&servers);
         drop(first);
-        let stumble = HttpError::protocol("a stumble").passing();
-        assert_eq!(second.failed(&stumble), After::Another);
+        let passing = HttpError::protocol("a passing failure").passing();
+        assert_eq!(second.failed(&passing), After::Another);
         let busy: Vec<_> = (0..8).map(|_| servers.next()).collect();
         assert!(busy.iter().any(|guard| guard.at == 1));
         for _ in 1..MOST_FAILURES {
-            second.failed(&stumble);
+            second.failed(&passing);
         }
         let _busier: Vec<_> = (0..20).map(|_| servers.next()).collect();
         assert_eq!(servers.next().at, 0);
@@ -260,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_caller_must_hear_of_the_first_server_is_told() {
+    fn a_change_at_the_first_server_is_reported_to_the_caller() {
         let (servers, _) = servers();
         let (first, second) = guards(&servers);
         let changed = HttpError::changed("another tag");

@@ -144,7 +144,7 @@ impl Dispatcher {
                 lease.position() - lease.range.start(),
                 meter.since.elapsed(),
             );
-            inner.samples.brought(bytes, span);
+            inner.samples.fetched(bytes, span);
             if inner.rate <= 0.0 && !span.is_zero() {
                 // The lease ended before the first measurement. Its mean rate is a first estimate.
                 inner.rate = bytes as f64 / span.as_secs_f64();

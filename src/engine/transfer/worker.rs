@@ -213,7 +213,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         carried: &mut Option<Carried<R::Body>>,
         range: ByteRange,
     ) -> Result<(), AttemptError> {
-        let _underway = self.metrics.underway();
+        let _active = self.metrics.start_transfer();
         let mut stream = match carried.take() {
             Some(carried) if carried.position == range.start() => carried,
             _ => self.request(range).await?,

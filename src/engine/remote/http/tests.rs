@@ -170,7 +170,7 @@ async fn a_supply_that_can_not_help_is_told_and_left_out() {
         drop(_held);
         let warnings = warnings(remote, events).await;
         assert_eq!(warnings.len(), 1, "{warnings:?}");
-        assert!(warnings[0].starts_with(&format!("going on without {}:", other.url("/x"))));
+        assert!(warnings[0].starts_with(&format!("continuing without {}:", other.url("/x"))));
     }
 }
 
