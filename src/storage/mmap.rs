@@ -19,7 +19,7 @@ use std::{io, mem, ptr};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
-use super::places::Place;
+use super::map_registry::Place;
 use crate::object::ByteRange;
 
 /// A file, mapped shared and for writing. Never read through, never borrowed from.
