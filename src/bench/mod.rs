@@ -9,6 +9,7 @@
 mod course;
 mod machine;
 mod measure;
+mod measured;
 mod page;
 mod plot;
 mod processor;
@@ -22,7 +23,8 @@ mod verdict;
 
 pub use course::{Cell, Course, Sink, Sweep};
 pub use machine::Machine;
-pub use results::{Measured, Results};
+pub use measured::Measured;
+pub use results::Results;
 pub use server::Server;
 pub use statistics::{Percentiles, Summary};
 pub use sweep::{Step, run};

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::course::Sink;
+use super::measured::Measured;
 use super::plot::{Axis, Plot, colour, escape};
-use super::results::{Measured, Results};
+use super::results::Results;
 use super::units;
 
 /// Points of a line over time; more would not be seen.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::results::{Measured, Results};
+use super::measured::Measured;
+use super::results::Results;
 use super::statistics::Percentiles;
 use super::units;
 

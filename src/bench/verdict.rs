@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::course::Sink;
-use super::results::Measured;
+use super::measured::Measured;
 use super::units;
 use crate::Bottleneck;
 
