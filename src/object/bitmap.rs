@@ -28,6 +28,37 @@ impl PartBitmap {
     pub(crate) fn parts(&self) -> u32 {
         self.cells
     }
+
+    /// How much of each of `stretches` equal stretches of the object is in the set, in percent,
+    /// rounded down. A stretch that is shorter than a part shows the part that it lies in.
+    pub(crate) fn coverage(&self, stretches: usize) -> Vec<u8> {
+        let parts = u64::from(self.cells);
+        let bound = |stretch: u64| stretch * parts / stretches as u64;
+        let mut filled = vec![0u64; stretches];
+        for run in self.runs() {
+            let (start, end) = (u64::from(run.start), u64::from(run.end));
+            for (stretch, filled) in (0u64..).zip(&mut filled) {
+                let (from, to) = (bound(stretch), bound(stretch + 1));
+                *filled += end.min(to).saturating_sub(start.max(from));
+            }
+        }
+        (0u64..)
+            .zip(filled)
+            .map(
+                |(stretch, filled)| match bound(stretch + 1) - bound(stretch) {
+                    0 => {
+                        let part = u32::try_from(bound(stretch)).unwrap_or(u32::MAX);
+                        if self.contains(PartIndex(part)) {
+                            100
+                        } else {
+                            0
+                        }
+                    }
+                    width => u8::try_from(filled * 100 / width).unwrap_or(100),
+                },
+            )
+            .collect()
+    }
 }
 
 impl BlockBitmap {
@@ -195,6 +226,25 @@ mod tests {
                 prop_assert!(run.clone().all(|part| bitmap.contains(PartIndex(part))));
             }
         }
+    }
+
+    #[test]
+    fn coverage_is_told_in_percent_of_each_stretch() {
+        let mut bitmap = PartBitmap::new(10);
+        for part in [0, 1, 2, 3, 4, 6, 9] {
+            bitmap.insert(PartIndex(part));
+        }
+        assert_eq!(bitmap.coverage(1), [70]);
+        assert_eq!(bitmap.coverage(3), [100, 66, 50]);
+        assert_eq!(
+            bitmap.coverage(10),
+            [100, 100, 100, 100, 100, 0, 100, 0, 0, 100]
+        );
+        let mut two = PartBitmap::new(2);
+        two.insert(PartIndex(1));
+        assert_eq!(two.coverage(5), [0, 0, 0, 100, 100]);
+        assert_eq!(PartBitmap::new(0).coverage(2), [0, 0]);
+        assert!(two.coverage(0).is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::parts::{CompletedParts, PartAssembler};
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, Scheduler};
 use super::stragglers::Stragglers;
 use crate::engine::metrics::Recorder;
-use crate::object::{BlockIndex, BlockPlan, PartIndex, Plan};
+use crate::object::{BlockIndex, BlockPlan, Plan};
 use crate::report::Samples;
 
 /// Factor on the usual rate at each tick at which every active lease is slower.
@@ -298,38 +298,9 @@ impl Dispatcher {
         missing.next().map_or(completed.parts(), |run| run.start)
     }
 
-    /// How much of each of `cells` equal stretches of the file is completed, in percent.
+    /// How much of each of `cells` equal stretches is complete, in percent.
     pub(crate) fn coverage(&self, cells: usize) -> Vec<u8> {
-        let inner = self.lock();
-        let done = inner.parts.completed();
-        let parts = u64::from(done.parts());
-        let mut filled = vec![0u64; cells];
-        for run in done.runs() {
-            let (start, end) = (u64::from(run.start), u64::from(run.end));
-            for (cell, filled) in (0u64..).zip(&mut filled) {
-                let from = cell * parts / cells as u64;
-                let to = (cell + 1) * parts / cells as u64;
-                *filled += end.min(to).saturating_sub(start.max(from));
-            }
-        }
-        (0u64..)
-            .zip(filled)
-            .map(|(cell, filled)| {
-                let width = (cell + 1) * parts / cells as u64 - cell * parts / cells as u64;
-                match width {
-                    // There are more cells than parts, and this cell shows the part that it is in.
-                    0 => {
-                        let part = u32::try_from(cell * parts / cells as u64).unwrap_or(u32::MAX);
-                        if done.contains(PartIndex(part)) {
-                            100
-                        } else {
-                            0
-                        }
-                    }
-                    _ => u8::try_from(filled * 100 / width).unwrap_or(100),
-                }
-            })
-            .collect()
+        self.lock().parts.completed().coverage(cells)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
