@@ -6,7 +6,7 @@ use hyper::header::{
     UPGRADE,
 };
 
-use super::client::ClientConfig;
+use super::config::ClientConfig;
 use super::error::HttpError;
 use super::netrc::Netrc;
 use super::source::{Location, Origin, UserInfo};

@@ -11,9 +11,9 @@ use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
 use super::client::Client;
-use super::connect::Returns;
 use super::error::{HttpError, HttpErrorKind};
 use super::head::Head;
+use super::reuse::Returns;
 use crate::object::ByteRange;
 
 /// How long the end of a body may take when all its bytes are there.
@@ -192,7 +192,7 @@ impl fmt::Debug for Body {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::client::ClientConfig;
+    use crate::http::config::ClientConfig;
     use crate::http::testing::{Script, Seen, Server, Then, script};
 
     const STALL: Duration = Duration::from_secs(60);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,8 +13,11 @@ use reqwest::{ClientBuilder, Method, Proxy, Response, retry};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
-use super::connect::{Dial, Returns, Rotation, WatchLayer};
+use super::config::ClientConfig;
+use super::connect::{Dial, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
+use super::resolve::Rotation;
+use super::reuse::Returns;
 use super::source::Location;
 use super::tls;
 
@@ -26,26 +28,6 @@ const MOST_HEADERS: usize = 1000;
 const MOST_STALE: u32 = 4;
 
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
-
-/// What a client needs to know. The defaults are the caller's.
-pub(crate) struct ClientConfig {
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) user: Option<(String, Option<String>)>,
-    pub(crate) bearer: Option<String>,
-    pub(crate) netrc: bool,
-    /// `None`: `partwise/` and the version.
-    pub(crate) user_agent: Option<String>,
-    /// `None`: the environment's.
-    pub(crate) proxy: Option<String>,
-    pub(crate) no_proxy: bool,
-    pub(crate) ca_certificate: Option<PathBuf>,
-    pub(crate) client_certificate: Option<PathBuf>,
-    pub(crate) client_key: Option<PathBuf>,
-    pub(crate) insecure: bool,
-    pub(crate) http2: bool,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) stall_timeout: Duration,
-}
 
 /// Sends requests. Cheap to clone; all clones share one pool of connections.
 #[derive(Clone)]
@@ -239,29 +221,6 @@ fn proxy(url: &str) -> Result<Proxy, HttpError> {
         return Err(wrong());
     }
     Proxy::all(url).map_err(|_| wrong())
-}
-
-#[cfg(test)]
-impl ClientConfig {
-    /// No secrets, no proxy, short timeouts.
-    pub(super) fn for_tests() -> Self {
-        Self {
-            headers: Vec::new(),
-            user: None,
-            bearer: None,
-            netrc: false,
-            user_agent: None,
-            proxy: None,
-            no_proxy: true,
-            ca_certificate: None,
-            client_certificate: None,
-            client_key: None,
-            insecure: false,
-            http2: false,
-            connect_timeout: Duration::from_secs(5),
-            stall_timeout: Duration::from_secs(5),
-        }
-    }
 }
 
 #[cfg(test)]

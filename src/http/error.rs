@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
-use super::connect::ResolveError;
 use super::escape::escape;
-use super::retry::{self, Verdict};
+use super::resolve::ResolveError;
 use super::trust;
 
 /// A failed request: its kind, for the verdict, and a text without a secret, for people.
@@ -106,17 +105,6 @@ impl HttpError {
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
     }
 
-    /// The same failure where another source may do better: trying again can help, whatever failed.
-    pub(crate) fn passing(self) -> Self {
-        match retry::verdict(&self) {
-            Verdict::Fatal => Self {
-                kind: HttpErrorKind::Transport,
-                ..self
-            },
-            Verdict::Retry { .. } | Verdict::Throttled { .. } => self,
-        }
-    }
-
     pub(super) fn redirect(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Redirect(why.clone()), why)
@@ -163,6 +151,10 @@ impl HttpError {
             retry_after,
             ..Self::new(kind, text)
         }
+    }
+
+    pub(super) fn with_kind(self, kind: HttpErrorKind) -> Self {
+        Self { kind, ..self }
     }
 
     pub(super) fn with_found_length(self, found: u64) -> Self {

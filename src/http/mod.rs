@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod client;
 mod conditions;
+mod config;
 mod connect;
 mod error;
 mod escape;
@@ -12,7 +13,9 @@ mod head;
 mod netrc;
 mod probe;
 mod redirect;
+mod resolve;
 mod retry;
+mod reuse;
 mod source;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -20,8 +23,9 @@ mod tls;
 mod trust;
 
 pub(crate) use body::Body;
-pub(crate) use client::{Client, ClientConfig};
+pub(crate) use client::Client;
 pub(crate) use conditions::Conditions;
+pub(crate) use config::ClientConfig;
 pub(crate) use error::{HttpError, HttpErrorKind};
 pub(crate) use fetch::{Pinned, Reply, fetch, fetch_whole};
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};

@@ -52,6 +52,16 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
     }
 }
 
+impl HttpError {
+    /// The same failure where another source may do better: trying again can help, whatever failed.
+    pub(crate) fn passing(self) -> Self {
+        match verdict(&self) {
+            Verdict::Fatal => self.with_kind(HttpErrorKind::Transport),
+            Verdict::Retry { .. } | Verdict::Throttled { .. } => self,
+        }
+    }
+}
+
 /// The pause before a retry, with full jitter: somewhere between nothing and
 /// `min(30 s, 250 ms × 2^(attempt - 1))`.
 ///

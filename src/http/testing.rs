@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::client::{Client, ClientConfig};
+use super::client::Client;
+use super::config::ClientConfig;
 use super::source::Source;
 
 /// A client for plain HTTP that does nothing of its own.

@@ -8,7 +8,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::client::ClientConfig;
+use super::config::ClientConfig;
 use super::error::HttpError;
 use super::trust;
 

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::*;
 use crate::http::body::Body;
 use crate::http::testing::{Script, Seen, Server, Then, client, script};

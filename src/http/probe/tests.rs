@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::client::ClientConfig;
+use crate::http::config::ClientConfig;
 use crate::http::testing::{Script, Seen, Server, Then, client, script};
 
 /// One line for the outcome.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::http::client::ClientConfig;
+use crate::http::config::ClientConfig;
 use crate::http::head::header_map;
 use crate::http::testing::{Script, Seen, Server, Then, client, script};
 use std::sync::Arc;

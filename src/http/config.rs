@@ -1,0 +1,47 @@
+//! What a client needs to know.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a client needs to know. The defaults are the caller's.
+pub(crate) struct ClientConfig {
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) user: Option<(String, Option<String>)>,
+    pub(crate) bearer: Option<String>,
+    pub(crate) netrc: bool,
+    /// `None`: `partwise/` and the version.
+    pub(crate) user_agent: Option<String>,
+    /// `None`: the environment's.
+    pub(crate) proxy: Option<String>,
+    pub(crate) no_proxy: bool,
+    pub(crate) ca_certificate: Option<PathBuf>,
+    pub(crate) client_certificate: Option<PathBuf>,
+    pub(crate) client_key: Option<PathBuf>,
+    pub(crate) insecure: bool,
+    pub(crate) http2: bool,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) stall_timeout: Duration,
+}
+
+#[cfg(test)]
+impl ClientConfig {
+    /// No secrets, no proxy, short timeouts.
+    pub(super) fn for_tests() -> Self {
+        Self {
+            headers: Vec::new(),
+            user: None,
+            bearer: None,
+            netrc: false,
+            user_agent: None,
+            proxy: None,
+            no_proxy: true,
+            ca_certificate: None,
+            client_certificate: None,
+            client_key: None,
+            insecure: false,
+            http2: false,
+            connect_timeout: Duration::from_secs(5),
+            stall_timeout: Duration::from_secs(5),
+        }
+    }
+}
