@@ -18,7 +18,7 @@ use super::config::{Length, Ranges};
 use super::log::Logged;
 use super::pacer::Pacer;
 use super::ranges::{Selection, select};
-use super::serve::{Shared, Version};
+use super::state::{Shared, Version};
 
 /// What separates the parts of a multipart body. The object's bytes may hold it by chance: readers go by the lengths.
 const BOUNDARY: &str = "partwise-origin";

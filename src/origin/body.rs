@@ -10,9 +10,9 @@ use futures::stream;
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Frame;
 
-use super::Object;
+use super::object::Object;
 use super::pacer::Pacer;
-use super::serve::Shared;
+use super::state::Shared;
 
 /// A body as hyper wants it.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;

@@ -1,14 +1,12 @@
 //! How an origin answers.
 
-use std::io;
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
 
 use hyper::StatusCode;
-use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::header::HeaderMap;
 
-use super::serve::Shared;
-use super::{Object, Origin};
+use super::object::Object;
 
 /// Which entity tag an object has (RFC 9110, section 8.8.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,15 +30,7 @@ impl Etag {
     }
 }
 
-/// The description of an origin. Made by [`Origin::builder`].
-#[derive(Clone, Debug)]
-pub struct Builder {
-    object: Object,
-    headers: Vec<(String, String)>,
-    config: Config,
-}
-
-/// [`Builder`] after everything in it was found right.
+/// How an origin answers, checked.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) etag: Etag,
@@ -69,103 +59,18 @@ pub(super) enum Length {
 /// The first version's modification date: 2024-01-01, long enough ago to be a strong validator (section 8.8.2.2).
 const FIRST_MODIFIED: Duration = Duration::from_secs(1_704_067_200);
 
-impl Builder {
-    pub(super) fn new(object: Object) -> Self {
+impl Default for Config {
+    fn default() -> Self {
         Self {
-            object,
-            headers: Vec::new(),
-            config: Config {
-                etag: Etag::Strong,
-                modified: Some(SystemTime::UNIX_EPOCH + FIRST_MODIFIED),
-                ranges: Ranges::Served,
-                length: Length::Told,
-                head: None,
-                rate: None,
-                rate_per_connection: None,
-                hold_after: None,
-                headers: HeaderMap::new(),
-            },
+            etag: Etag::Strong,
+            modified: Some(SystemTime::UNIX_EPOCH + FIRST_MODIFIED),
+            ranges: Ranges::Served,
+            length: Length::Told,
+            head: None,
+            rate: None,
+            rate_per_connection: None,
+            hold_after: None,
+            headers: HeaderMap::new(),
         }
     }
-
-    /// The entity tag. Default: [`Etag::Strong`].
-    #[must_use]
-    pub fn etag(mut self, etag: Etag) -> Self {
-        self.config.etag = etag;
-        self
-    }
-
-    /// The modification date, or none. Default: 2024-01-01T00:00:00Z; a replaced object is an hour younger each time.
-    #[must_use]
-    pub fn last_modified(mut self, date: Option<SystemTime>) -> Self {
-        self.config.modified = date;
-        self
-    }
-
-    /// Answers 200 with the whole object whatever range is asked for, and sends no `Accept-Ranges`.
-    #[must_use]
-    pub fn without_ranges(mut self) -> Self {
-        self.config.ranges = Ranges::Ignored;
-        self
-    }
-
-    /// Never tells the length: bodies are chunked, ranges are not served.
-    #[must_use]
-    pub fn without_length(mut self) -> Self {
-        self.config.length = Length::Chunked;
-        self.without_ranges()
-    }
-
-    /// Answers `HEAD` with this status, 400 to 599, as the server behind a presigned URL does.
-    #[must_use]
-    pub fn refuse_head(mut self, status: u16) -> Self {
-        self.config.head = StatusCode::from_u16(status).ok();
-        self
-    }
-
-    /// Bytes a second over all connections. Default, and for 0: no limit.
-    #[must_use]
-    pub fn rate(mut self, bytes_per_second: u64) -> Self {
-        self.config.rate = NonZeroU64::new(bytes_per_second);
-        self
-    }
-
-    /// Bytes a second on each connection. Default, and for 0: no limit.
-    #[must_use]
-    pub fn rate_per_connection(mut self, bytes_per_second: u64) -> Self {
-        self.config.rate_per_connection = NonZeroU64::new(bytes_per_second);
-        self
-    }
-
-    /// Begins as after [`Origin::hold_after`].
-    #[must_use]
-    pub fn hold_after(mut self, total: u64) -> Self {
-        self.config.hold_after = Some(total);
-        self
-    }
-
-    /// Sends this header with the object, in a 200, 206 or the answer to `HEAD`: a digest, say. Repeatable.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Starts it on the caller's Tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// A header is not one, or no port of 127.0.0.1 can be bound.
-    pub async fn start(mut self) -> io::Result<Origin> {
-        for (name, value) in &self.headers {
-            let name = HeaderName::try_from(name).map_err(invalid)?;
-            let value = HeaderValue::try_from(value).map_err(invalid)?;
-            self.config.headers.append(name, value);
-        }
-        Origin::launch(Shared::new(self.config, self.object)).await
-    }
-}
-
-fn invalid(error: impl Into<hyper::http::Error>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, error.into())
 }

@@ -20,6 +20,7 @@
 
 mod answer;
 mod body;
+mod builder;
 mod conditions;
 mod config;
 mod gate;
@@ -28,6 +29,7 @@ mod object;
 mod pacer;
 mod ranges;
 mod serve;
+mod state;
 
 use std::fmt;
 use std::io;
@@ -37,11 +39,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-pub use config::{Builder, Etag};
+pub use builder::Builder;
+pub use config::Etag;
 pub use log::Logged;
 pub use object::Object;
 
-use serve::Shared;
+use state::Shared;
 
 /// A running origin on `127.0.0.1`. Dropping it closes the port and every connection.
 pub struct Origin {

@@ -1,87 +1,19 @@
-//! Connections, and what they share.
+//! Accepts connections and serves each to its end.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Object;
 use super::answer::Answer;
-use super::conditions::Validators;
-use super::config::Config;
-use super::gate::Gate;
-use super::log::Log;
 use super::pacer::Pacer;
-
-/// What all connections share.
-pub(super) struct Shared {
-    pub(super) config: Config,
-    // Locked to read or replace a version as a whole, never over an await.
-    version: Mutex<Version>,
-    pub(super) log: Log,
-    pub(super) gate: Gate,
-    pub(super) pacer: Pacer,
-    /// Each message ends every connection that is open then. Connections subscribe before they are served.
-    pub(super) hang_up: watch::Sender<()>,
-}
-
-/// The object as it stands, with its validators.
-#[derive(Clone)]
-pub(super) struct Version {
-    pub(super) object: Object,
-    pub(super) etag: Option<String>,
-    pub(super) modified: Option<SystemTime>,
-}
-
-impl Shared {
-    pub(super) fn new(config: Config, object: Object) -> Self {
-        Self {
-            version: Mutex::new(Version {
-                etag: config.etag.of(&object),
-                object,
-                modified: config.modified,
-            }),
-            log: Log::new(),
-            gate: Gate::new(config.hold_after),
-            pacer: Pacer::new(config.rate),
-            hang_up: watch::Sender::new(()),
-            config,
-        }
-    }
-
-    pub(super) fn version(&self) -> Version {
-        self.version
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    pub(super) fn replace(&self, object: Object) {
-        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
-        version.etag = self.config.etag.of(&object);
-        version.object = object;
-        // A date has no more than seconds, so a version that came at once needs a date that differs.
-        version.modified = version
-            .modified
-            .map(|date| date + Duration::from_secs(3600));
-    }
-}
-
-impl Version {
-    pub(super) fn validators(&self) -> Validators<'_> {
-        Validators {
-            etag: self.etag.as_deref(),
-            modified: self.modified,
-        }
-    }
-}
+use super::state::Shared;
 
 /// Accepts connections until it is aborted; that ends them too, because they live in its join set.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {

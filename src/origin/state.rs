@@ -1,0 +1,76 @@
+//! What all connections of an origin share.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use super::conditions::Validators;
+use super::config::Config;
+use super::gate::Gate;
+use super::log::Log;
+use super::object::Object;
+use super::pacer::Pacer;
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) config: Config,
+    // Locked to read or replace a version as a whole, never over an await.
+    version: Mutex<Version>,
+    pub(super) log: Log,
+    pub(super) gate: Gate,
+    pub(super) pacer: Pacer,
+    /// Each message ends every connection that is open then. Connections subscribe before they are served.
+    pub(super) hang_up: watch::Sender<()>,
+}
+
+/// The object as it stands, with its validators.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub(super) object: Object,
+    pub(super) etag: Option<String>,
+    pub(super) modified: Option<SystemTime>,
+}
+
+impl Shared {
+    pub(super) fn new(config: Config, object: Object) -> Self {
+        Self {
+            version: Mutex::new(Version {
+                etag: config.etag.of(&object),
+                object,
+                modified: config.modified,
+            }),
+            log: Log::new(),
+            gate: Gate::new(config.hold_after),
+            pacer: Pacer::new(config.rate),
+            hang_up: watch::Sender::new(()),
+            config,
+        }
+    }
+
+    pub(super) fn version(&self) -> Version {
+        self.version
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn replace(&self, object: Object) {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        version.etag = self.config.etag.of(&object);
+        version.object = object;
+        // A date has no more than seconds, so a version that came at once needs a date that differs.
+        version.modified = version
+            .modified
+            .map(|date| date + Duration::from_secs(3600));
+    }
+}
+
+impl Version {
+    pub(super) fn validators(&self) -> Validators<'_> {
+        Validators {
+            etag: self.etag.as_deref(),
+            modified: self.modified,
+        }
+    }
+}
