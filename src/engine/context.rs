@@ -1,4 +1,5 @@
-//! What the steps of one download borrow: the job, the way to the caller, the counters, and the texts of an end.
+//! What the steps of one download borrow: the job, the way to the caller, the counters, and the
+//! texts of an end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub(crate) struct Context<'a> {
     pub(crate) job: &'a Job,
     pub(crate) shared: &'a Shared,
     pub(crate) metrics: Arc<Metrics>,
-    /// Where the object is fetched from now: the URL of the job, or the last one that a refresh gave.
+    /// Where the object is fetched from now: the URL of the job, or the last one that a refresh
+    /// gave.
     pub(crate) source: Source,
     /// The current boot of the machine; `None` where the system does not tell.
     pub(crate) boot: Option<[u8; 16]>,

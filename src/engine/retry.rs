@@ -1,4 +1,5 @@
-//! Whether a failed request is worth another attempt, the pause before it, and the event that announces it.
+//! Whether a failed request is worth another attempt, the pause before it, and the event that
+//! announces it.
 
 use std::time::Duration;
 
@@ -7,11 +8,11 @@ use super::metrics::Metrics;
 use crate::event::Event;
 use crate::http::{self, HttpError, Verdict};
 
-/// The pause before the next attempt, after `attempts` of them failed in a row; `None` where the error is final or
-/// `retries` are used up.
+/// The pause before the next attempt, after `attempts` of them failed in a row; `None` where the
+/// error is final or `retries` are used up.
 ///
-/// A pause that the server asked for (`Retry-After`, RFC 9110, section 10.2.3) is kept; otherwise it grows with the
-/// number of attempts, with full jitter.
+/// A pause that the server asked for (`Retry-After`, RFC 9110, section 10.2.3) is kept; otherwise
+/// it grows with the number of attempts, with full jitter.
 pub(crate) fn delay(error: &HttpError, attempts: u32, retries: u32) -> Option<Duration> {
     match http::verdict(error) {
         Verdict::Retry { after } | Verdict::Throttled { after } if attempts <= retries => {

@@ -27,8 +27,8 @@ use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::{Folder, Volume};
 
-/// How often a download starts over because the object changed. An object that changes all the time has no version to
-/// download.
+/// How often a download starts over because the object changed. An object that changes all the time
+/// has no version to download.
 const MOST_RESTARTS: u32 = 5;
 /// How often an expired URL is replaced without a byte of progress in between.
 const MOST_REFRESHES: u32 = 3;

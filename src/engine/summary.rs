@@ -118,7 +118,8 @@ fn account(context: &Context<'_>) -> Account {
     }
 }
 
-/// What held the download back, as far as counters tell. `publishing` is the time of the last sync and the rename.
+/// What held the download back, as far as counters tell. `publishing` is the time of the last sync
+/// and the rename.
 fn bottleneck(context: &Context<'_>, bytes_per_second: u64, publishing: Duration) -> Bottleneck {
     let elapsed = context.metrics.elapsed().as_secs_f64();
     let processors = std::thread::available_parallelism().map_or(1, usize::from) as f64;

@@ -36,8 +36,9 @@ pub(crate) async fn verify_file<F: PartFile>(
     let mut hashers = hashers(context, metadata);
     let mut found = Vec::new();
     let is_crc64 = |hasher: &Hasher| hasher.algorithm() == Algorithm::Crc64;
-    // A mirror may have been taken because of this digest alone, so it must be computed from the file. The CRCs of the
-    // parts don't do: of two connections that bring the same part the slower one may be the last to write.
+    // A mirror may have been taken because of this digest alone, so it must be computed from the
+    // file. The CRCs of the parts don't do: of two connections that bring the same part the slower
+    // one may be the last to write.
     if let Some(parts) = parts
         && context.job.mirrors.is_empty()
         && hashers.iter().any(is_crc64)
@@ -80,7 +81,8 @@ pub(crate) fn compare_all(
         .collect()
 }
 
-/// The digests that the caller gave, and those that the server sent of the whole object, if that is what is fetched.
+/// The digests that the caller gave, and those that the server sent of the whole object, if that is
+/// what is fetched.
 fn expected(context: &Context<'_>, metadata: &Metadata) -> Vec<Expected> {
     let given = context.job.checksums.iter().map(|digest| Expected {
         source: "--checksum".to_owned(),

@@ -1,5 +1,5 @@
-//! Downloads that keep nothing: every byte is fetched and checked, and then dropped, or written to memory that is given
-//! back at the end.
+//! Downloads that keep nothing: every byte is fetched and checked, and then dropped, or written to
+//! memory that is given back at the end.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! Bytes in order to standard output.
 //!
-//! Parts come over several connections into a bounded window of memory and leave it from the front. Nothing is kept for a
-//! resume.
+//! Parts come over several connections into a bounded window of memory and leave it from the front.
+//! Nothing is kept for a resume.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -39,7 +39,8 @@ pub(crate) struct Written {
     hashers: Vec<Hasher>,
 }
 
-/// Downloads an object of known length to standard output, from the first part that was not written yet.
+/// Downloads an object of known length to standard output, from the first part that was not written
+/// yet.
 pub(crate) async fn in_parts<R: Remote>(
     context: &Context<'_>,
     written: &mut Written,

@@ -32,7 +32,8 @@ impl HttpRemote {
         }
     }
 
-    /// From a server without ranges: one stream, beginning with the probe's own reply if there is one.
+    /// From a server without ranges: one stream, beginning with the probe's own reply if there is
+    /// one.
     pub(crate) fn whole(client: Client, servers: Arc<ServerPool>, first: Option<Body>) -> Self {
         Self {
             whole: AtomicBool::new(true),

@@ -1,4 +1,5 @@
-//! Where bytes come from: discovery, the servers of one object, and the trait through which workers fetch.
+//! Where bytes come from: discovery, the servers of one object, and the trait through which workers
+//! fetch.
 
 pub(crate) mod discovery;
 pub(crate) mod http;
@@ -20,7 +21,8 @@ use crate::object::ByteRange;
 pub(crate) trait Remote: Send + Sync + 'static {
     type Body: RemoteBody;
 
-    /// Asks for `range`. The body begins exactly there; it may end earlier, or later where the remote has no ranges.
+    /// Asks for `range`. The body begins exactly there; it may end earlier, or later where the
+    /// remote has no ranges.
     fn fetch(
         &self,
         range: ByteRange,
@@ -48,7 +50,8 @@ pub(crate) trait RemoteBody: Send + 'static {
 #[derive(Debug)]
 pub(crate) enum FetchError {
     Http(HttpError),
-    /// The server answered a range with the whole object, and the range does not begin where the object does.
+    /// The server answered a range with the whole object, and the range does not begin where the
+    /// object does.
     RangesIgnored,
 }
 

@@ -1,4 +1,5 @@
-//! What there is to download: the object as the servers describe it, and the bytes of it that are wanted.
+//! What there is to download: the object as the servers describe it, and the bytes of it that are
+//! wanted.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -128,7 +129,8 @@ impl Object<HttpRemote> {
     }
 }
 
-/// Announces an object in parts, and warns where the server does not help against changes and interruptions.
+/// Announces an object in parts, and warns where the server does not help against changes and
+/// interruptions.
 pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) {
     let events = context.events();
     events.emit(Event::Probed {

@@ -9,8 +9,8 @@ use crate::http::Source;
 /// The environment variable that holds the old URL.
 const OLD_URL: &str = "PARTWISE_URL";
 
-/// Runs the caller's command and returns the source under the URL that it prints; `None` where the job has no such
-/// command.
+/// Runs the caller's command and returns the source under the URL that it prints; `None` where the
+/// job has no such command.
 ///
 /// Cancel safe: dropping it kills the command.
 ///

@@ -96,7 +96,8 @@ fn world(rng: &mut Rng) -> World {
     world
 }
 
-/// Selects ranges that every version has, unless they make two files out of which nothing tells the version.
+/// Selects ranges that every version has, unless they make two files out of which nothing tells the
+/// version.
 fn select(rng: &mut Rng, world: &mut World) {
     let shortest = world.lengths.iter().copied().min().unwrap_or(0);
     if shortest == 0 {

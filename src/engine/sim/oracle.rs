@@ -31,7 +31,8 @@ pub(super) fn final_name(world: &World, disk: &FakeDisk) -> Final {
     }
 }
 
-/// Law 1, and law 3: the final name holds the old file or a whole one; every bit of a checkpoint refers to right bytes.
+/// Law 1, and law 3: the final name holds the old file or a whole one; every bit of a checkpoint
+/// refers to right bytes.
 #[track_caller]
 pub(super) fn laws_hold(world: &World, disk: &FakeDisk) -> Final {
     let found = final_name(world, disk);
@@ -107,7 +108,8 @@ pub(super) fn all_is_committed(disk: &FakeDisk, shared: &Shared) {
     assert_eq!(committed, there, "a pause commits everything");
 }
 
-/// Bytes of the object that a run of `job` on `disk` may not ask for, because it must trust the parts that hold them.
+/// Bytes of the object that a run of `job` on `disk` may not ask for, because it must trust the
+/// parts that hold them.
 pub(super) fn trusted(
     world: &World,
     disk: &FakeDisk,
@@ -175,7 +177,8 @@ pub(super) fn nothing_is_fetched_again<'a>(
     }
 }
 
-/// Whether a disk keeps the laws through a power cut: without syncs nothing is promised of the images that it leaves.
+/// Whether a disk keeps the laws through a power cut: without syncs nothing is promised of the
+/// images that it leaves.
 pub(super) fn is_bound(job: &Job) -> bool {
     job.durability == Durability::Synced
 }

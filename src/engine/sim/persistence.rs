@@ -13,7 +13,8 @@ use crate::storage::fake::FakeDisk;
 
 const PART: u64 = 4000;
 
-/// As often as it is allowed to, however long the others go on and however slow it looks beside them.
+/// As often as it is allowed to, however long the others go on and however slow it looks beside
+/// them.
 #[test]
 fn a_range_that_breaks_is_tried_as_often_as_it_may_and_then_the_run_ends() {
     for seed in 0..10 {

@@ -1,5 +1,5 @@
-//! Power cuts at every step of the disk: all of them, one after the other, each with several ways in which what was not
-//! synced may have survived.
+//! Power cuts at every step of the disk: all of them, one after the other, each with several ways
+//! in which what was not synced may have survived.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
@@ -19,8 +19,8 @@ pub(super) const BOOT: [u8; 16] = [1; 16];
 pub(super) const NEXT_BOOT: [u8; 16] = [2; 16];
 const LAST_BOOT: [u8; 16] = [3; 16];
 
-/// Images of the disk that are tried for each cut: as the next process of the same boot finds it, with nothing but what was
-/// synced, and torn in these many ways.
+/// Images of the disk that are tried for each cut: as the next process of the same boot finds it,
+/// with nothing but what was synced, and torn in these many ways.
 const TEARS: u64 = 10;
 const PART: u64 = 40;
 const SEED: u64 = 7;
@@ -99,7 +99,8 @@ impl Case {
         }
     }
 
-    /// Runs the download on what is left, in peace: it ends in the right bytes and fetches nothing twice.
+    /// Runs the download on what is left, in peace: it ends in the right bytes and fetches nothing
+    /// twice.
     #[track_caller]
     pub(super) fn goes_on(&self, image: &FakeDisk, boot: [u8; 16], version: usize, place: &str) {
         let before = oracle::final_name(&self.world, image);

@@ -277,7 +277,8 @@ impl Remote for SimRemote {
     }
 }
 
-/// A reply's body. It is of the version that it began with, whatever becomes of the object meanwhile.
+/// A reply's body. It is of the version that it began with, whatever becomes of the object
+/// meanwhile.
 #[derive(Debug)]
 pub(super) struct SimBody {
     remote: Server,

@@ -1,4 +1,5 @@
-//! One random schedule: runs in any weather, with acts and faults and crashes between them, until one in peace ends it.
+//! One random schedule: runs in any weather, with acts and faults and crashes between them, until
+//! one in peace ends it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

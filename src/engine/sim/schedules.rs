@@ -45,7 +45,8 @@ impl Season {
         }
     }
 
-    /// Ends the process where a schedule takes all too long: a task that never gives way can't be stopped.
+    /// Ends the process where a schedule takes all too long: a task that never gives way can't be
+    /// stopped.
     fn watch(&self, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
             let playing = self.playing.lock().unwrap().clone();

@@ -1,4 +1,5 @@
-//! A disk that fails: EIO at every step, one after the other. A sync that fails has thrown away what it was to make durable.
+//! A disk that fails: EIO at every step, one after the other. A sync that fails has thrown away
+//! what it was to make durable.
 
 use super::life::Played;
 use super::oracle::{self, Final};
@@ -63,7 +64,8 @@ fn ends_as_it_must(case: &Case, played: &Played, place: &str) {
     }
 }
 
-/// No checkpoint is written on the strength of data that was not synced, and no file gets its final name.
+/// No checkpoint is written on the strength of data that was not synced, and no file gets its final
+/// name.
 fn nothing_is_committed_after(step: usize, steps: &[String], place: &str) {
     let mut later = steps[step + 1..].iter();
     let published = steps[..step].iter().any(|step| step == "rename v.part");

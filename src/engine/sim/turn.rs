@@ -1,4 +1,5 @@
-//! Whose turn it is: the runtime's thread goes first, blocking tasks touch the disk while it has nothing to do.
+//! Whose turn it is: the runtime's thread goes first, blocking tasks touch the disk while it has
+//! nothing to do.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, ThreadId};
@@ -51,8 +52,8 @@ impl Turn {
         drop(self.changed.wait_while(idle, |idle| !*idle).unwrap());
     }
 
-    /// Lets everybody go on once the result is dropped: the first thread runs no task any more, were it for a panic.
-    /// To be dropped before the runtime, which waits for everybody.
+    /// Lets everybody go on once the result is dropped: the first thread runs no task any more,
+    /// were it for a panic. To be dropped before the runtime, which waits for everybody.
     pub(super) fn ends(self: &Arc<Self>) -> End {
         End(Arc::clone(self))
     }

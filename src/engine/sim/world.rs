@@ -21,8 +21,8 @@ pub(super) enum Tags {
     Date,
 }
 
-/// The versions of one object, in the order in which they replace each other. Every byte of one differs from that of
-/// any other at the same place.
+/// The versions of one object, in the order in which they replace each other. Every byte of one
+/// differs from that of any other at the same place.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     seed: u64,

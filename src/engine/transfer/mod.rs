@@ -1,5 +1,5 @@
-//! The transfer of one object: workers fetch what is missing, a committer keeps up with them, and the caller may pause
-//! or end it.
+//! The transfer of one object: workers fetch what is missing, a committer keeps up with them, and
+//! the caller may pause or end it.
 
 mod backpressure;
 pub(crate) mod commit;

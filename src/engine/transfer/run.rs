@@ -25,8 +25,8 @@ pub(crate) enum TransferEnd {
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
-    /// Fetches every missing part, with pauses as the caller wants them. Must not be dropped before it returns, or what
-    /// came since the last commit counts as missing.
+    /// Fetches every missing part, with pauses as the caller wants them. Must not be dropped before
+    /// it returns, or what came since the last commit counts as missing.
     pub(crate) async fn run(
         self: &Arc<Self>,
         committer: &mut impl Committer,
@@ -54,7 +54,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return Ok(TransferEnd::Cancelled);
             }
             let kind = match &end {
-                // Another program may have changed the file: the next run must read it back before it trusts it.
+                // Another program may have changed the file: the next run must read it back before
+                // it trusts it.
                 End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
                 _ => CommitKind::Clean,
             };

@@ -40,7 +40,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) workers: AtomicU32,
 }
 
-/// What a transfer begins with: how the bytes are cut, and which parts of them are complete already.
+/// What a transfer begins with: how the bytes are cut, and which parts of them are complete
+/// already.
 pub(crate) struct Layout {
     pub(crate) plan: Plan,
     pub(crate) blocks: BlockPlan,

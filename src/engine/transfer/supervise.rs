@@ -33,8 +33,8 @@ pub(super) enum End {
     CommitFailed,
 }
 
-/// Runs workers until every part is complete, the caller wants a halt, or one of them fails for good. When it returns,
-/// no request is under way and nothing uses the target any more.
+/// Runs workers until every part is complete, the caller wants a halt, or one of them fails for
+/// good. When it returns, no request is under way and nothing uses the target any more.
 pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     transfer: &Arc<Transfer<R, W>>,
     control: &Control,
@@ -61,7 +61,8 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     };
     workers.shutdown().await;
     target_users.close();
-    // An aborted worker may leave a window that is being made ready, or a write under way, on another thread.
+    // An aborted worker may leave a window that is being made ready, or a write under way, on
+    // another thread.
     target_users.wait().await;
     transfer.workers.store(0, Ordering::Release);
     transfer.dispatcher.release_all();
@@ -83,7 +84,8 @@ fn spawn_missing<R: Remote, W: WriteTarget>(
     }
 }
 
-/// Measures every lease, replaces a straggler, and tells the tuner and the caller how fast the transfer is.
+/// Measures every lease, replaces a straggler, and tells the tuner and the caller how fast the
+/// transfer is.
 fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Meter) {
     let now = Instant::now();
     let dispatcher = &transfer.dispatcher;
@@ -97,7 +99,8 @@ fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Met
         transfer.tune(|tuner| tuner.observe(sample));
     }
     if transfer.workers.load(Ordering::Acquire) > transfer.target_connections() {
-        // Of surplus workers the fastest would finish its lease first and leave; the slowest should.
+        // Of surplus workers the fastest would finish its lease first and leave; the slowest
+        // should.
         dispatcher.abort_slowest();
     }
     announce(transfer, meter, now);

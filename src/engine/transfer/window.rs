@@ -14,15 +14,16 @@ use crate::engine::schedule::lease::ActiveLease;
 use crate::object::ByteRange;
 use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
 
-/// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident memory stays small
-/// with many connections; large enough that mapping costs nothing per byte.
+/// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident
+/// memory stays small with many connections; large enough that mapping costs nothing per byte.
 const WINDOW: u64 = 2 << 20;
 
 /// What workers write to: a file, or what stands in for one.
 pub(crate) trait WriteTarget: Clone + Send + Sync + 'static {
     type Window: WriteWindow;
 
-    /// Whether windows are memory maps. Making one may wait for the disk, and writing to it does not.
+    /// Whether windows are memory maps. Making one may wait for the disk, and writing to it does
+    /// not.
     fn is_mapped(&self) -> bool;
 
     /// Makes these bytes ready to be written. Blocks.
@@ -67,8 +68,9 @@ impl<F: PartFile> WriteWindow for Window<F> {
     }
 }
 
-/// The window that is being written and the one after it. Another thread makes the next window ready meanwhile, because
-/// filling page tables can wait for the disk, and gives the one before back.
+/// The window that is being written and the one after it. Another thread makes the next window
+/// ready meanwhile, because filling page tables can wait for the disk, and gives the one before
+/// back.
 pub(super) struct WindowBuffer<'a, W: WriteTarget> {
     target: W,
     durability: Durability,
@@ -81,8 +83,8 @@ pub(super) struct WindowBuffer<'a, W: WriteTarget> {
     token: TaskTrackerToken,
 }
 
-/// Work on another thread. Its result may hold the file, so it comes with a token that is dropped after it, also where
-/// nothing awaits it any more.
+/// Work on another thread. Its result may hold the file, so it comes with a token that is dropped
+/// after it, also where nothing awaits it any more.
 type Elsewhere<T> = JoinHandle<(T, TaskTrackerToken)>;
 
 impl<'a, W: WriteTarget> WindowBuffer<'a, W> {
@@ -124,9 +126,9 @@ impl<'a, W: WriteTarget> WindowBuffer<'a, W> {
         Ok(range)
     }
 
-    /// Writes bytes that lie in the window that was made ready. A copy into a map is made at once, its pages are there;
-    /// a positional write goes to another thread while the disk is slow, so it does not hold up the other connections of
-    /// this thread.
+    /// Writes bytes that lie in the window that was made ready. A copy into a map is made at once,
+    /// its pages are there; a positional write goes to another thread while the disk is slow, so it
+    /// does not hold up the other connections of this thread.
     pub(super) async fn write(&mut self, position: u64, bytes: &Bytes) -> Result<(), StorageError> {
         let mut window = self.current.take().expect("`at` was asked before");
         if self.target.is_mapped() {
@@ -174,8 +176,8 @@ impl<'a, W: WriteTarget> WindowBuffer<'a, W> {
         })
     }
 
-    /// Gives the written window back to the kernel and makes the next one ready, on another thread. Write-back begins
-    /// here, window by window, to keep the last sync short.
+    /// Gives the written window back to the kernel and makes the next one ready, on another thread.
+    /// Write-back begins here, window by window, to keep the last sync short.
     fn advance(&mut self, written: Option<W::Window>, next: Option<ByteRange>) {
         let early = self.durability == Durability::Synced;
         let retire = move |target: &W| {

@@ -1,4 +1,5 @@
-//! One connection's work: take a lease, fetch it, put the bytes where they belong, again until nothing is left.
+//! One connection's work: take a lease, fetch it, put the bytes where they belong, again until
+//! nothing is left.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -56,7 +57,8 @@ struct Carried<B> {
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
-    /// Takes this worker out if there are more than are wanted. Of several that ask at once, only the surplus leaves.
+    /// Takes this worker out if there are more than are wanted. Of several that ask at once, only
+    /// the surplus leaves.
     fn leave_if_surplus(&self) -> bool {
         let target = self.target_connections();
         self.workers
@@ -66,8 +68,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             .is_ok()
     }
 
-    /// Works until nothing is left, this worker is one too many, or the transfer can't go on. Holds `token` for as long
-    /// as it may touch the target.
+    /// Works until nothing is left, this worker is one too many, or the transfer can't go on. Holds
+    /// `token` for as long as it may touch the target.
     ///
     /// Not cancel safe: the dispatcher still counts the lease of a dropped call as held.
     pub(super) async fn work(self: Arc<Self>, token: TaskTrackerToken) -> WorkerEnd {
@@ -80,7 +82,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             // Listens before it looks, so it misses no change in between.
             let changed = self.dispatcher.changed.notified();
             let (abort, registration) = AbortHandle::new_pair();
-            // Not the number of workers that exist: the first one would take what the others are to share.
+            // Not the number of workers that exist: the first one would take what the others are to
+            // share.
             let connections = self.target_connections();
             let Some(lease) = self.dispatcher.lease(connections, own_rate, abort) else {
                 if self.dispatcher.is_finished() {
@@ -98,8 +101,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             match end {
                 Ok(LeaseEnd::Done | LeaseEnd::Yield) => {}
                 Ok(LeaseEnd::Failed(error)) => return WorkerEnd::Failed(error),
-                // Nothing is left of the lease, or another connection is to be tried. The body was cut off midway, so
-                // its connection is gone.
+                // Nothing is left of the lease, or another connection is to be tried. The body was
+                // cut off midway, so its connection is gone.
                 Err(futures::future::Aborted) => (carried, own_rate) = (None, None),
             }
         }
@@ -167,8 +170,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         )
     }
 
-    /// Counts what an error says of the server. Returns whether one connection fewer is to be used instead of another
-    /// attempt over this one.
+    /// Counts what an error says of the server. Returns whether one connection fewer is to be used
+    /// instead of another attempt over this one.
     fn yields_to(&self, error: &HttpError) -> bool {
         if matches!(error.kind(), HttpErrorKind::Stalled) {
             self.metrics.stalled();
@@ -181,8 +184,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.tune(|tuner| tuner.refused(working))
     }
 
-    /// Fetches from where the writer stands to the end of the lease. Short replies, which are legal, and gaps between
-    /// selected ranges take a request each.
+    /// Fetches from where the writer stands to the end of the lease. Short replies, which are
+    /// legal, and gaps between selected ranges take a request each.
     async fn attempt(
         &self,
         lease: &ActiveLease,
@@ -240,8 +243,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         })
     }
 
-    /// Takes bytes out of the stream up to object position `end`, to its own end, or to the end of the lease where
-    /// that comes nearer meanwhile.
+    /// Takes bytes out of the stream up to object position `end`, to its own end, or to the end of
+    /// the lease where that comes nearer meanwhile.
     async fn pour(
         &self,
         lease: &ActiveLease,

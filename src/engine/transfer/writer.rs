@@ -1,4 +1,5 @@
-//! The writing end of one lease: its position, the CRC of the block that is coming in, and the windows of the file.
+//! The writing end of one lease: its position, the CRC of the block that is coming in, and the
+//! windows of the file.
 
 use bytes::Bytes;
 
@@ -55,9 +56,11 @@ impl<'a, W: WriteTarget> LeaseWriter<'a, W> {
             .unwrap_or_else(|| ByteRange::at(self.position, 0).unwrap_or(ByteRange::whole(0)))
     }
 
-    /// Writes the bytes that come next, as many at once as the window holds, and reports every block that they complete.
+    /// Writes the bytes that come next, as many at once as the window holds, and reports every
+    /// block that they complete.
     ///
-    /// Not cancel safe: a dropped call leaves at most one write under way on another thread, of bytes that do not count.
+    /// Not cancel safe: a dropped call leaves at most one write under way on another thread, of
+    /// bytes that do not count.
     pub(super) async fn take(&mut self, mut bytes: Bytes) -> Result<(), StorageError> {
         while !bytes.is_empty() {
             let window = self.windows.at(self.position).await?;

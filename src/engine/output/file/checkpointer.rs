@@ -1,7 +1,7 @@
 //! The only writer of the checkpoint.
 //!
-//! A commit takes the set of completed parts, makes their data durable, and then writes the checkpoint with that set. A bit
-//! on disk therefore refers to bytes that were on disk before it.
+//! A commit takes the set of completed parts, makes their data durable, and then writes the
+//! checkpoint with that set. A bit on disk therefore refers to bytes that were on disk before it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,8 +69,8 @@ impl<V: Volume> Checkpointer<V> {
 }
 
 impl<V: Volume> Committer for Checkpointer<V> {
-    /// Commits about once a second, if a part completed since, until `over`. Must not be dropped before it returns: no
-    /// later commit can build on one whose result is unknown.
+    /// Commits about once a second, if a part completed since, until `over`. Must not be dropped
+    /// before it returns: no later commit can build on one whose result is unknown.
     async fn run(
         &mut self,
         dispatcher: &Dispatcher,

@@ -12,8 +12,8 @@ use crate::error::{Error, ErrorKind};
 use crate::report::Report;
 use crate::storage::{self, Names, Operation, Sink, StorageError, Volume};
 
-/// Looks at the final name before anything is asked of a server. Returns a report where an earlier run had come to its
-/// very last step, which is finished now.
+/// Looks at the final name before anything is asked of a server. Returns a report where an earlier
+/// run had come to its very last step, which is finished now.
 ///
 /// # Errors
 ///
@@ -51,8 +51,8 @@ pub(crate) async fn look_first<V: Volume>(
     }
 }
 
-/// Settles the end of a download: a cancelled one leaves nothing behind, and the error of one that can be resumed names its
-/// checkpoint, also where that is an earlier run's.
+/// Settles the end of a download: a cancelled one leaves nothing behind, and the error of one that
+/// can be resumed names its checkpoint, also where that is an earlier run's.
 ///
 /// # Errors
 ///
@@ -91,8 +91,8 @@ enum Found {
     Taken,
     /// Something that is not a regular file: a folder, a FIFO, a device.
     Immovable,
-    /// The whole file of a run that was interrupted between giving it its name and removing its checkpoint, which is
-    /// removed now.
+    /// The whole file of a run that was interrupted between giving it its name and removing its
+    /// checkpoint, which is removed now.
     Finished {
         length: u64,
     },
@@ -151,7 +151,8 @@ fn sweep<V: Volume>(
     Ok(Swept::File(of_this_file.map(Box::new)))
 }
 
-/// A file that was synced before it got its name is whole. Another one may have lost bytes with the power.
+/// A file that was synced before it got its name is whole. Another one may have lost bytes with the
+/// power.
 async fn judge<V: Volume>(
     context: &Context<'_>,
     volume: Arc<V>,

@@ -94,10 +94,12 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     match outcome {
         Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
         Err(error) => {
-            // Not after any other error: a failed sync may be the cause, and then no further commit could be believed.
+            // Not after any other error: a failed sync may be the cause, and then no further commit
+            // could be believed.
             if error.kind() == ErrorKind::Checksum {
-                // Another program may have changed the file, so the next run must read it back before it trusts it.
-                // Where this commit fails, the checksum is still the error to tell.
+                // Another program may have changed the file, so the next run must read it back
+                // before it trusts it. Where this commit fails, the checksum is still the error to
+                // tell.
                 let _ = checkpointer.commit(completed, CommitKind::Periodic).await;
             }
             Err(error.with_checkpoint(context.checkpoint.clone()))

@@ -31,12 +31,14 @@ pub(crate) enum Restore {
     StartOver,
 }
 
-/// Locks the partial file, takes over what an earlier run left of the same version, and reserves room for all of it.
+/// Locks the partial file, takes over what an earlier run left of the same version, and reserves
+/// room for all of it.
 ///
 /// # Errors
 ///
-/// `File` where the partial file is locked by another run or can't be opened, reserved or read; `Usage` where the part
-/// size does not suit the object; the end that the caller wants, while parts are read back.
+/// `File` where the partial file is locked by another run or can't be opened, reserved or read;
+/// `Usage` where the part size does not suit the object; the end that the caller wants, while parts
+/// are read back.
 pub(super) async fn open<V: Volume, R>(
     context: &Context<'_>,
     volume: &Arc<V>,
@@ -93,7 +95,8 @@ fn plan(
     plan_of(wanted.selection.length(), part_size)
 }
 
-/// Reserves room for the whole file, after emptying it where it is new. A new file for which there is no room is removed.
+/// Reserves room for the whole file, after emptying it where it is new. A new file for which there
+/// is no room is removed.
 async fn reserve<V: Volume>(
     context: &Context<'_>,
     volume: &Arc<V>,
@@ -106,8 +109,8 @@ async fn reserve<V: Volume>(
     let (on_volume, of, length) = (Arc::clone(volume), names.clone(), plan.length());
     let reserved = blocking::run(move || {
         if is_new {
-            // Bytes of another version must not look like bytes of this one, nor an old checkpoint like that of the
-            // new file.
+            // Bytes of another version must not look like bytes of this one, nor an old checkpoint
+            // like that of the new file.
             storage::empty(&*on_volume, &of, &file, durability)?;
         }
         storage::reserve(&*on_volume, of.part(), &file, length, writer, durability)
@@ -159,8 +162,9 @@ fn identity(
         url_hash: hash_url(&url_key, &source.key_text()),
         completed: PartBitmap::new(plan.parts()),
         crcs: Vec::new(),
-        // Without a boot the next run reads every part back. It must, where there were mirrors: a mirror may have been
-        // taken on its word, and of two connections that bring the same part the slower may be the last to write.
+        // Without a boot the next run reads every part back. It must, where there were mirrors: a
+        // mirror may have been taken on its word, and of two connections that bring the same part
+        // the slower may be the last to write.
         boot_id: context.boot.filter(|_| context.job.mirrors.is_empty()),
         clean: false,
     }

@@ -1,4 +1,5 @@
-//! The last step: the bytes are compared with every digest that is expected, and the file gets its final name.
+//! The last step: the bytes are compared with every digest that is expected, and the file gets its
+//! final name.
 
 use std::sync::Arc;
 

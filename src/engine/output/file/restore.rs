@@ -38,13 +38,14 @@ enum Unusable {
     FileLength { expected: u64, found: u64 },
 }
 
-/// The checkpoint of an earlier run, if its partial file holds the same version of the object; otherwise announces why
-/// the download starts over.
+/// The checkpoint of an earlier run, if its partial file holds the same version of the object;
+/// otherwise announces why the download starts over.
 ///
 /// # Errors
 ///
-/// `File` where the checkpoint can't be read. Where a mirror stands in for the source, and has not the version that is on
-/// disk, the error of the source: what came from the source is worth more than a start over at the mirror.
+/// `File` where the checkpoint can't be read. Where a mirror stands in for the source, and has not
+/// the version that is on disk, the error of the source: what came from the source is worth more
+/// than a start over at the mirror.
 pub(super) async fn recover<V: Volume, R>(
     context: &Context<'_>,
     volume: &Arc<V>,
@@ -111,8 +112,8 @@ fn usable<F: PartFile, R>(
 
 /// Holds a checkpoint against what the server says now.
 ///
-/// `same_url` tells whether the checkpoint was made under this URL, its query left out: where there is no validator,
-/// length and name are all that speaks for the same object.
+/// `same_url` tells whether the checkpoint was made under this URL, its query left out: where there
+/// is no validator, length and name are all that speaks for the same object.
 fn check(
     checkpoint: &Checkpoint,
     length: u64,
@@ -197,7 +198,8 @@ pub(super) async fn trust<F: PartFile>(
 ///
 /// # Errors
 ///
-/// `File` where the file can't be read; the end that the caller wants, which does not wait for all parts.
+/// `File` where the file can't be read; the end that the caller wants, which does not wait for all
+/// parts.
 pub(super) async fn read_back<F: PartFile>(
     context: &Context<'_>,
     sink: &Sink<F>,
@@ -216,7 +218,8 @@ pub(super) async fn read_back<F: PartFile>(
         biased;
         intent = context.control().ending() => {
             halted.store(true, Ordering::Relaxed);
-            // Until then the reader holds the file, and so the lock. Its result does not matter any more.
+            // Until then the reader holds the file, and so the lock. Its result does not matter any
+            // more.
             let _ = reading.await;
             Err(context.ended_by(intent))
         }
@@ -224,8 +227,9 @@ pub(super) async fn read_back<F: PartFile>(
     }
 }
 
-/// Reads every completed part back and takes out those that do not match their CRC. Blocks; reads at the speed of the
-/// disk, on as many threads as there are processors. `halt` ends it early: what was not read counts as bad.
+/// Reads every completed part back and takes out those that do not match their CRC. Blocks; reads
+/// at the speed of the disk, on as many threads as there are processors. `halt` ends it early: what
+/// was not read counts as bad.
 ///
 /// Returns what may be trusted.
 fn verify<F: PartFile>(
