@@ -125,7 +125,7 @@ impl Remote for HttpRemote {
 pub(crate) struct Stream {
     body: Body,
     begun: Option<Bytes>,
-    /// Whose body it is, where there may be others to turn to; given back when the body is.
+    /// The server that sends the body, where there may be others to ask; given back with the body.
     guard: Option<ServerGuard>,
     has_bytes: bool,
 }

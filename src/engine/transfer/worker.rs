@@ -36,7 +36,7 @@ pub(super) enum WorkerEnd {
 
 /// Why a lease was given back.
 enum LeaseEnd {
-    /// Somebody else brought, or is to bring, the rest.
+    /// Another lease brought, or is to bring, the rest.
     Done,
     /// One connection fewer is to be used.
     Yield,
