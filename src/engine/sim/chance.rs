@@ -1,12 +1,12 @@
-//! What a seed makes: worlds, weather, what is done to a run, what befalls its disk.
+//! Draws the inputs of a schedule from a seed: world, weather, acts, and faults of the disk.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::life::Act;
 use super::remote::{Ranges, Weather};
+use super::scenario::Act;
 use super::world::{Tags, World, job};
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
@@ -14,50 +14,55 @@ use crate::object::SelectionSpec;
 use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, WriterChoice};
 
+/// The greatest length of a version, in bytes.
 const LONGEST: u64 = 500;
+/// The most parts of a version.
 const MOST_PARTS: u64 = 40;
 
-/// What does not change from one run of a schedule to the next.
+/// What all runs of a schedule have in common.
 #[derive(Clone, Debug)]
 pub(super) struct Setting {
     pub(super) world: World,
     pub(super) part_size: u64,
     pub(super) durability: Durability,
     pub(super) overwrite: bool,
+    /// Whether the disk can reserve space.
     pub(super) reserves: bool,
 }
 
-/// What befalls a run.
+/// What happens to the process or the disk during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
+    /// Nothing.
     None,
-    /// The process is killed before this step of the disk; the next one begins in the same boot.
+    /// The process is killed before this step of the disk. The next one runs in the same boot.
     Kill(usize),
-    /// The power is cut before this step, or after the end where it has fewer.
+    /// The power is cut before this step, or after the run where it has fewer steps.
     PowerCut(usize),
     /// This step fails with EIO.
     Error(usize),
-    /// From this step on there is no room for anything new.
+    /// The disk is full from this step on.
     Full(usize),
-    /// So many bytes are free at the start.
+    /// The disk has this many free bytes at the start.
     NoRoom(u64),
 }
 
-/// One of `choices`.
+/// Draws one of `choices`.
 fn any<T: Clone>(rng: &mut Rng, choices: &[T]) -> T {
     choices[rng.usize(0..choices.len())].clone()
 }
 
-/// True once in `times`.
+/// Draws true with a probability of one in `times`.
 fn once_in(rng: &mut Rng, times: u32) -> bool {
     rng.u32(0..times) == 0
 }
 
+/// Draws what all runs of a schedule have in common.
 pub(super) fn setting(rng: &mut Rng) -> Setting {
     let world = world(rng);
     let longest = world.lengths.iter().copied().max().unwrap_or(0);
     let part_size = match rng.u8(0..6) {
-        // One part, and one that is just not all of it.
+        // A single part, and a part that lacks one byte of the object.
         0 => longest + 1,
         1 => longest.saturating_sub(1).max(1),
         _ => rng.u64(1..=100),
@@ -79,16 +84,16 @@ fn world(rng: &mut Rng) -> World {
     let versions = any(rng, &[1, 2, 3, 3]);
     let mut lengths: Vec<u64> = (0..versions).map(|_| rng.u64(1..=LONGEST)).collect();
     match rng.u8(0..9) {
-        // A version is told from another by its bytes here, so that but one of them may have none.
+        // The checks tell versions apart by their bytes, so at most one version may be empty.
         0 => lengths[0] = 0,
-        // What its length does not tell.
+        // Versions of the same length.
         1..=4 => lengths = vec![lengths[0]; versions],
         _ => {}
     }
     let mut world = World::new(rng.u64(..), &lengths);
     world.tags = any(rng, &[Tags::Strong, Tags::Strong, Tags::Weak, Tags::Date]);
     if once_in(rng, 4) {
-        world.old = Some(b"what stood there before".to_vec());
+        world.old = Some(b"an older file, replaced".to_vec());
     }
     if once_in(rng, 4) {
         select(rng, &mut world);
@@ -96,8 +101,7 @@ fn world(rng: &mut Rng) -> World {
     world
 }
 
-/// Selects ranges that every version has, unless they make two files out of which nothing tells the
-/// version.
+/// Selects ranges that every version has, unless two versions give the same file for them.
 fn select(rng: &mut Rng, world: &mut World) {
     let shortest = world.lengths.iter().copied().min().unwrap_or(0);
     if shortest == 0 {
@@ -125,7 +129,7 @@ fn select(rng: &mut Rng, world: &mut World) {
     }
 }
 
-/// Nothing fails, but a server without ranges has none in fair weather either.
+/// Draws weather in which nothing fails, though the server may have no ranges.
 pub(super) fn fair(rng: &mut Rng) -> Weather {
     Weather {
         ranges: ranges(rng),
@@ -141,6 +145,7 @@ fn ranges(rng: &mut Rng) -> Ranges {
     }
 }
 
+/// Draws any weather.
 pub(super) fn weather(rng: &mut Rng) -> Weather {
     Weather {
         refuse: any(rng, &[0.0, 0.0, 0.05, 0.2, 0.6]),
@@ -155,6 +160,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
     }
 }
 
+/// Draws what the caller and the server do during a run, each after a wait.
 pub(super) fn acts(rng: &mut Rng) -> Vec<(Duration, Act)> {
     let number = any(rng, &[0, 0, 1, 2, 3, 4]);
     (0..number).map(|_| (moment(rng), act(rng))).collect()
@@ -176,8 +182,9 @@ fn moment(rng: &mut Rng) -> Duration {
     Duration::from_millis(rng.u64(0..=longest))
 }
 
+/// Draws what happens to the process or the disk during a run.
 pub(super) fn fault(rng: &mut Rng) -> Fault {
-    // A run takes a few dozen steps, most of them writes; the first ones make the files.
+    // A run takes a few dozen steps. Most are writes; the first ones create the files.
     let most = any(rng, &[15, 60, 100, 200]);
     let step = rng.usize(0..most);
     match rng.u8(0..20) {
@@ -190,7 +197,7 @@ pub(super) fn fault(rng: &mut Rng) -> Fault {
     }
 }
 
-/// The options of a run that nothing is done to.
+/// The options of the last run of a schedule, in which nothing fails.
 pub(super) fn plain_job(setting: &Setting) -> Job {
     Job {
         durability: setting.durability,
@@ -199,7 +206,7 @@ pub(super) fn plain_job(setting: &Setting) -> Job {
     }
 }
 
-/// The options of a run.
+/// Draws the options of a run.
 pub(super) fn any_job(rng: &mut Rng, setting: &Setting) -> Job {
     let part_size = if once_in(rng, 10) {
         rng.u64(setting.part_size..=2 * setting.part_size)

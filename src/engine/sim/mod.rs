@@ -1,35 +1,35 @@
-//! The engine in a world of its own: a scripted server, a disk that loses power, a clock that
-//! stands still until everybody waits. Everything between the probe and the published file is the
-//! code that downloads.
+//! Runs the engine in a simulation: a scripted server, a disk that loses power, and a paused clock
+//! that advances when every task waits. All code between the probe and the published file is the
+//! real one.
 //!
 //! # What is deterministic
 //!
 //! A run is a function of its seed: requests, replies, faults, retries, leases, commits, every step
-//! of the disk, and the moment of each by the paused clock are the same the second time (a test
-//! holds this). For that
+//! of the disk, and the time of each by the paused clock are the same in a second run. A test holds
+//! this. Three rules ensure it:
 //!
-//! * the engine runs on one thread, and its clock moves only when nothing can go on and no blocking
-//!   task is out;
-//! * a blocking task takes a step of the disk only while that thread has nothing to do ([`turn`]),
-//!   and there is one task at most that takes steps;
-//! * the engine's own chance (the jitter of retries, the key of the URL's hash) comes from the
+//! * The engine runs on one thread, and its clock advances only when every task waits and no
+//!   blocking task runs.
+//! * A blocking task takes a step of the disk only while that thread is idle ([`idle_gate`]), and
+//!   at most one task at a time takes steps.
+//! * The engine's own randomness (the jitter of retries, the key of the URL's hash) comes from the
 //!   thread's generator, which is seeded.
 //!
-//! Not deterministic, and without effect on any of this: which thread reads which part back, the
-//! processor time in the report, and whether the process that write-back was hinted to heard it.
+//! Three things are not deterministic, and affect none of this: which thread reads which part back,
+//! the processor time in the report, and whether a hint to start write-back has an effect.
 //!
-//! `PARTWISE_SIM_RUNS` sets the number of random schedules, `PARTWISE_SIM_SEED` the first one's
-//! seed: alone, it plays that one and tells what happens.
+//! `PARTWISE_SIM_RUNS` sets the number of random schedules, and `PARTWISE_SIM_SEED` the seed of the
+//! first. If only the seed is set, one schedule runs and prints what happens.
 
 mod chance;
-mod life;
+mod disk_errors;
+mod idle_gate;
 mod oracle;
 mod persistence;
 mod power_cuts;
 mod remote;
+mod scenario;
 mod schedule;
 mod schedules;
-mod syncs;
-mod turn;
 mod verdict;
 mod world;

@@ -1,6 +1,6 @@
-//! What must hold of a disk, whatever happened to it.
+//! Checks the laws that hold for a disk after any run, fault or power cut.
 
-use super::remote::Happening;
+use super::remote::ServerEvent;
 use super::world::{World, names};
 use crate::checkpoint::{self, Checkpoint};
 use crate::engine::control::shared::Shared;
@@ -11,17 +11,18 @@ use crate::object::{ByteRange, PartIndex, Plan};
 use crate::storage::Durability;
 use crate::storage::fake::FakeDisk;
 
-/// What stands at the final name.
+/// The content of the final name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Final {
-    /// What stood there before, or nothing.
+    /// The older file, or no file where none existed.
     Untouched,
-    /// This version, whole.
+    /// The whole file of this version.
     Whole(usize),
-    /// Neither.
+    /// Anything else.
     Wrong,
 }
 
+/// Finds what the final name holds.
 pub(super) fn final_name(world: &World, disk: &FakeDisk) -> Final {
     let found = disk.contents("v");
     match found {
@@ -31,8 +32,8 @@ pub(super) fn final_name(world: &World, disk: &FakeDisk) -> Final {
     }
 }
 
-/// Law 1, and law 3: the final name holds the old file or a whole one; every bit of a checkpoint
-/// refers to right bytes.
+/// Checks laws 1 and 3. The final name holds the older file or a whole one, and every bit of a
+/// checkpoint refers to the right bytes. Returns what the final name holds.
 #[track_caller]
 pub(super) fn laws_hold(world: &World, disk: &FakeDisk) -> Final {
     let found = final_name(world, disk);
@@ -52,12 +53,12 @@ pub(super) fn laws_hold(world: &World, disk: &FakeDisk) -> Final {
 fn every_bit_is_right(world: &World, disk: &FakeDisk, checkpoint: &Checkpoint) {
     let version = world.version_in(checkpoint);
     let right = world.content(version);
-    // The checkpoint is the last to go once the file has its final name.
+    // The checkpoint is removed last, once the file has its final name.
     let bytes = disk.contents("v.part").or_else(|| disk.contents("v"));
     let bytes = bytes.unwrap_or_default();
     let plan = checkpoint.plan().unwrap();
     if bytes.len() as u64 != plan.length() {
-        // A restore goes by nothing but a file of the right length.
+        // A restore requires a file of the right length.
         return;
     }
     for (part, crc) in checkpoint.completed.iter().zip(&checkpoint.crcs) {
@@ -65,7 +66,7 @@ fn every_bit_is_right(world: &World, disk: &FakeDisk, checkpoint: &Checkpoint) {
         assert_eq!(
             found,
             part_of(&right, &plan, part),
-            "part {} of version {version} counts as there",
+            "part {} of version {version} counts as completed",
             part.0
         );
         assert_eq!(
@@ -86,18 +87,18 @@ fn part_of<'a>(bytes: &'a [u8], plan: &Plan, part: PartIndex) -> Option<&'a [u8]
     bytes.get(start..end)
 }
 
-/// The checkpoint, if it can be read.
+/// Loads the checkpoint, if there is one that can be read.
 pub(super) fn checkpoint_on(disk: &FakeDisk) -> Option<Checkpoint> {
     checkpoint::load(disk, &names()).ok().flatten()
 }
 
-/// A quiet engine has everything in a clean checkpoint.
+/// Checks that the checkpoint is clean and has every completed part, as in a quiet phase.
 #[track_caller]
 pub(super) fn all_is_committed(disk: &FakeDisk, shared: &Shared) {
     let checkpoint = checkpoint_on(disk).expect("a pause leaves a checkpoint");
     assert!(checkpoint.clean, "a pause leaves a clean checkpoint");
     let parts = checkpoint.completed.parts();
-    let there: Vec<bool> = shared
+    let completed: Vec<bool> = shared
         .coverage(parts as usize)
         .iter()
         .map(|percent| *percent == 100)
@@ -105,11 +106,11 @@ pub(super) fn all_is_committed(disk: &FakeDisk, shared: &Shared) {
     let committed: Vec<bool> = (0..parts)
         .map(|part| checkpoint.completed.contains(PartIndex(part)))
         .collect();
-    assert_eq!(committed, there, "a pause commits everything");
+    assert_eq!(committed, completed, "a pause commits everything");
 }
 
-/// Bytes of the object that a run of `job` on `disk` may not ask for, because it must trust the
-/// parts that hold them.
+/// The ranges of the object that a run of `job` on `disk` must not request, because it must trust
+/// the parts that hold them.
 pub(super) fn trusted(
     world: &World,
     disk: &FakeDisk,
@@ -129,7 +130,7 @@ pub(super) fn trusted(
         return Vec::new();
     };
     if overlap(selection.extents()) {
-        // The same byte of the object may be there once, and missing where the file has it again.
+        // A byte of the object may be in a completed part and in a missing one.
         return Vec::new();
     }
     let bytes = disk.contents("v.part").unwrap_or_default();
@@ -156,29 +157,28 @@ fn overlap(extents: &[ByteRange]) -> bool {
     extents.windows(2).any(|two| two[0].end() > two[1].start())
 }
 
-/// Law 5, as far as a run kept to the version that it found.
+/// Checks law 5 up to the first change of the object: no trusted byte is requested.
 #[track_caller]
 pub(super) fn nothing_is_fetched_again<'a>(
     trusted: &[ByteRange],
-    happenings: impl Iterator<Item = &'a Happening>,
+    events: impl Iterator<Item = &'a ServerEvent>,
 ) {
-    let same_version = happenings.take_while(|what| **what != Happening::Changed);
+    let same_version = events.take_while(|what| **what != ServerEvent::Changed);
     for what in same_version {
-        let Happening::Asked { range, .. } = what else {
+        let ServerEvent::Asked { range, .. } = what else {
             continue;
         };
         let again = trusted
             .iter()
-            .find(|there| there.start() < range.end() && range.start() < there.end());
+            .find(|held| held.start() < range.end() && range.start() < held.end());
         assert_eq!(
             again, None,
-            "{range} was asked for, of which that is there and trusted"
+            "{range} was requested, of which this is trusted"
         );
     }
 }
 
-/// Whether a disk keeps the laws through a power cut: without syncs nothing is promised of the
-/// images that it leaves.
+/// Whether the laws hold after a power cut. They do not where syncs are off.
 pub(super) fn is_bound(job: &Job) -> bool {
     job.durability == Durability::Synced
 }

@@ -1,36 +1,36 @@
-//! A range that fails for good beside others that come.
+//! Checks that a range which always fails ends the run after the configured retries, while others
+//! transfer.
 
 use std::time::Duration;
 
-use super::life::Scene;
 use super::oracle::{self, Final};
 use super::power_cuts::BOOT;
-use super::remote::{Happening, Weather};
+use super::remote::{ServerEvent, Weather};
+use super::scenario::Scenario;
 use super::world::{World, job};
 use crate::engine::job::Job;
 use crate::http::HttpErrorKind;
 use crate::storage::fake::FakeDisk;
 
+/// Size of a part, in bytes.
 const PART: u64 = 4000;
 
-/// As often as it is allowed to, however long the others go on and however slow it looks beside
-/// them.
 #[test]
-fn a_range_that_breaks_is_tried_as_often_as_it_may_and_then_the_run_ends() {
+fn a_run_ends_after_the_configured_attempts_at_a_range_that_breaks() {
     for seed in 0..10 {
-        is_tried_six_times(seed, false);
+        fails_after_six_attempts(seed, false);
     }
 }
 
 #[test]
-fn a_range_that_hangs_is_tried_as_often_as_it_may_and_then_the_run_ends() {
+fn a_run_ends_after_the_configured_attempts_at_a_range_that_stalls() {
     for seed in 0..10 {
-        is_tried_six_times(seed, true);
+        fails_after_six_attempts(seed, true);
     }
 }
 
-fn is_tried_six_times(seed: u64, hangs: bool) {
-    // Enough for the others to go on past the last attempt.
+fn fails_after_six_attempts(seed: u64, hangs: bool) {
+    // The other ranges take longer than all attempts at this one.
     let world = World::new(seed, &[300 * PART]);
     let broken_at = 2 * PART + seed * 100;
     let weather = Weather {
@@ -44,7 +44,7 @@ fn is_tried_six_times(seed: u64, hangs: bool) {
         retries: 5,
         ..job(&world, PART)
     };
-    let scene = Scene {
+    let scenario = Scenario {
         world: &world,
         version: 0,
         weather: &weather,
@@ -53,8 +53,8 @@ fn is_tried_six_times(seed: u64, hangs: bool) {
         boot: BOOT,
     };
     let disk = FakeDisk::default();
-    let played = scene.play(&disk, seed);
-    let error = played.outcome.as_ref().expect_err("it never comes");
+    let played = scenario.play(&disk, seed);
+    let error = played.outcome.as_ref().expect_err("the range always fails");
     assert!(
         error.to_string().contains("6 attempts"),
         "seed {seed}: {error}"
@@ -64,19 +64,19 @@ fn is_tried_six_times(seed: u64, hangs: bool) {
     } else {
         HttpErrorKind::Transport
     };
-    let broken = Happening::Failed(kind);
-    let failures = played.happenings().filter(|what| **what == broken).count();
-    // The one that brought bytes up to there counts for nothing.
+    let broken = ServerEvent::Failed(kind);
+    let failures = played.events().filter(|what| **what == broken).count();
+    // The attempt that made progress up to the position does not count.
     assert!(
         (6..=7).contains(&failures),
         "seed {seed}: {failures} failures"
     );
-    let there = broken_at - broken_at % PART..=broken_at;
-    let asked = played.happenings().filter(
-        |what| matches!(what, Happening::Asked { range, .. } if there.contains(&range.start())),
+    let in_part = broken_at - broken_at % PART..=broken_at;
+    let asked = played.events().filter(
+        |what| matches!(what, ServerEvent::Asked { range, .. } if in_part.contains(&range.start())),
     );
     let asked = asked.count();
-    // More than once where somebody came further, or brought it a second time.
+    // A later attempt may get further into the part, and a hedge may request it again.
     assert!(
         (5..=12).contains(&asked),
         "seed {seed}: asked {asked} times"

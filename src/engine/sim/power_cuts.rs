@@ -1,13 +1,13 @@
-//! Power cuts at every step of the disk: all of them, one after the other, each with several ways
-//! in which what was not synced may have survived.
+//! Cuts the power at every step of the disk in turn, and resumes from several images of what may
+//! have survived each cut.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
-use super::life::{Act, Scene};
 use super::oracle::{self, Final};
 use super::remote::Weather;
+use super::scenario::{Act, Scenario};
 use super::world::{World, job};
 use crate::engine::job::Job;
 use crate::error::ErrorKind;
@@ -15,21 +15,28 @@ use crate::options::Connections;
 use crate::storage::Durability;
 use crate::storage::fake::FakeDisk;
 
+/// The boot ID of the first run.
 pub(super) const BOOT: [u8; 16] = [1; 16];
+/// The boot ID after a power cut.
 pub(super) const NEXT_BOOT: [u8; 16] = [2; 16];
+/// The boot ID after a second power cut.
 const LAST_BOOT: [u8; 16] = [3; 16];
 
-/// Images of the disk that are tried for each cut: as the next process of the same boot finds it,
-/// with nothing but what was synced, and torn in these many ways.
+/// How many torn images of the disk are tried per cut, each with a random part of what was not
+/// synced. Two more are tried: the image that the next process of the same boot finds, and the one
+/// that has only what was synced.
 const TEARS: u64 = 10;
+/// Size of a part, in bytes.
 const PART: u64 = 40;
+/// The seed of every run but the resumed ones.
 const SEED: u64 = 7;
 
-/// A download that is to be cut.
+/// A download whose disk is made to fail.
 pub(super) struct Case {
     pub(super) name: &'static str,
     pub(super) world: World,
     pub(super) job: Job,
+    /// The disk before the download.
     pub(super) start: FakeDisk,
     version: usize,
     acts: Vec<(Duration, Act)>,
@@ -54,23 +61,23 @@ impl Case {
         self
     }
 
-    /// Something stands at the final name, to be replaced.
+    /// Puts an older file at the final name, for the download to replace.
     fn over_an_old_file(self) -> Self {
         self.with(|case| {
-            let old = b"what stood there before".to_vec();
+            let old = b"an older file, replaced".to_vec();
             case.start.plant("v", &old);
             case.world.old = Some(old);
             case.job.overwrite = true;
         })
     }
 
-    /// An earlier run was stopped half-way.
+    /// Runs the download, and stops it half-way.
     fn half_done(self) -> Self {
         self.with(|case| {
             let acts = [(Duration::from_millis(900), Act::Stop)];
-            let first = Scene {
+            let first = Scenario {
                 acts: &acts,
-                ..case.scene(BOOT)
+                ..case.scenario(BOOT)
             };
             let stopped = first.play(&case.start, SEED).outcome.unwrap_err();
             assert_eq!(stopped.kind(), ErrorKind::Stopped, "{stopped}");
@@ -80,16 +87,19 @@ impl Case {
         })
     }
 
+    /// Turns syncs off.
     fn unsynced(self) -> Self {
         self.with(|case| case.job.durability = Durability::Unsynced)
     }
 
+    /// Adds an act, `after` milliseconds after the one before.
     fn acting(self, after: u64, act: Act) -> Self {
         self.with(|case| case.acts.push((Duration::from_millis(after), act)))
     }
 
-    pub(super) fn scene(&self, boot: [u8; 16]) -> Scene<'_> {
-        Scene {
+    /// The run of this download in the given boot.
+    pub(super) fn scenario(&self, boot: [u8; 16]) -> Scenario<'_> {
+        Scenario {
             world: &self.world,
             version: self.version,
             weather: &FAIR,
@@ -99,18 +109,18 @@ impl Case {
         }
     }
 
-    /// Runs the download on what is left, in peace: it ends in the right bytes and fetches nothing
-    /// twice.
+    /// Runs the download on an image of the disk without faults. It must publish the right bytes
+    /// and fetch nothing that it can trust.
     #[track_caller]
-    pub(super) fn goes_on(&self, image: &FakeDisk, boot: [u8; 16], version: usize, place: &str) {
+    pub(super) fn resumes(&self, image: &FakeDisk, boot: [u8; 16], version: usize, place: &str) {
         let before = oracle::final_name(&self.world, image);
         let trusted = oracle::trusted(&self.world, image, &self.job, boot, version);
-        let scene = Scene {
+        let scenario = Scenario {
             version,
             acts: &[],
-            ..self.scene(boot)
+            ..self.scenario(boot)
         };
-        let played = scene.play(image, SEED + 1);
+        let played = scenario.play(image, SEED + 1);
         let after = oracle::final_name(&self.world, image);
         match (&played.outcome, before) {
             (Ok(_), Final::Untouched | Final::Wrong) => {
@@ -127,14 +137,15 @@ impl Case {
             assert_eq!(image.contents(name), None, "{place}: {name} is left");
         }
         if before == Final::Untouched {
-            oracle::nothing_is_fetched_again(&trusted, played.happenings());
+            oracle::nothing_is_fetched_again(&trusted, played.events());
         }
     }
 }
 
+/// The weather of every run.
 static FAIR: std::sync::LazyLock<Weather> = std::sync::LazyLock::new(Weather::fair);
 
-/// The downloads that are cut and made to fail at every step.
+/// The downloads that are made to fail at every step.
 pub(super) fn cases() -> Vec<Case> {
     let two = Connections::Fixed(std::num::NonZeroU32::new(2).unwrap());
     vec![
@@ -152,7 +163,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("fresh")
             .half_done()
             .with(|case| case.job.fresh = true),
-        Case::new("beside a checkpoint whose file is lost")
+        Case::new("with a checkpoint whose file is lost")
             .half_done()
             .with(|case| case.start.forget("v.part")),
         Case::new("changed midway").acting(1500, Act::Change),
@@ -178,18 +189,19 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
+/// How many power cuts were simulated, and how many images of the disk they left.
 #[derive(Default)]
-struct Count {
+struct CutCount {
     cuts: usize,
     images: usize,
-    /// Those that no other cut of the same case left: the others were gone on from already.
+    /// The images that differ from all others of the same case. Only these are resumed from.
     different: usize,
 }
 
-/// What was gone on from already: what a run can read, the boot, the server's version.
+/// The images that were resumed from: the files on the disk, the boot ID, the server's version.
 type Seen = HashSet<(BTreeMap<OsString, Vec<u8>>, [u8; 16], usize)>;
 
-/// What is left after a cut, and the boot that finds it.
+/// The images of the disk after a cut, and the boot ID that finds each.
 pub(super) fn images(disk: &FakeDisk, seed: u64) -> impl Iterator<Item = (FakeDisk, [u8; 16])> {
     let same = std::iter::once((disk.after_exit(), BOOT));
     let durable = std::iter::once((disk.durable_only(), NEXT_BOOT));
@@ -200,15 +212,16 @@ pub(super) fn images(disk: &FakeDisk, seed: u64) -> impl Iterator<Item = (FakeDi
     same.chain(durable).chain(torn)
 }
 
-fn cut_everywhere(case: &Case, count: &mut Count) {
+/// Cuts the power at every step of a download, and resumes from each image.
+fn cut_everywhere(case: &Case, count: &mut CutCount) {
     let whole_run = case.start.after_exit();
-    case.scene(BOOT).play(&whole_run, SEED).outcome.ok();
+    case.scenario(BOOT).play(&whole_run, SEED).outcome.ok();
     let steps = whole_run.steps().len();
     let mut seen = Seen::new();
     for cut in 0..=steps {
         let disk = case.start.after_exit();
         disk.cut_at(cut);
-        let played = case.scene(BOOT).play(&disk, SEED);
+        let played = case.scenario(BOOT).play(&disk, SEED);
         assert_eq!(
             disk.steps(),
             whole_run.steps()[..cut],
@@ -226,7 +239,7 @@ fn cut_everywhere(case: &Case, count: &mut Count) {
             }
             count.images += 1;
             if seen.insert((image.listing(), boot, played.version)) {
-                case.goes_on(&image, boot, played.version, &place);
+                case.resumes(&image, boot, played.version, &place);
                 count.different += 1;
             }
         }
@@ -235,8 +248,8 @@ fn cut_everywhere(case: &Case, count: &mut Count) {
 }
 
 #[test]
-fn a_power_cut_at_any_step_leaves_what_can_be_gone_on_from() {
-    let mut count = Count::default();
+fn a_download_resumes_after_a_power_cut_at_any_step() {
+    let mut count = CutCount::default();
     for case in cases() {
         cut_everywhere(&case, &mut count);
     }
@@ -247,40 +260,44 @@ fn a_power_cut_at_any_step_leaves_what_can_be_gone_on_from() {
     assert!(count.cuts > 900 && count.different > 2_000);
 }
 
-/// The second run is cut as well, at every step, on what a torn disk left it.
+/// Cuts the resumed run at every step as well, on a torn image of the disk.
 #[test]
-fn a_second_power_cut_is_no_worse() {
-    let mut count = Count::default();
+fn a_download_resumes_after_a_second_power_cut_at_any_step() {
+    let mut count = CutCount::default();
     let case = Case::new("new");
     let whole_run = case.start.after_exit();
-    case.scene(BOOT).play(&whole_run, SEED).outcome.unwrap();
-    let (mut begun_from, mut gone_on_from) = (Seen::new(), Seen::new());
+    case.scenario(BOOT).play(&whole_run, SEED).outcome.unwrap();
+    let (mut cut_again, mut resumed) = (Seen::new(), Seen::new());
     for cut in 0..=whole_run.steps().len() {
         let disk = case.start.after_exit();
         disk.cut_at(cut);
-        case.scene(BOOT).play(&disk, SEED).outcome.ok();
+        case.scenario(BOOT).play(&disk, SEED).outcome.ok();
         let mut rng = fastrand::Rng::with_seed(cut as u64);
         let again = Case {
             start: disk.after_power_cut(&mut rng),
             ..Case::new("again")
         };
-        if !begun_from.insert((again.start.listing(), NEXT_BOOT, 0)) {
+        if !cut_again.insert((again.start.listing(), NEXT_BOOT, 0)) {
             continue;
         }
         count.cuts += 1;
         let second_run = again.start.after_exit();
-        again.scene(NEXT_BOOT).play(&second_run, SEED).outcome.ok();
+        again
+            .scenario(NEXT_BOOT)
+            .play(&second_run, SEED)
+            .outcome
+            .ok();
         for second in 0..=second_run.steps().len() {
             let disk = again.start.after_exit();
             disk.cut_at(second);
-            again.scene(NEXT_BOOT).play(&disk, SEED).outcome.ok();
+            again.scenario(NEXT_BOOT).play(&disk, SEED).outcome.ok();
             let image = disk.after_power_cut(&mut rng);
             let place = format!("cut before step {cut}, then {second}");
             oracle::laws_hold(&again.world, &disk);
             oracle::laws_hold(&again.world, &image);
             count.images += 1;
-            if gone_on_from.insert((image.listing(), LAST_BOOT, 0)) {
-                again.goes_on(&image, LAST_BOOT, 0, &place);
+            if resumed.insert((image.listing(), LAST_BOOT, 0)) {
+                again.resumes(&image, LAST_BOOT, 0, &place);
                 count.different += 1;
             }
         }

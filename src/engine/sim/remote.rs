@@ -1,4 +1,4 @@
-//! The server: honest about versions and ranges, and as bad as the weather in everything else.
+//! The simulated server. Its versions and ranges are always right; the weather decides what fails.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,31 +17,33 @@ use crate::error::Error;
 use crate::http::{HttpError, HttpErrorKind, RangeSupport};
 use crate::object::ByteRange;
 
-/// How long nothing comes before an attempt is given up.
+/// How long a body is silent before the attempt fails.
 const STALL: Duration = Duration::from_secs(15);
 
-/// How the server and the way to it behave.
+/// Decides what fails at the server and on the network, and how often.
 #[derive(Clone, Debug)]
 pub(super) struct Weather {
     pub(super) ranges: Ranges,
-    /// The probability that a request is refused or lost.
+    /// The probability that a request is refused or lost, per request.
     pub(super) refuse: f64,
-    /// The probability that a body breaks, before each chunk.
+    /// The probability that a body breaks, per chunk.
     pub(super) tear: f64,
-    /// The probability that a reply is a legal prefix of what was asked for.
+    /// The probability that a reply is a legal prefix of the requested range, per request.
     pub(super) shorten: f64,
-    /// Whether some refusals are final.
+    /// Whether some refusals are permanent.
     pub(super) fatal: bool,
-    /// The longest wait for a head, and for a chunk.
+    /// The longest time to a reply, and to each chunk.
     pub(super) wait: Duration,
+    /// The greatest length of a chunk, in bytes.
     pub(super) longest_chunk: u64,
-    /// No reply gets past this position: there it breaks, or stands still until the timer goes off.
+    /// The position at which every reply fails.
     pub(super) broken_at: Option<u64>,
+    /// Whether replies stall at `broken_at`. They break there otherwise.
     pub(super) hangs: bool,
 }
 
 impl Weather {
-    /// Nothing fails.
+    /// Weather in which nothing fails.
     pub(super) fn fair() -> Self {
         Self {
             ranges: Ranges::Served,
@@ -57,85 +59,94 @@ impl Weather {
     }
 }
 
-/// What becomes of the `Range` field.
+/// How the server treats the `Range` field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ranges {
+    /// It replies with the range.
     Served,
-    /// The probe tells that there are none.
+    /// The probe finds that the server has no ranges.
     Denied,
-    /// The probe tells nothing, and the replies are whole.
+    /// The probe finds nothing, and the replies are whole.
     Ignored,
 }
 
-/// One server with one object.
+/// A simulated server with one object.
 #[derive(Clone, Debug)]
-pub(super) struct Server(Arc<Mutex<State>>);
+pub(super) struct SimServer(Arc<Mutex<State>>);
 
+/// The state that the lock guards.
 #[derive(Debug)]
 struct State {
     world: World,
     rng: fastrand::Rng,
     weather: Weather,
     version: usize,
-    underway: u32,
+    /// The number of active requests.
+    active: u32,
     begun: Instant,
-    log: Vec<(Duration, Happening)>,
+    log: Vec<(Duration, ServerEvent)>,
 }
 
-/// What a server remembers.
+/// An entry of the server's log.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Happening {
+pub(super) enum ServerEvent {
+    /// A probe found this version.
     Probed { version: usize },
+    /// A range of this version was requested.
     Asked { range: ByteRange, version: usize },
+    /// A request or a body failed.
     Failed(HttpErrorKind),
+    /// A chunk was sent.
     Sent { position: u64, bytes: usize },
+    /// The next version replaced the object.
     Changed,
 }
 
-impl Server {
-    /// A server that begins with this version.
+impl SimServer {
+    /// Creates a server that has this version at first.
     pub(super) fn new(world: World, version: usize, weather: Weather, rng: fastrand::Rng) -> Self {
         Self(Arc::new(Mutex::new(State {
             world,
             rng,
             weather,
             version,
-            underway: 0,
+            active: 0,
             begun: Instant::now(),
             log: Vec::new(),
         })))
     }
 
-    /// Replaces the object by its next version, where there is one.
+    /// Replaces the object with its next version, if there is one.
     pub(super) fn change(&self) {
         let mut state = self.state();
         if state.version + 1 < state.world.lengths.len() {
             state.version += 1;
-            state.note(Happening::Changed);
+            state.note(ServerEvent::Changed);
         }
     }
 
+    /// The version that the server has now.
     pub(super) fn version(&self) -> usize {
         self.state().version
     }
 
-    /// Requests that are under way.
-    pub(super) fn underway(&self) -> u32 {
-        self.state().underway
+    /// The number of active requests.
+    pub(super) fn active(&self) -> u32 {
+        self.state().active
     }
 
-    /// What happened so far, and when.
-    pub(super) fn log(&self) -> Vec<(Duration, Happening)> {
+    /// The log so far, with the time of each event since the start.
+    pub(super) fn log(&self) -> Vec<(Duration, ServerEvent)> {
         self.state().log.clone()
     }
 
-    /// Finds the object, as a probe does.
+    /// Finds the object, in place of a probe.
     pub(super) async fn probe(&self, job: &Job) -> Result<Object<SimRemote>, Error> {
         let wait = self.state().wait();
         sleep(wait).await;
         let mut state = self.state();
         let version = state.version;
-        state.note(Happening::Probed { version });
+        state.note(ServerEvent::Probed { version });
         let ranges = match state.weather.ranges {
             Ranges::Served => RangeSupport::Yes,
             Ranges::Denied => RangeSupport::No,
@@ -166,7 +177,7 @@ impl Server {
 }
 
 impl State {
-    fn note(&mut self, what: Happening) {
+    fn note(&mut self, what: ServerEvent) {
         let at = self.begun.elapsed();
         self.log.push((at, what));
     }
@@ -176,11 +187,11 @@ impl State {
     }
 
     fn fail(&mut self, kind: HttpErrorKind, after: Option<Duration>) -> HttpError {
-        self.note(Happening::Failed(kind.clone()));
+        self.note(ServerEvent::Failed(kind.clone()));
         HttpError::scripted(kind, after)
     }
 
-    /// A refusal, and how long it takes.
+    /// A random refusal, and how long it takes.
     fn refusal(&mut self) -> (Duration, HttpError) {
         let after = self
             .rng
@@ -204,21 +215,21 @@ impl State {
     }
 }
 
-/// A version of the object on its server.
+/// The simulated server as the engine uses it, pinned to one version.
 #[derive(Debug)]
 pub(super) struct SimRemote {
-    server: Server,
+    server: SimServer,
     pinned: usize,
     whole: AtomicBool,
 }
 
-/// Counts a request for as long as it lives.
+/// Counts a request as active until it is dropped.
 #[derive(Debug)]
-struct Underway(Server);
+struct RequestGuard(SimServer);
 
-impl Drop for Underway {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        self.0.state().underway -= 1;
+        self.0.state().active -= 1;
     }
 }
 
@@ -230,12 +241,12 @@ impl Remote for SimRemote {
     }
 
     async fn fetch(&self, range: ByteRange) -> Result<SimBody, FetchError> {
-        let (underway, wait) = {
+        let (guard, wait) = {
             let mut state = self.server.state();
-            state.underway += 1;
+            state.active += 1;
             let version = self.pinned;
-            state.note(Happening::Asked { range, version });
-            (Underway(self.server.clone()), state.wait())
+            state.note(ServerEvent::Asked { range, version });
+            (RequestGuard(self.server.clone()), state.wait())
         };
         sleep(wait).await;
         let refusal = {
@@ -272,21 +283,20 @@ impl Remote for SimRemote {
             position: range.start(),
             end,
             first_byte: wait,
-            _underway: underway,
+            _guard: guard,
         })
     }
 }
 
-/// A reply's body. It is of the version that it began with, whatever becomes of the object
-/// meanwhile.
+/// A reply's body. Its version stays the same when the object changes.
 #[derive(Debug)]
 pub(super) struct SimBody {
-    remote: Server,
+    remote: SimServer,
     version: usize,
     position: u64,
     end: u64,
     first_byte: Duration,
-    _underway: Underway,
+    _guard: RequestGuard,
 }
 
 impl RemoteBody for SimBody {
@@ -341,7 +351,7 @@ impl RemoteBody for SimBody {
         let bytes: Bytes = positions
             .map(|position| state.world.byte(self.version, position))
             .collect();
-        state.note(Happening::Sent {
+        state.note(ServerEvent::Sent {
             position: self.position,
             bytes: bytes.len(),
         });

@@ -1,5 +1,5 @@
-//! One random schedule: runs in any weather, with acts and faults and crashes between them, until
-//! one in peace ends it.
+//! Plays a random schedule: runs with any weather, acts, faults and crashes, and a last run in
+//! which nothing fails.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -8,41 +8,42 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::chance::{self, Fault, Setting};
-use super::life::{Act, Played, Scene};
 use super::oracle::{self, Final};
-use super::remote::{Happening, Weather};
+use super::remote::{ServerEvent, Weather};
+use super::scenario::{Act, Played, Scenario};
 use super::verdict::Trial;
 use crate::engine::job::Job;
 use crate::storage::Durability;
 use crate::storage::fake::FakeDisk;
 
-/// Runs of one download, one after the other on one disk.
+/// A random sequence of runs of one download, on one disk.
 pub(super) struct Schedule {
     setting: Setting,
     rng: Rng,
     disk: FakeDisk,
     version: usize,
     boot: u8,
-    /// The power was cut where nothing was synced: no law binds what is on the disk.
-    is_lawless: bool,
-    count: Count,
-    log: Vec<Entry>,
-    /// Tells what happens.
-    is_told: bool,
+    /// Whether the laws do not bind this disk: the power was cut while syncs were off.
+    laws_are_waived: bool,
+    totals: Totals,
+    log: Vec<RunLog>,
+    /// Whether to print what happens.
+    is_verbose: bool,
 }
 
-/// One run, as it went.
+/// The log of one run, for comparison with a second run of the same seed.
 #[derive(Debug, PartialEq)]
-pub(super) struct Entry {
-    given: String,
+pub(super) struct RunLog {
+    inputs: String,
     outcome: String,
-    happenings: Vec<(Duration, Happening)>,
+    events: Vec<(Duration, ServerEvent)>,
     steps: Vec<String>,
     left: BTreeMap<OsString, Vec<u8>>,
 }
 
+/// How much was simulated.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Count {
+pub(super) struct Totals {
     schedules: u64,
     runs: u64,
     requests: u64,
@@ -53,8 +54,8 @@ pub(super) struct Count {
     power_cuts: u64,
 }
 
-/// What a run is given.
-struct Given {
+/// The inputs of one run.
+struct RunInputs {
     job: Job,
     weather: Weather,
     acts: Vec<(Duration, Act)>,
@@ -62,7 +63,8 @@ struct Given {
 }
 
 impl Schedule {
-    pub(super) fn new(seed: u64, is_told: bool) -> Self {
+    /// Draws the setting of a schedule from its seed.
+    pub(super) fn new(seed: u64, is_verbose: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let setting = chance::setting(&mut rng);
         let disk = FakeDisk::default();
@@ -78,94 +80,95 @@ impl Schedule {
             disk,
             version: 0,
             boot: 1,
-            is_lawless: false,
-            count: Count {
+            laws_are_waived: false,
+            totals: Totals {
                 schedules: 1,
-                ..Count::default()
+                ..Totals::default()
             },
             log: Vec::new(),
-            is_told,
+            is_verbose,
         }
     }
 
-    pub(super) fn play(mut self) -> (Count, Vec<Entry>) {
-        if self.is_told {
+    /// Plays and checks every run.
+    pub(super) fn play(mut self) -> (Totals, Vec<RunLog>) {
+        if self.is_verbose {
             println!("{:?}", self.setting);
         }
         for _ in 0..self.rng.usize(1..=8) {
-            let there = oracle::final_name(&self.setting.world, &self.disk);
-            if there != Final::Untouched && !self.setting.overwrite {
+            let found = oracle::final_name(&self.setting.world, &self.disk);
+            if found != Final::Untouched && !self.setting.overwrite {
                 break;
             }
-            let given = Given {
+            let inputs = RunInputs {
                 job: chance::any_job(&mut self.rng, &self.setting),
                 weather: chance::weather(&mut self.rng),
                 acts: chance::acts(&mut self.rng),
                 fault: chance::fault(&mut self.rng),
             };
-            self.run(&given);
+            self.run(&inputs);
         }
-        let in_peace = Given {
+        let without_faults = RunInputs {
             job: chance::plain_job(&self.setting),
             weather: chance::fair(&mut self.rng),
             acts: Vec::new(),
             fault: Fault::None,
         };
-        self.run(&in_peace);
-        (self.count, self.log)
+        self.run(&without_faults);
+        (self.totals, self.log)
     }
 
-    fn run(&mut self, given: &Given) {
+    fn run(&mut self, inputs: &RunInputs) {
         if self.version + 1 < self.setting.world.lengths.len() && self.rng.u8(0..4) == 0 {
             self.version += 1;
         }
-        arm(&self.disk, given.fault);
+        arm(&self.disk, inputs.fault);
         let world = &self.setting.world;
         let boot = [self.boot; 16];
         let before = oracle::final_name(world, &self.disk);
-        let trusted = oracle::trusted(world, &self.disk, &given.job, boot, self.version);
-        let scene = Scene {
+        let trusted = oracle::trusted(world, &self.disk, &inputs.job, boot, self.version);
+        let scenario = Scenario {
             world,
             version: self.version,
-            weather: &given.weather,
-            job: &given.job,
-            acts: &given.acts,
+            weather: &inputs.weather,
+            job: &inputs.job,
+            acts: &inputs.acts,
             boot,
         };
-        if self.is_told {
-            println!("--- {given}");
+        if self.is_verbose {
+            println!("--- {inputs}");
         }
-        let played = scene.play(&self.disk, self.rng.u64(..));
+        let played = scenario.play(&self.disk, self.rng.u64(..));
         self.version = played.version;
-        self.note(given, &played);
+        self.note(inputs, &played);
         let trial = Trial {
             world: &self.setting.world,
             disk: &self.disk,
-            job: &given.job,
-            weather: &given.weather,
-            acts: &given.acts,
-            has_disk_fault: given.fault != Fault::None,
-            is_lawless: self.is_lawless,
+            job: &inputs.job,
+            weather: &inputs.weather,
+            acts: &inputs.acts,
+            has_disk_fault: inputs.fault != Fault::None,
+            laws_are_waived: self.laws_are_waived,
             before,
             played: &played,
         };
         trial.judge();
         if before == Final::Untouched {
-            oracle::nothing_is_fetched_again(&trusted, played.happenings());
+            oracle::nothing_is_fetched_again(&trusted, played.events());
         }
-        self.go_on(given, &played);
+        self.leave_disk(inputs, &played);
     }
 
-    /// To the disk that the next run finds.
-    fn go_on(&mut self, given: &Given, played: &Played) {
-        let Fault::PowerCut(_) = given.fault else {
+    /// Turns the disk into the one that the next run finds.
+    fn leave_disk(&mut self, inputs: &RunInputs, played: &Played) {
+        let Fault::PowerCut(_) = inputs.fault else {
             self.disk = self.disk.after_exit();
             return;
         };
         self.disk = self.disk.after_power_cut(&mut self.rng);
         self.boot += 1;
         if self.setting.durability == Durability::Unsynced {
-            self.is_lawless = true;
+            self.laws_are_waived = true;
             return;
         }
         let found = oracle::laws_hold(&self.setting.world, &self.disk);
@@ -177,45 +180,47 @@ impl Schedule {
         let is_whole = matches!(found, Final::Whole(_));
         assert!(
             is_whole || played.outcome.is_err(),
-            "what was published is gone"
+            "the published file is gone"
         );
     }
 
-    fn note(&mut self, given: &Given, played: &Played) {
+    /// Adds a run to the totals and the log.
+    fn note(&mut self, inputs: &RunInputs, played: &Played) {
         let steps = self.disk.steps();
-        let count = &mut self.count;
+        let count = &mut self.totals;
         count.runs += 1;
-        for what in played.happenings() {
+        for what in played.events() {
             match what {
-                Happening::Asked { .. } => count.requests += 1,
-                Happening::Failed(_) => count.failures += 1,
-                Happening::Changed => count.changes += 1,
-                Happening::Probed { .. } | Happening::Sent { .. } => {}
+                ServerEvent::Asked { .. } => count.requests += 1,
+                ServerEvent::Failed(_) => count.failures += 1,
+                ServerEvent::Changed => count.changes += 1,
+                ServerEvent::Probed { .. } | ServerEvent::Sent { .. } => {}
             }
         }
-        match given.fault {
+        match inputs.fault {
             Fault::Kill(at) => count.kills += u64::from(steps.len() >= at),
             Fault::PowerCut(_) => count.power_cuts += 1,
             Fault::Error(at) | Fault::Full(at) => count.disk_errors += u64::from(steps.len() > at),
             Fault::NoRoom(_) | Fault::None => {}
         }
-        let entry = Entry {
-            given: given.to_string(),
+        let entry = RunLog {
+            inputs: inputs.to_string(),
             outcome: match &played.outcome {
                 Ok(report) => format!("{} bytes in {:?}", report.bytes, report.elapsed),
                 Err(error) => format!("{:?}: {error}", error.kind()),
             },
-            happenings: played.log.clone(),
+            events: played.log.clone(),
             steps,
             left: self.disk.listing(),
         };
-        if self.is_told {
+        if self.is_verbose {
             entry.print();
         }
         self.log.push(entry);
     }
 }
 
+/// Prepares a disk for a fault.
 fn arm(disk: &FakeDisk, fault: Fault) {
     match fault {
         Fault::None => {}
@@ -226,12 +231,13 @@ fn arm(disk: &FakeDisk, fault: Fault) {
     }
 }
 
-impl std::fmt::Display for Given {
+impl std::fmt::Display for RunInputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let job = &self.job;
         write!(
             f,
-            "{:?}, {:?}, {:?}, part size {:?}, {:?} of {}, limit {:?}, retries {}, fresh {}, {:?}, {:?}, overwrite {}",
+            "{:?}, {:?}, {:?}, part size {:?}, {:?} of {}, limit {:?}, retries {}, fresh {}, \
+             {:?}, {:?}, overwrite {}",
             self.fault,
             self.acts,
             self.weather,
@@ -248,9 +254,9 @@ impl std::fmt::Display for Given {
     }
 }
 
-impl Entry {
+impl RunLog {
     fn print(&self) {
-        for (at, what) in &self.happenings {
+        for (at, what) in &self.events {
             println!("{at:>12?} {what:?}");
         }
         println!("disk: {}", self.steps.join(", "));
@@ -260,7 +266,8 @@ impl Entry {
     }
 }
 
-impl Count {
+impl Totals {
+    /// Adds the totals of another schedule.
     pub(super) fn add(&mut self, other: Self) {
         self.schedules += other.schedules;
         self.runs += other.runs;
@@ -273,12 +280,12 @@ impl Count {
     }
 }
 
-impl std::fmt::Display for Count {
+impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} schedules, {} runs, {} requests, {} of them failed, {} changes of the object, {} disk errors, \
-             {} crashes: {} kills, {} power cuts",
+            "{} schedules, {} runs, {} requests, {} of them failed, {} changes of the object, \
+             {} disk errors, {} crashes: {} kills, {} power cuts",
             self.schedules,
             self.runs,
             self.requests,

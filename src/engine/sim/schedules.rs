@@ -1,4 +1,4 @@
-//! Many random schedules, and what they came to.
+//! Plays many random schedules in parallel.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,26 +6,30 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::schedule::{Count, Entry, Schedule};
+use super::schedule::{RunLog, Schedule, Totals};
 
-/// Schedules where nobody says how many.
+/// How many schedules are played unless `PARTWISE_SIM_RUNS` is set.
 const SCHEDULES: u64 = 400;
-/// Failing schedules after which no other is begun.
+/// How many failed schedules end the test.
 const MOST_FAILURES: usize = 10;
-/// A schedule takes milliseconds.
+/// When a schedule counts as stuck. A usual one takes milliseconds.
 const TOO_LONG: Duration = Duration::from_secs(60);
 
-/// Schedules that are to be played, are being played, and were.
-struct Season {
+/// Schedules that several threads play.
+struct Batch {
+    /// The seed of the next schedule.
     next: AtomicU64,
+    /// The end of the seeds.
     end: u64,
-    // When each one that is being played began, by the wall clock.
+    /// When each active schedule started, by the wall clock.
     playing: Mutex<BTreeMap<u64, Instant>>,
+    /// The seeds of the failed schedules.
     failed: Mutex<Vec<u64>>,
-    count: Mutex<Count>,
+    totals: Mutex<Totals>,
 }
 
-impl Season {
+impl Batch {
+    /// Plays one schedule after another until none is left.
     fn play(&self) {
         loop {
             let seed = self.next.fetch_add(1, Ordering::Relaxed);
@@ -36,7 +40,7 @@ impl Season {
             let played = catch_unwind(AssertUnwindSafe(|| play(seed)));
             self.playing.lock().unwrap().remove(&seed);
             match played {
-                Ok((count, _)) => self.count.lock().unwrap().add(count),
+                Ok((totals, _)) => self.totals.lock().unwrap().add(totals),
                 Err(_) => {
                     println!("schedule {seed} fails; {}", again(seed));
                     self.failed.lock().unwrap().push(seed);
@@ -45,8 +49,7 @@ impl Season {
         }
     }
 
-    /// Ends the process where a schedule takes all too long: a task that never gives way can't be
-    /// stopped.
+    /// Aborts the process where a schedule is stuck: a task that never yields can't be stopped.
     fn watch(&self, is_over: &AtomicBool) {
         while !is_over.load(Ordering::Relaxed) {
             let playing = self.playing.lock().unwrap().clone();
@@ -60,6 +63,7 @@ impl Season {
     }
 }
 
+/// How to play a schedule by itself.
 fn again(seed: u64) -> String {
     format!(
         "to play it again:\n    \
@@ -67,6 +71,7 @@ fn again(seed: u64) -> String {
     )
 }
 
+/// The value of an environment variable, if it is set.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
@@ -75,43 +80,41 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// Whether one seed is played again, to be looked at.
+/// Whether a single schedule is played, to be inspected.
 fn is_single() -> bool {
     number("PARTWISE_SIM_SEED").is_some() && number("PARTWISE_SIM_RUNS").is_none()
 }
 
-fn play(seed: u64) -> (Count, Vec<Entry>) {
+fn play(seed: u64) -> (Totals, Vec<RunLog>) {
     Schedule::new(seed, is_single()).play()
 }
 
 #[test]
-fn every_schedule_comes_to_a_good_end_and_keeps_the_laws() {
+fn every_schedule_ends_with_the_right_file_and_keeps_the_laws() {
     let first = number("PARTWISE_SIM_SEED");
     let default = first.map_or(SCHEDULES, |_| 1);
     let first = first.unwrap_or(0);
-    let season = Season {
+    let batch = Batch {
         next: AtomicU64::new(first),
         end: first + number("PARTWISE_SIM_RUNS").unwrap_or(default),
         playing: Mutex::default(),
         failed: Mutex::default(),
-        count: Mutex::default(),
+        totals: Mutex::default(),
     };
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let watch = scope.spawn(|| season.watch(&is_over));
+        let watch = scope.spawn(|| batch.watch(&is_over));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let players: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| season.play()))
-            .collect();
+        let players: Vec<_> = (0..threads).map(|_| scope.spawn(|| batch.play())).collect();
         for player in players {
             player.join().unwrap();
         }
         is_over.store(true, Ordering::Relaxed);
         watch.thread().unpark();
     });
-    let count = *season.count.lock().unwrap();
-    println!("seeds {first}..{}: {count}", season.end);
-    let failed = season.failed.lock().unwrap();
+    let totals = *batch.totals.lock().unwrap();
+    println!("seeds {first}..{}: {totals}", batch.end);
+    let failed = batch.failed.lock().unwrap();
     assert!(failed.is_empty(), "the schedules {failed:?} fail");
 }
 

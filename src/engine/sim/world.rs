@@ -1,4 +1,4 @@
-//! What there is to download: the versions of one object, and the options of a run.
+//! The versions of the simulated object, and the options of a run.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -13,27 +13,33 @@ use crate::object::{EntityTag, SelectionSpec, Validator};
 use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, Names, WriterChoice};
 
-/// What the server tells versions apart by.
+/// The validator that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tags {
+    /// A strong entity tag.
     Strong,
+    /// A weak entity tag.
     Weak,
+    /// The modification date.
     Date,
 }
 
-/// The versions of one object, in the order in which they replace each other. Every byte of one
-/// differs from that of any other at the same place.
+/// The versions of one object, in the order in which they replace each other.
+///
+/// No two versions have the same byte at the same position.
 #[derive(Clone, Debug)]
 pub(super) struct World {
     seed: u64,
+    /// The length of each version, in bytes.
     pub(super) lengths: Vec<u64>,
     pub(super) tags: Tags,
     pub(super) selection: SelectionSpec,
-    /// What stands at the final name before.
+    /// The older file at the final name, if there is one.
     pub(super) old: Option<Vec<u8>>,
 }
 
 impl World {
+    /// Creates the versions of an object, of these lengths, with strong entity tags.
     pub(super) fn new(seed: u64, lengths: &[u64]) -> Self {
         Self {
             seed,
@@ -44,6 +50,7 @@ impl World {
         }
     }
 
+    /// The byte of a version at a position.
     pub(super) fn byte(&self, version: usize, position: u64) -> u8 {
         let mut x = self.seed ^ position.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -52,7 +59,7 @@ impl World {
         base.wrapping_add(u8::try_from(version).unwrap().wrapping_mul(101))
     }
 
-    /// The file that a download of this version ends in.
+    /// The file that a download of this version publishes.
     pub(super) fn content(&self, version: usize) -> Vec<u8> {
         let selection = self.selection.resolve(self.lengths[version]).unwrap();
         let extents = selection.extents().iter();
@@ -62,12 +69,12 @@ impl World {
             .collect()
     }
 
-    /// The version that the whole file `bytes` is of.
+    /// The version whose whole file is `bytes`.
     pub(super) fn version_of(&self, bytes: &[u8]) -> Option<usize> {
         (0..self.lengths.len()).find(|version| self.content(*version) == bytes)
     }
 
-    /// The version that a checkpoint was made of.
+    /// The version that a checkpoint belongs to.
     pub(super) fn version_in(&self, checkpoint: &Checkpoint) -> usize {
         let mut versions = 0..self.lengths.len();
         let found = versions.find(|version| {
@@ -79,6 +86,7 @@ impl World {
         found.expect("every checkpoint names a version that the server had")
     }
 
+    /// The validator of a version.
     pub(super) fn validator(&self, version: usize) -> Validator {
         let tag = |text: String| EntityTag::parse(&text).ok();
         match self.tags {
@@ -92,7 +100,7 @@ impl World {
         SystemTime::UNIX_EPOCH + Duration::from_secs((self.seed % 1000 + version as u64) * 1000)
     }
 
-    /// What a probe tells of this version.
+    /// What a probe of this version finds.
     pub(super) fn metadata(&self, version: usize, ranges: RangeSupport) -> Metadata {
         let validator = self.validator(version);
         Metadata {
@@ -107,14 +115,14 @@ impl World {
     }
 }
 
-/// The names of every simulated download.
+/// The file names of every simulated download.
 pub(super) fn names() -> Names {
     Names::new(OsStr::new("v")).unwrap()
 }
 
-/// A run's options, as a simulation usually has them.
+/// The usual options of a simulated run.
 pub(super) fn job(world: &World, part_size: u64) -> Job {
-    // A client takes milliseconds to build, and no simulation sends anything.
+    // A client takes milliseconds to build, and no simulation uses it.
     static CLIENT: LazyLock<Client> = LazyLock::new(client);
     Job {
         client: CLIENT.clone(),
@@ -129,7 +137,7 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         connections: Connections::Auto,
         max_connections: 8,
         part_size: Some(part_size),
-        // Parts of an odd size are whole blocks.
+        // A part of an odd size is one block.
         block_size: part_size / 2,
         limit_rate: None,
         retries: 8,

@@ -1,13 +1,13 @@
-//! One run of the engine, from its start to its end, and the caller beside it.
+//! Plays one run of the engine from start to end, together with its caller.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::idle_gate::IdleGate;
 use super::oracle;
-use super::remote::{Happening, Server, Weather};
-use super::turn::Turn;
+use super::remote::{ServerEvent, SimServer, Weather};
 use super::world::{World, names};
 use crate::engine::context::Context;
 use crate::engine::control::Intent;
@@ -21,64 +21,71 @@ use crate::report::Report;
 use crate::storage::Names;
 use crate::storage::fake::FakeDisk;
 
-/// No run takes longer by its own clock, however bad the weather.
+/// The longest run by the simulated clock, in any weather.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 
-/// What happens to a run from outside, each after a wait.
+/// Something that the caller or the server does during a run.
 #[derive(Clone, Debug)]
 pub(super) enum Act {
-    /// Pauses, waits until all is quiet, looks again after a while, goes on.
+    /// Pauses, waits for the quiet phase, checks after this time that nothing happened, and
+    /// resumes.
     Pause(Duration),
-    /// Pauses and goes on without waiting for quiet.
+    /// Pauses, and resumes without waiting for the quiet phase.
     Flicker,
-    /// Pauses, waits until all is quiet, and ends it in this way.
+    /// Pauses, waits for the quiet phase, and ends the run with this intent.
     EndQuiet(Intent),
+    /// Stops the run.
     Stop,
+    /// Cancels the run.
     Cancel,
-    /// The object changes on its server.
+    /// Replaces the object on its server with the next version.
     Change,
 }
 
-/// A run, and the world that it meets.
+/// Everything that a run depends on, but for its disk and its seed.
 #[derive(Clone, Copy)]
-pub(super) struct Scene<'a> {
+pub(super) struct Scenario<'a> {
     pub(super) world: &'a World,
     /// The version that the server has at first.
     pub(super) version: usize,
     pub(super) weather: &'a Weather,
     pub(super) job: &'a Job,
+    /// What the caller and the server do, each after a wait.
     pub(super) acts: &'a [(Duration, Act)],
+    /// The boot ID of the machine.
     pub(super) boot: [u8; 16],
 }
 
-/// How it went.
+/// A run that has ended.
 pub(super) struct Played {
     pub(super) outcome: Result<Report, Error>,
     /// The version that the server has at last.
     pub(super) version: usize,
-    pub(super) log: Vec<(Duration, Happening)>,
+    pub(super) log: Vec<(Duration, ServerEvent)>,
     pub(super) shared: Shared,
 }
 
 impl Played {
-    pub(super) fn happenings(&self) -> impl Iterator<Item = &Happening> {
+    /// The events of the server, in order.
+    pub(super) fn events(&self) -> impl Iterator<Item = &ServerEvent> {
         self.log.iter().map(|(_, what)| what)
     }
 }
 
-impl Scene<'_> {
-    /// Plays it on `disk`. The same seed and disk give the same run.
+impl Scenario<'_> {
+    /// Plays the run on `disk`. The same seed and disk give the same run.
     pub(super) fn play(self, disk: &FakeDisk, seed: u64) -> Played {
         fastrand::seed(seed);
-        let (runtime, turn) = Turn::runtime();
-        let order = Arc::clone(&turn);
-        disk.before_each_step(move || order.wait());
-        let _end = turn.ends();
+        let (runtime, gate) = IdleGate::runtime();
+        let before_step = Arc::clone(&gate);
+        disk.before_each_step(move || before_step.wait());
+        let _opener = gate.open_on_drop();
         let rng = fastrand::Rng::with_seed(seed);
         runtime.block_on(async {
             let shared = Shared::new();
-            let server = Server::new(self.world.clone(), self.version, self.weather.clone(), rng);
-            let life = Life {
+            let server =
+                SimServer::new(self.world.clone(), self.version, self.weather.clone(), rng);
+            let run = EngineRun {
                 server: &server,
                 disk,
                 job: self.job,
@@ -86,7 +93,7 @@ impl Scene<'_> {
                 acts: self.acts,
             };
             Played {
-                outcome: life.live(&shared).await,
+                outcome: run.play(&shared).await,
                 version: server.version(),
                 log: server.log(),
                 shared,
@@ -95,28 +102,28 @@ impl Scene<'_> {
     }
 }
 
-/// One run of the engine.
+/// The engine and its caller during a run.
 #[derive(Clone, Copy)]
-struct Life<'a> {
-    server: &'a Server,
+struct EngineRun<'a> {
+    server: &'a SimServer,
     disk: &'a FakeDisk,
     job: &'a Job,
     boot: [u8; 16],
     acts: &'a [(Duration, Act)],
 }
 
-impl Life<'_> {
-    async fn live(self, shared: &Shared) -> Result<Report, Error> {
+impl EngineRun<'_> {
+    async fn play(self, shared: &Shared) -> Result<Report, Error> {
         let outcome = tokio::select! {
             biased;
             outcome = timeout(LONGEST, self.drive(shared)) => outcome,
-            () = self.meddle(shared) => unreachable!("a caller waits for the end"),
+            () = self.act(shared) => unreachable!("the acts wait for the end of the run"),
         };
         shared.control.end();
         outcome.unwrap_or_else(|_| panic!("a run that never ends: {:?}", self.server.log()))
     }
 
-    /// What `run::download` does, with the simulated server's probe in place of a request.
+    /// Does what `run::download` does, with the simulated server in place of a probe.
     async fn drive(self, shared: &Shared) -> Result<Report, Error> {
         let (volume, names) = (Arc::new(self.disk.clone()), names());
         let destination = OpenDestination::File {
@@ -134,8 +141,8 @@ impl Life<'_> {
         volume: &Arc<FakeDisk>,
         names: &Names,
     ) -> Result<Report, Error> {
-        let here = || (Arc::clone(volume), names.clone());
-        let (disk, name) = here();
+        let target = || (Arc::clone(volume), names.clone());
+        let (disk, name) = target();
         if let Some(report) = leftovers::look_first(context, disk, name).await? {
             return Ok(report);
         }
@@ -143,7 +150,7 @@ impl Life<'_> {
         loop {
             let probing = self.server.probe(self.job);
             let object = context.unless_ended(probing).await??;
-            let (disk, name) = here();
+            let (disk, name) = target();
             let restore = passes.next.restore;
             let outcome = file::in_parts(context, disk, name, object, restore).await?;
             if let Some(report) = passes.after(context, outcome).await? {
@@ -152,7 +159,8 @@ impl Life<'_> {
         }
     }
 
-    async fn meddle(self, shared: &Shared) {
+    /// Does what the scenario says, and waits for the end of the run.
+    async fn act(self, shared: &Shared) {
         for (wait, act) in self.acts {
             sleep(*wait).await;
             match act {
@@ -177,21 +185,26 @@ impl Life<'_> {
         std::future::pending::<()>().await;
     }
 
+    /// Pauses, waits for the quiet phase, and checks that nothing happens for `length`.
     async fn pause(self, shared: &Shared, length: Duration) {
         shared.control.ask(Intent::Pause);
-        // A run that ends takes this future with it.
+        // The future is dropped where the run ends first.
         shared.control.settled().await;
-        let look = || {
+        let steps_and_events = || {
             assert_eq!(
-                self.server.underway(),
+                self.server.active(),
                 0,
-                "quiet, with a request on its way"
+                "a request is active in the quiet phase"
             );
             (self.disk.steps().len(), self.server.log().len())
         };
-        let before = look();
+        let before = steps_and_events();
         oracle::all_is_committed(self.disk, shared);
         sleep(length).await;
-        assert_eq!(look(), before, "something happened during a pause");
+        assert_eq!(
+            steps_and_events(),
+            before,
+            "something happened during a pause"
+        );
     }
 }
