@@ -5,7 +5,9 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use partwise::internals::{HalfDone, combine, crc64, write};
 
+/// A gibibyte, in bytes.
 const GIB: u64 = 1 << 30;
+/// A tebibyte, in bytes.
 const TIB: u64 = 1 << 40;
 
 fn plan_and_bitmap(criterion: &mut Criterion) {
@@ -72,6 +74,7 @@ fn crc(criterion: &mut Criterion) {
 }
 
 fn sink(criterion: &mut Criterion) {
+    /// Length of the written file, in bytes.
     const LENGTH: u64 = 64 << 20;
     let folder = tempfile::tempdir_in(".").expect("a folder on the measured disk");
     let mut group = criterion.benchmark_group("write 64 MiB");

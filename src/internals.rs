@@ -191,6 +191,7 @@ pub fn combine(parts: u64) -> u64 {
 /// Fails where the file can't be written, or where `mapped` is set and the file can't be mapped
 /// safely.
 pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> BenchResult<()> {
+    /// Length of a window, in bytes.
     const WINDOW: u64 = 2 << 20;
     let volume = Folder::open_or_create(folder, Durability::Unsynced)?;
     let names = Names::new(OsStr::new("bench"))?;

@@ -99,17 +99,17 @@ impl Metrics {
         }
     }
 
-    /// Counts bytes of a block that completed for the first time.
+    /// Counts fetched bytes that the output uses.
     pub(crate) fn useful(&self, bytes: u64) {
         self.useful_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Counts an attempt that followed a failed one.
+    /// Counts a failed attempt that is to be retried.
     pub(crate) fn retried(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a connection that the server refused.
+    /// Counts a request that a server throttled.
     pub(crate) fn refused(&self) {
         self.refusals.fetch_add(1, Ordering::Relaxed);
     }
@@ -159,34 +159,42 @@ impl Metrics {
         }
     }
 
+    /// The number of body bytes that arrived.
     pub(crate) fn fetched_bytes(&self) -> u64 {
         self.fetched_bytes.load(Ordering::Relaxed)
     }
 
+    /// The number of fetched bytes that the output uses.
     pub(crate) fn useful_bytes(&self) -> u64 {
         self.useful_bytes.load(Ordering::Relaxed)
     }
 
+    /// The number of requests that were sent.
     pub(crate) fn attempts(&self) -> u64 {
         self.attempts.load(Ordering::Relaxed)
     }
 
+    /// The number of failed attempts that were to be retried.
     pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
 
+    /// The number of requests that servers throttled.
     pub(crate) fn refusals(&self) -> u64 {
         self.refusals.load(Ordering::Relaxed)
     }
 
+    /// The number of transfers that stalled.
     pub(crate) fn stalls(&self) -> u64 {
         self.stalls.load(Ordering::Relaxed)
     }
 
+    /// The number of stragglers that were replaced.
     pub(crate) fn replacements(&self) -> u64 {
         self.replaced.load(Ordering::Relaxed)
     }
 
+    /// How many connections are wanted now.
     pub(crate) fn wanted(&self) -> u32 {
         self.wanted.load(Ordering::Relaxed)
     }
@@ -216,6 +224,7 @@ impl Metrics {
         self.most_active.load(Ordering::Relaxed)
     }
 
+    /// The number of parts that were read back and did not match their CRC.
     pub(crate) fn damaged_parts(&self) -> u32 {
         self.damaged_parts.load(Ordering::Relaxed)
     }
@@ -277,6 +286,7 @@ impl Recorder {
         self.first_bytes.push(wait);
     }
 
+    /// The samples so far.
     pub(crate) fn samples(&self) -> Samples {
         Samples {
             connection_rates: self.rates.values.clone(),

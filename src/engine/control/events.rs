@@ -18,6 +18,7 @@ pub(crate) struct EventBus {
     inner: Mutex<Inner>,
 }
 
+/// The state that the lock guards.
 #[derive(Debug, Default)]
 struct Inner {
     past: VecDeque<Event>,

@@ -49,6 +49,7 @@ struct Status {
 }
 
 impl Control {
+    /// Starts with a download that runs.
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Status {
             intent: Intent::Run,

@@ -18,6 +18,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Creates the state of a download that has not transferred yet.
     pub(crate) fn new() -> Self {
         Self {
             control: Control::new(),

@@ -155,7 +155,7 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
     }
     Err(
         "neither its entity tag nor its modification date is that of the object, \
-         and there is no --checksum to tell"
+         and no checksum is given"
             .to_owned(),
     )
 }

@@ -54,6 +54,7 @@ pub(crate) enum After {
 }
 
 impl Server {
+    /// Creates a server without failures.
     pub(crate) fn new(source: Source, pinned: Pinned) -> Self {
         Self {
             source,
@@ -113,6 +114,7 @@ impl ServerPool {
 }
 
 impl ServerGuard {
+    /// The chosen server.
     pub(crate) fn server(&self) -> &Server {
         &self.servers.servers[self.at]
     }

@@ -32,6 +32,7 @@ pub(crate) struct Dispatcher {
     pub(crate) changed: Notify,
 }
 
+/// The state that the lock guards.
 #[derive(Debug)]
 struct Inner {
     scheduler: Scheduler,
@@ -260,6 +261,7 @@ impl Dispatcher {
         self.lock().samples.samples()
     }
 
+    /// Whether every block is completed.
     pub(crate) fn is_finished(&self) -> bool {
         self.lock().scheduler.is_finished()
     }

@@ -43,6 +43,7 @@ pub(crate) struct ActiveLease {
 const UNKNOWN_SERVER: usize = usize::MAX;
 
 impl ActiveLease {
+    /// Creates a lease of `range`, of which no byte has arrived.
     pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
         Self {
             id,
@@ -55,14 +56,17 @@ impl ActiveLease {
         }
     }
 
+    /// The position in the file of the next byte that the worker writes.
     pub(crate) fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
 
+    /// Sets the position in the file of the next byte that the worker writes.
     pub(crate) fn advance(&self, position: u64) {
         self.position.store(position, Ordering::Relaxed);
     }
 
+    /// The position at which the lease ends.
     pub(crate) fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }
@@ -87,6 +91,7 @@ impl ActiveLease {
         self.waits_for_disk.store(waits, Ordering::Relaxed);
     }
 
+    /// Ends the attempt of the worker.
     pub(super) fn abort(&self) {
         self.abort.abort();
     }
@@ -106,11 +111,12 @@ pub(super) struct RateMeter {
     at: u64,
     /// The last tick at which the worker waited for the disk.
     waited: Option<Instant>,
-    /// Bytes per second; `None` where the lease is too young to tell.
+    /// Bytes per second; `None` while it is not known.
     pub(super) rate: Option<f64>,
 }
 
 impl RateMeter {
+    /// Starts to measure a lease that is granted now.
     pub(super) fn new(lease: Arc<ActiveLease>, now: Instant) -> Self {
         Self {
             at: lease.range.start(),
@@ -123,6 +129,7 @@ impl RateMeter {
         }
     }
 
+    /// The position and the rate of the lease.
     pub(super) fn observed(&self) -> Observed {
         Observed {
             position: self.lease.position(),

@@ -64,6 +64,7 @@ impl PartAssembler {
         }
     }
 
+    /// The number of blocks in every part but perhaps the last.
     pub(crate) fn blocks_per_part(&self) -> u32 {
         self.plan.blocks_per_part(&self.blocks)
     }
@@ -99,6 +100,7 @@ impl PartAssembler {
         self.completed.insert(PartIndex(part));
     }
 
+    /// The completed parts.
     pub(crate) fn completed(&self) -> &PartBitmap {
         &self.completed
     }

@@ -102,6 +102,7 @@ impl Scheduler {
         }
     }
 
+    /// How the object is cut into blocks.
     pub(crate) fn plan(&self) -> &BlockPlan {
         &self.plan
     }
@@ -111,6 +112,7 @@ impl Scheduler {
         &self.done
     }
 
+    /// Whether every block is completed.
     pub(crate) fn is_finished(&self) -> bool {
         self.done.is_full()
     }

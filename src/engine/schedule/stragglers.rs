@@ -14,8 +14,8 @@ const STRAGGLER_RATE: f64 = 0.5;
 const STRAGGLER_AGE: Duration = Duration::from_secs(2);
 /// The least age of a straggler, as a multiple of the time to first byte.
 const STRAGGLER_AGE_FIRST_BYTES: u32 = 16;
-/// The fewest leases from one server among which there is a straggler. A lease is compared with
-/// leases from its own server only: another server may be faster for reasons of its own.
+/// The fewest leases from one server that are compared. A lease is compared with those of the same
+/// server only: that another server is faster says nothing about a connection.
 const FEWEST_COMPARED: usize = 3;
 /// The most leases that may be replaced in a row. A server that slows connections down would be
 /// sent new ones without end otherwise.
@@ -36,6 +36,7 @@ pub(super) struct Stragglers {
 }
 
 impl Stragglers {
+    /// Starts with the full budget.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             left: MOST_REPLACED,

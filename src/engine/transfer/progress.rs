@@ -46,6 +46,7 @@ struct Snapshot {
 }
 
 impl Meter {
+    /// Starts to measure a transfer of `plan`.
     pub(crate) fn new(metrics: &Arc<Metrics>, dispatcher: &Dispatcher, plan: &Plan) -> Self {
         let resumed_bytes = dispatcher.completed_bytes();
         let start = Snapshot {

@@ -32,7 +32,7 @@ const RATE_SPREAD: f64 = 4.0;
 pub(crate) struct Observed {
     /// The position in the file of the next byte to arrive.
     pub(crate) position: u64,
-    /// Recent bytes per second; `None` where the transfer is too young to tell.
+    /// Recent bytes per second; `None` while it is not known.
     pub(crate) rate: Option<f64>,
 }
 

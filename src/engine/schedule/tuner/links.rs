@@ -35,6 +35,7 @@ struct Link {
     friction: f64,
 }
 
+/// A fast link of 1 ms without loss.
 const CLEAN: Link = Link {
     name: "near and clean",
     rate: 100e6,
@@ -46,6 +47,7 @@ const CLEAN: Link = Link {
     friction: 0.0,
 };
 
+/// A link of 40 ms without loss.
 const FAR: Link = Link {
     name: "far and clean",
     rate: 25e6,
@@ -123,7 +125,7 @@ impl LinkModel {
         }
     }
 
-    /// A generator that depends on the seed and the second alone, whatever the tuner did before.
+    /// A generator that depends on the seed and the second only, not on what the tuner did before.
     fn chance(&self) -> fastrand::Rng {
         fastrand::Rng::with_seed(self.seed ^ self.seconds.to_bits().rotate_left(20))
     }
