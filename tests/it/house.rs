@@ -101,6 +101,45 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("cli", &[]),
 ];
 
+/// The entries of a folder from top to bottom. A file imports only from rows below its own entry's.
+const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
+    (
+        "engine",
+        &[
+            &["mod"],
+            &["internals", "sim"],
+            &["run"],
+            &["output"],
+            &["transfer"],
+            &["remote"],
+            &["summary"],
+            &["context"],
+            &["retry"],
+            &["control"],
+            &["schedule"],
+            &["metrics", "blocking", "job"],
+        ],
+    ),
+    (
+        "engine/output",
+        &[
+            &["mod"],
+            &["stream", "destination"],
+            &["file", "stdout", "discard"],
+            &["digests", "outcome", "reorder_buffer"],
+            &["virtual_file"],
+        ],
+    ),
+    (
+        "engine/output/file",
+        &[
+            &["mod"],
+            &["leftovers", "open"],
+            &["publish", "restore", "checkpointer"],
+        ],
+    ),
+];
+
 static HOUSE: LazyLock<House> = LazyLock::new(|| House::read(&sources()));
 
 #[test]
@@ -135,6 +174,49 @@ fn forbidden_imports(house: &House) -> String {
     broken
 }
 
+#[test]
+fn folders_import_downwards_only() {
+    let broken = upward_imports(&HOUSE);
+    assert!(broken.is_empty(), "\n{broken}");
+}
+
+fn upward_imports(house: &House) -> String {
+    let mut broken = String::new();
+    for (folder, rows) in TOP_TO_BOTTOM {
+        let row_of = |file: &Path| {
+            let entry = entry_of(file, folder)?;
+            let row = rows.iter().position(|row| row.contains(&entry.as_str()));
+            Some((entry, row))
+        };
+        for file in &house.files {
+            if let Some((entry, None)) = row_of(file) {
+                let _ = writeln!(
+                    broken,
+                    "`{folder}` has no row for `{entry}` in TOP_TO_BOTTOM"
+                );
+            }
+        }
+        let mut told = BTreeSet::new();
+        for import in &house.imports {
+            let file = import.file.as_deref();
+            let rows = (row_of(&import.from), file.and_then(row_of));
+            let (Some((from, Some(own))), Some((to, Some(its)))) = rows else {
+                continue;
+            };
+            if from != to && its <= own && told.insert((&import.from, file, &import.name)) {
+                let _ = writeln!(
+                    broken,
+                    "{}:{}: `{from}` may not import `{}` from `{to}`, not below it in `{folder}`",
+                    import.from.display(),
+                    import.line,
+                    import.name
+                );
+            }
+        }
+    }
+    broken
+}
+
 /// Without this, a path that the resolver can't follow would be an import that no rule sees.
 #[test]
 fn every_file_is_read_and_every_path_leads_to_an_item() {
@@ -150,13 +232,20 @@ fn each_place_has_one_row_and_each_row_a_place() {
         let mut places = HOUSE.files.iter().map(|file| place_of(file));
         places.any(|place| is_within(&place, row))
     };
-    let mut rows = MAY_IMPORT.iter().map(|(row, _)| *row).collect::<Vec<_>>();
-    rows.sort_unstable();
-    for pair in rows.windows(2) {
-        assert_ne!(pair[0], pair[1], "two rows for one place");
-    }
-    for row in rows {
-        assert!(is_place(row), "a row for `{row}`, which is not in src");
+    let rooms = MAY_IMPORT.iter().map(|(row, _)| (*row).to_owned());
+    let entries = TOP_TO_BOTTOM.iter().flat_map(|(folder, rows)| {
+        let entries = rows.iter().flat_map(|row| row.iter());
+        entries.map(move |entry| format!("{folder}/{entry}"))
+    });
+    for mut rows in [rooms.collect::<Vec<_>>(), entries.collect()] {
+        rows.sort();
+        for pair in rows.windows(2) {
+            assert_ne!(pair[0], pair[1], "two rows for one place");
+        }
+        for row in rows {
+            let row = row.strip_suffix("/mod").unwrap_or(&row);
+            assert!(is_place(row), "a row for `{row}`, which is not in src");
+        }
     }
 }
 
@@ -169,6 +258,14 @@ fn place_of(file: &Path) -> String {
 /// Whether the place is the row's file, or in the row's folder.
 fn is_within(place: &str, row: &str) -> bool {
     Path::new(place).starts_with(row)
+}
+
+/// The name of the folder's file or folder that `file` is or is in.
+fn entry_of(file: &Path, folder: &str) -> Option<String> {
+    let place = place_of(file);
+    let below = Path::new(&place).strip_prefix(folder).ok()?;
+    let entry = below.components().next()?.as_os_str();
+    Some(entry.to_str()?.to_owned())
 }
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::forbidden_imports;
 use super::imports::House;
 use super::source::{Sources, bare};
+use super::{forbidden_imports, upward_imports};
 
 /// A crate of files below `src`.
 fn house(files: &[(&str, &str)]) -> House {
@@ -222,6 +222,26 @@ fn engine(schedule: &str) -> House {
         ),
         ("engine/schedule/mod.rs", schedule),
     ])
+}
+
+#[test]
+fn an_upward_import_in_the_engine_is_found() {
+    let house = engine("pub struct Schedule;\nuse crate::engine::Retry;\nuse super::job::Job;");
+    let expected = "src/engine/schedule/mod.rs:2: `schedule` may not import `Retry` from `retry`, \
+                    not below it in `engine`\n";
+    assert_eq!(upward_imports(&house), expected);
+    assert_eq!(upward_imports(&engine("pub struct Schedule;")), "");
+}
+
+#[test]
+fn a_file_without_a_row_is_found() {
+    let house = house(&[
+        ("lib.rs", "mod engine;"),
+        ("engine/mod.rs", "mod attic;"),
+        ("engine/attic.rs", ""),
+    ]);
+    let expected = "`engine` has no row for `attic` in TOP_TO_BOTTOM\n";
+    assert_eq!(upward_imports(&house), expected);
 }
 
 #[test]
