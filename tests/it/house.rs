@@ -1,6 +1,7 @@
 //! The rules of the house, held against the source: who may import whom, where `unsafe` may
 //! stand, who knows bincode.
 
+mod circles;
 mod imports;
 mod modules;
 mod source;
@@ -11,6 +12,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use self::circles::circles;
 use self::imports::House;
 use self::source::{line_of, sources, words};
 
@@ -215,6 +217,12 @@ fn upward_imports(house: &House) -> String {
         }
     }
     broken
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let circles = circles(&HOUSE);
+    assert!(circles.is_empty(), "\n{circles}");
 }
 
 /// Without this, a path that the resolver can't follow would be an import that no rule sees.

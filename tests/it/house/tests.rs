@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::circles::circles;
 use super::imports::House;
 use super::source::{Sources, bare};
 use super::{forbidden_imports, upward_imports};
@@ -205,6 +206,72 @@ fn what_a_module_hands_on_is_an_import_when_it_uses_the_name() {
 fn a_path_that_leads_nowhere_is_told() {
     let house = house(&[("lib.rs", "mod a;"), ("a.rs", "\nuse crate::b::Gone;")]);
     assert_eq!(house.lost, ["src/a.rs:2: `crate::b::Gone`"]);
+}
+
+#[test]
+fn a_circle_is_found() {
+    let house = house(&[
+        ("lib.rs", "mod a; mod b; mod c;"),
+        ("a.rs", "use crate::b::B;\npub struct A;"),
+        ("b.rs", "pub struct B(super::a::A);"),
+        ("c.rs", "use crate::a::A;"),
+    ]);
+    let expected = "\
+2 files import each other in a circle:
+  src/a.rs:1 imports `B` from src/b.rs
+  src/b.rs:1 imports `A` from src/a.rs
+";
+    assert_eq!(circles(&house), expected);
+}
+
+#[test]
+fn a_circle_through_re_exports_and_a_third_file_is_found() {
+    let house = house(&[
+        ("lib.rs", "mod room; mod c; pub use room::A;"),
+        ("room/mod.rs", "mod a; mod b; pub use a::A; pub use b::B;"),
+        ("room/a.rs", "use super::B;\npub struct A;"),
+        (
+            "room/b.rs",
+            "\nuse crate::c;\npub struct B;\nfn f() { c::f() }",
+        ),
+        ("c.rs", "use crate::A;\npub fn f() {}"),
+    ]);
+    let expected = "\
+3 files import each other in a circle:
+  src/room/a.rs:1 imports `B` from src/room/b.rs
+  src/room/b.rs:4 imports `f` from src/c.rs
+  src/c.rs:1 imports `A` from src/room/a.rs
+";
+    assert_eq!(circles(&house), expected);
+}
+
+#[test]
+fn tests_tie_no_circle() {
+    let house = house(&[
+        ("lib.rs", "mod a; mod b; #[cfg(test)] mod fake;"),
+        (
+            "a.rs",
+            "pub struct A; #[cfg(test)] mod tests; #[cfg(test)] use crate::b::B;",
+        ),
+        ("a/tests.rs", "use super::*; use crate::b::B;"),
+        (
+            "b.rs",
+            "use crate::a::A; pub struct B; #[cfg(test)] mod tests { use crate::fake::Fake; }",
+        ),
+        ("fake.rs", "use crate::b::B; pub struct Fake;"),
+    ]);
+    assert_eq!(house.lost, [""; 0]);
+    assert_eq!(circles(&house), "");
+}
+
+#[test]
+fn a_circle_among_fakes_is_found() {
+    let house = house(&[
+        ("lib.rs", "#[cfg(test)] mod fake;"),
+        ("fake.rs", "mod file; pub struct Disk(file::File);"),
+        ("fake/file.rs", "pub struct File; fn f(_: super::Disk) {}"),
+    ]);
+    assert!(circles(&house).starts_with("2 files"));
 }
 
 /// An engine whose schedule holds the code given.
