@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 
 use self::circles::circles;
 use self::imports::House;
-use self::source::{line_of, sources, words};
+use self::source::{Sources, line_of, sources, words};
 
 /// What each file or folder of `src` may import by `crate::` beyond its own room. The longest row
 /// that fits a file applies.
@@ -142,7 +142,8 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
     ),
 ];
 
-static HOUSE: LazyLock<House> = LazyLock::new(|| House::read(&sources()));
+static SOURCES: LazyLock<Sources> = LazyLock::new(sources);
+static HOUSE: LazyLock<House> = LazyLock::new(|| House::read(&SOURCES));
 
 #[test]
 fn rooms_import_what_they_may_and_nothing_else() {
@@ -228,8 +229,7 @@ fn no_files_import_each_other_in_a_circle() {
 /// Without this, a path that the resolver can't follow would be an import that no rule sees.
 #[test]
 fn every_file_is_read_and_every_path_leads_to_an_item() {
-    let sources = sources();
-    let unread = sources.keys().filter(|file| !HOUSE.files.contains(*file));
+    let unread = SOURCES.keys().filter(|file| !HOUSE.files.contains(*file));
     assert_eq!(unread.collect::<Vec<_>>(), [""; 0], "files of no crate");
     assert_eq!(HOUSE.lost, [""; 0], "paths that lead nowhere");
 }
@@ -293,9 +293,9 @@ fn one_file_knows_bincode() {
 fn only_in(word: &str, files: &[&str]) {
     let mut found = Vec::new();
     let mut broken = String::new();
-    for (path, code) in sources() {
-        let places = words(&code).filter(|(_, found)| *found == word);
-        for line in places.map(|(at, _)| line_of(&code, at)) {
+    for (path, code) in SOURCES.iter() {
+        let places = words(code).filter(|(_, found)| *found == word);
+        for line in places.map(|(at, _)| line_of(code, at)) {
             if files.iter().any(|file| Path::new(file) == path) {
                 found.push(path.clone());
             } else {
