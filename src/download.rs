@@ -6,9 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::DownloadHandle;
 use crate::engine::{self, Job};
 use crate::options::{Connections, HttpVersion, OnChange, Output, PartSize, Verify, Writer};
-use crate::{DownloadHandle, Error};
 
 /// A download that is ready to start. Made by [`Download::builder`].
 pub struct Download {
@@ -450,16 +450,5 @@ impl DownloadBuilder {
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.network.stall_timeout = timeout;
         self
-    }
-
-    /// Checks every option.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option, what was expected and what was found.
-    pub fn build(self) -> Result<Download, Error> {
-        Ok(Download {
-            job: build::job(self)?,
-        })
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{DownloadBuilder, NetworkOptions};
+use super::{Download, DownloadBuilder, NetworkOptions};
 use crate::engine::{Destination, Job};
 use crate::error::{Error, ErrorKind};
 use crate::http::{Client, ClientConfig, Conditions, Source};
@@ -15,12 +15,23 @@ use crate::storage::{Durability, Names, WriterChoice};
 /// What leases are cut at, in bytes. Small, so that the last request of a slow connection is a short one.
 const BLOCK: u64 = 64 << 10;
 
+impl DownloadBuilder {
+    /// Checks every option.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option, what was expected and what was found.
+    pub fn build(self) -> Result<Download, Error> {
+        Ok(Download { job: job(self)? })
+    }
+}
+
 /// Checks the options.
 ///
 /// # Errors
 ///
 /// `Usage`, naming the option, what was expected and what was found.
-pub(super) fn job(options: DownloadBuilder) -> Result<Job, Error> {
+fn job(options: DownloadBuilder) -> Result<Job, Error> {
     let source = Source::new(&options.url, options.head_url.as_deref())
         .map_err(|error| usage("the URL", error))?;
     let client = Client::new(&client_config(&options.network)?)

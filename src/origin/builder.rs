@@ -20,8 +20,16 @@ pub struct Builder {
     config: Config,
 }
 
+impl Origin {
+    /// Begins to describe an origin that differs from what [`start`](Self::start) gives.
+    #[must_use]
+    pub fn builder(object: Object) -> Builder {
+        Builder::new(object)
+    }
+}
+
 impl Builder {
-    pub(super) fn new(object: Object) -> Self {
+    fn new(object: Object) -> Self {
         Self {
             object,
             headers: Vec::new(),

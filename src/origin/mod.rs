@@ -64,12 +64,6 @@ impl Origin {
         Self::builder(object).start().await
     }
 
-    /// Begins to describe an origin that differs from what [`start`](Self::start) gives.
-    #[must_use]
-    pub fn builder(object: Object) -> Builder {
-        Builder::new(object)
-    }
-
     async fn launch(shared: Shared) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;

@@ -26,8 +26,8 @@ pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Origin, open_locked};
 pub(crate) use names::Names;
 pub(crate) use publish::{Published, empty, is_untouched, publish, remove_partial, sweep};
-pub(crate) use reserve::{WriterChoice, reserve};
-pub(crate) use sink::{Sink, SinkKind, Window};
+pub(crate) use reserve::reserve;
+pub(crate) use sink::{Sink, SinkKind, Window, WriterChoice};
 pub(crate) use volume::{Collision, Durability, PartFile, Volume};
 #[cfg(test)]
 pub(crate) use volume::{FileId, Space};

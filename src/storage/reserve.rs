@@ -4,19 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::FileSystem;
-use super::SinkKind;
 use super::error::{Cause, Operation, StorageError};
+use super::sink::{SinkKind, WriterChoice};
 use super::volume::{Durability, PartFile, Space, Volume};
-
-/// How the caller wants bytes to reach the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriterChoice {
-    /// A map wherever it is safe, else positional writes.
-    Auto,
-    /// A map, or an error where it is not safe.
-    Mmap,
-    Pwrite,
-}
 
 /// What the file system did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,11 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::WriterChoice;
 use super::error::{Cause, Operation, StorageError};
 use super::mmap::{FileMap, Missed};
 use super::volume::PartFile;
 use crate::object::ByteRange;
+
+/// How the caller wants bytes to reach the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriterChoice {
+    /// A map wherever it is safe, else positional writes.
+    Auto,
+    /// A map, or an error where it is not safe.
+    Mmap,
+    Pwrite,
+}
 
 /// How bytes reach the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
