@@ -27,7 +27,7 @@ pub(super) const MAX_FILE: usize = HEAD + MAX_BODY + TAIL;
 /// Why a checkpoint can't be used, or can't be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckpointError {
-    #[error("{0}")]
+    #[error(transparent)]
     Storage(StorageError),
     #[error("it is longer than {limit} bytes")]
     TooLong { limit: usize },

@@ -183,6 +183,8 @@ mod tests {
             disk.fail_at(disk.steps().len() + step);
             let error = save_on(&disk, 2).unwrap_err();
             assert!(matches!(error, CheckpointError::Storage(_)), "step {step}");
+            let source = std::error::Error::source(&error).unwrap();
+            assert!(source.is::<io::Error>(), "step {step}: {source:?}");
             let found = load(&disk, &names()).unwrap().unwrap().generation;
             assert_eq!(found, if step == 5 { 2 } else { 1 }, "step {step}");
         }

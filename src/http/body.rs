@@ -113,7 +113,7 @@ impl Body {
                 Some(Err(_)) | None if is_complete => return Ok(None),
                 Some(Err(error)) => {
                     let promised = self.range.map(|range| (range.len(), self.received));
-                    return Err(HttpError::from_body(&error, promised));
+                    return Err(HttpError::from_body(error, promised));
                 }
                 None => return Err(HttpError::stalled(self.stall)),
             }

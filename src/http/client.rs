@@ -130,7 +130,7 @@ impl Client {
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
-            .map_err(|error| HttpError::from_send(&error))?;
+            .map_err(HttpError::from_send)?;
         Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
     }
 
@@ -199,10 +199,9 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
         builder = builder.proxy(proxy(url)?);
     }
     builder.build().map_err(|error| {
-        HttpError::configuration(format!(
-            "cannot set up the client: {}",
-            HttpError::causes(&error)
-        ))
+        let causes = HttpError::causes(&error);
+        HttpError::configuration(format!("cannot set up the client: {causes}"))
+            .with_source(error.without_url())
     })
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -15,14 +16,17 @@ use super::trust;
 ///
 /// The text names neither the URL nor the method, which the caller knows; only where a redirect led to
 /// another origin does it name that one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpError {
     kind: HttpErrorKind,
     // INVARIANT: escaped; no user information, query, fragment, header value given by the user.
     text: String,
-    origin: Option<String>,
+    // Boxed, which keeps the error below 128 bytes.
+    origin: Option<Box<str>>,
     retry_after: Option<Duration>,
     found_length: Option<u64>,
+    // INVARIANT: without a URL, neither in `Display` nor in `Debug`.
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// The cause of a failed request.
@@ -83,6 +87,7 @@ impl HttpError {
             origin: None,
             retry_after: None,
             found_length: None,
+            source: None,
         }
     }
 
@@ -153,6 +158,14 @@ impl HttpError {
         }
     }
 
+    /// Keeps the error that caused this one, which must not show a URL.
+    pub(super) fn with_source(self, source: impl StdError + Send + Sync + 'static) -> Self {
+        Self {
+            source: Some(Arc::new(source)),
+            ..self
+        }
+    }
+
     pub(super) fn with_kind(self, kind: HttpErrorKind) -> Self {
         Self { kind, ..self }
     }
@@ -166,7 +179,7 @@ impl HttpError {
 
     /// Names the origin that a redirect led to. An origin that is named already stays.
     pub(super) fn at(mut self, origin: String) -> Self {
-        self.origin.get_or_insert(origin);
+        self.origin.get_or_insert(origin.into());
         self
     }
 
@@ -176,11 +189,18 @@ impl HttpError {
     }
 
     /// An error from before the head of a reply.
-    pub(super) fn from_send(error: &reqwest::Error) -> Self {
-        let causes = Causes::of(error);
-        if error.is_connect() {
-            return Self::from_connect(error, &causes);
-        }
+    pub(super) fn from_send(error: reqwest::Error) -> Self {
+        let causes = Causes::of(&error);
+        let failed = if error.is_connect() {
+            Self::from_connect(&error, &causes)
+        } else {
+            Self::from_exchange(causes)
+        };
+        failed.with_source(error.without_url())
+    }
+
+    /// A request that failed over a connection that was open.
+    fn from_exchange(causes: Causes) -> Self {
         let kind = if causes.io(|kind| kind == io::ErrorKind::TimedOut) {
             HttpErrorKind::Timeout
         } else if causes.alert {
@@ -219,27 +239,27 @@ impl HttpError {
     }
 
     /// An error from the middle of a body. `promised` is the length of the body and what came of it, in bytes.
-    pub(super) fn from_body(error: &reqwest::Error, promised: Option<(u64, u64)>) -> Self {
-        let causes = Causes::of(error);
-        let early = causes.incomplete || causes.io(|kind| kind == io::ErrorKind::UnexpectedEof);
-        if let (true, Some((expected, found))) = (early, promised) {
-            return Self::short(expected, found);
-        }
-        if !early
-            && (causes.parse
-                || causes.io(|kind| {
-                    matches!(
-                        kind,
-                        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-                    )
-                }))
-        {
-            return Self::protocol(format!("the body can't be read: {}", causes.text));
-        }
-        Self::new(
-            HttpErrorKind::Transport,
-            format!("the connection broke: {}", causes.text),
-        )
+    pub(super) fn from_body(error: reqwest::Error, promised: Option<(u64, u64)>) -> Self {
+        let causes = Causes::of(&error);
+        let is_early = causes.incomplete || causes.io(|kind| kind == io::ErrorKind::UnexpectedEof);
+        let is_unreadable = causes.parse
+            || causes.io(|kind| {
+                matches!(
+                    kind,
+                    io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+                )
+            });
+        let failed = match promised {
+            Some((expected, found)) if is_early => Self::short(expected, found),
+            _ if is_unreadable && !is_early => {
+                Self::protocol(format!("the body can't be read: {}", causes.text))
+            }
+            _ => Self::new(
+                HttpErrorKind::Transport,
+                format!("the connection broke: {}", causes.text),
+            ),
+        };
+        failed.with_source(error.without_url())
     }
 }
 
@@ -253,7 +273,13 @@ impl fmt::Display for HttpError {
     }
 }
 
-impl StdError for HttpError {}
+impl StdError for HttpError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
 
 /// What the sources of an error say, each once.
 struct Causes {

@@ -46,7 +46,8 @@ impl Netrc {
             Err(error) => Err(HttpError::configuration(format!(
                 "cannot read the netrc file {}: {error}",
                 file.display()
-            ))),
+            ))
+            .with_source(error)),
         }
     }
 

@@ -30,17 +30,17 @@ pub(super) fn configure(config: &ClientConfig) -> Result<rustls::ClientConfig, H
         trust::anybody(&provider)
     } else {
         trust::verifier(&extra, &provider)
-            .map_err(|error| cannot("the certificates to be trusted", &error))?
+            .map_err(|error| cannot("the certificates to be trusted", error))?
     };
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| cannot("TLS", &error))?
+        .map_err(|error| cannot("TLS", error))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut tls = match identity(config)? {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
-            .map_err(|error| cannot("the client certificate", &error))?,
+            .map_err(|error| cannot("the client certificate", error))?,
         None => builder.with_no_client_auth(),
     };
     tls.alpn_protocols = if config.http2 {
@@ -89,9 +89,10 @@ fn identity(config: &ClientConfig) -> Result<Option<Identity>, HttpError> {
 fn read(file: &Path) -> Result<Vec<u8>, HttpError> {
     fs::read(file).map_err(|error| {
         HttpError::configuration(format!("cannot read {}: {error}", file.display()))
+            .with_source(error)
     })
 }
 
-fn cannot(what: &str, error: &rustls::Error) -> HttpError {
-    HttpError::configuration(format!("cannot use {what}: {error}"))
+fn cannot(what: &str, error: rustls::Error) -> HttpError {
+    HttpError::configuration(format!("cannot use {what}: {error}")).with_source(error)
 }

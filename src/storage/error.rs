@@ -176,7 +176,14 @@ impl fmt::Display for StorageError {
     }
 }
 
-impl std::error::Error for StorageError {}
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Io(error) | Cause::Quota { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,6 +283,25 @@ mod tests {
         for (errno, kind) in table {
             let error = StorageError::io(Operation::Write, "x", errno.into());
             assert_eq!(error.kind(), kind, "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn the_source_is_what_the_system_reported() {
+        let quota = Cause::Quota {
+            needed: 1,
+            available: None,
+            error: Errno::DQUOT.into(),
+        };
+        for (cause, expected) in [
+            (Cause::Io(Errno::ROFS.into()), Some(Errno::ROFS)),
+            (quota, Some(Errno::DQUOT)),
+            (Cause::Locked, None),
+        ] {
+            let error = StorageError::new(Operation::Write, "x", cause);
+            let source = std::error::Error::source(&error);
+            let found = source.map(|source| source.downcast_ref::<io::Error>().unwrap());
+            assert_eq!(found.and_then(Errno::from_io_error), expected);
         }
     }
 

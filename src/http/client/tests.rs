@@ -1,3 +1,5 @@
+use std::error::Error as StdError;
+use std::io;
 use std::path::PathBuf;
 
 use super::*;
@@ -15,6 +17,26 @@ async fn send(client: &Client, server: &Server) -> Result<Response, HttpError> {
         stall: client.stall_timeout(),
     };
     client.send(&hop).await.map(|(response, _)| response)
+}
+
+/// The error and its sources, from the outermost to the innermost.
+fn chain(error: &HttpError) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    let outermost: &(dyn StdError + 'static) = error;
+    std::iter::successors(Some(outermost), |error| (*error).source())
+}
+
+fn io_kind(error: &HttpError) -> Option<io::ErrorKind> {
+    chain(error).find_map(|cause| cause.downcast_ref::<io::Error>().map(io::Error::kind))
+}
+
+#[track_caller]
+fn assert_no_secret(error: &HttpError) {
+    assert!(chain(error).count() > 1, "{error:?} has no source");
+    for cause in chain(error) {
+        for text in [format!("{cause}"), format!("{cause:?}")] {
+            assert!(!text.contains("secret"), "{text}");
+        }
+    }
 }
 
 fn impatient() -> Client {
@@ -58,7 +80,7 @@ async fn broken_heads_have_their_kinds() {
         let server = Server::start(move |_: &Seen| answer()).await;
         let error = send(&client(), &server).await.unwrap_err();
         assert!(is_expected(error.kind()), "{position}: {error:?}");
-        assert!(!error.to_string().contains("secret"), "{error}");
+        assert_no_secret(&error);
         assert_eq!(
             server.asked().len(),
             1,
@@ -177,9 +199,10 @@ async fn a_refused_connection_is_told_once() {
     };
     let error = client().send(&hop).await.unwrap_err();
     assert_eq!(error.kind(), &HttpErrorKind::Connect);
+    assert_eq!(io_kind(&error), Some(io::ErrorKind::ConnectionRefused));
     let text = error.to_string();
     assert_eq!(text.matches("refused").count(), 1, "{text}");
-    assert!(!text.contains("secret"), "{text}");
+    assert_no_secret(&error);
 }
 
 #[tokio::test]
