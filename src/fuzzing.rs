@@ -16,9 +16,9 @@ pub fn seal(body: &[u8]) -> Vec<u8> {
 
 /// A checkpoint that was decoded.
 #[derive(Debug, PartialEq)]
-pub struct Checkpoint(checkpoint::Checkpoint);
+pub struct DecodedCheckpoint(checkpoint::Checkpoint);
 
-impl Checkpoint {
+impl DecodedCheckpoint {
     /// The checkpoint that these bytes are, if they are one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<Self> {

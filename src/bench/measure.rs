@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 
 use super::course::{Cell, Sink};
-use super::processor::{Mark, Used};
+use super::processor::{CpuMark, Used};
 use crate::{
     Bottleneck, Connections, DownloadBuilder, DownloadHandle, Error, ErrorKind, Event, Report,
     Samples,
@@ -61,7 +61,7 @@ pub(super) async fn measure(
         Sink::File => builder.dir(folder).output(NAME).fresh(true).overwrite(true),
     }
     .build()?;
-    let (mark, begun) = (Mark::now(), Instant::now());
+    let (mark, begun) = (CpuMark::now(), Instant::now());
     let handle = download.start();
     let timeline = tokio::select! {
         biased;

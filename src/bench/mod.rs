@@ -28,4 +28,4 @@ pub use results::Results;
 pub use server::Server;
 pub use statistics::{Percentiles, Summary};
 pub use sweep::{Step, run};
-pub use verdict::{Advice, Verdict};
+pub use verdict::{Advice, LimitingFactor};

@@ -9,12 +9,12 @@ use super::server::THREADS;
 
 /// Processor time that was used up to a moment.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub(super) struct CpuMark {
     process: Duration,
     server: Duration,
 }
 
-impl Mark {
+impl CpuMark {
     pub(super) fn now() -> Self {
         Self {
             process: process(),

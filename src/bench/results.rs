@@ -36,7 +36,7 @@ pub struct Results {
 
 /// How a sweep came to its end.
 #[derive(Debug)]
-pub(super) enum End {
+pub(super) enum SweepEnd {
     Whole,
     Stopped,
     OutOfTraffic,
@@ -49,7 +49,7 @@ impl Results {
         bytes_per_run: u64,
         fetched_bytes: u64,
         runs: &[Vec<Measurement>],
-        end: End,
+        end: SweepEnd,
     ) -> Self {
         let machine = Machine::this();
         let cells: Vec<Measured> = course
@@ -66,14 +66,16 @@ impl Results {
             runs: course.runs(),
             fetched_bytes,
             failure: match &end {
-                End::Failed(error) => Some(error.kind()),
+                SweepEnd::Failed(error) => Some(error.kind()),
                 _ => None,
             },
             ended_early: match end {
-                End::Whole => None,
-                End::Stopped => Some("it was stopped".to_owned()),
-                End::OutOfTraffic => Some("the traffic that was allowed is used up".to_owned()),
-                End::Failed(error) => Some(error.to_string()),
+                SweepEnd::Whole => None,
+                SweepEnd::Stopped => Some("it was stopped".to_owned()),
+                SweepEnd::OutOfTraffic => {
+                    Some("the traffic that was allowed is used up".to_owned())
+                }
+                SweepEnd::Failed(error) => Some(error.to_string()),
             },
             cells,
         }

@@ -6,7 +6,7 @@ use std::pin::pin;
 
 use super::course::{Cell, Course, Sink};
 use super::measure::{Measurement, measure};
-use super::results::{End, Results};
+use super::results::{Results, SweepEnd};
 use crate::{DownloadBuilder, Error};
 
 /// How far a sweep is.
@@ -59,7 +59,7 @@ pub async fn run(
     tell(Step::WarmUp);
     let (cell, bytes) = (warm_up(course), course.bytes_per_run());
     let Some(warm_up) = measure(template, cell, bytes, folder, stop.as_mut()).await? else {
-        return Ok(Results::new(course, 0, 0, &runs, End::Stopped));
+        return Ok(Results::new(course, 0, 0, &runs, SweepEnd::Stopped));
     };
     let (bytes, mut fetched, mut done) = (warm_up.bytes, warm_up.fetched_bytes, 0);
     // What a run may fetch beside what it keeps: hedges, attempts that broke off.
@@ -70,14 +70,14 @@ pub async fn run(
             let cell = course.cells()[index];
             let end = |end| Ok(Results::new(course, bytes, fetched, &runs, end));
             if fetched.saturating_add(bytes + extra) > course.traffic() {
-                return end(End::OutOfTraffic);
+                return end(SweepEnd::OutOfTraffic);
             }
             tell(Step::Began { cell, done, total });
             let measured = match measure(template, cell, bytes, folder, stop.as_mut()).await {
                 Ok(Some(measured)) => measured,
-                Ok(None) => return end(End::Stopped),
+                Ok(None) => return end(SweepEnd::Stopped),
                 Err(error) if done == 0 => return Err(error),
-                Err(error) => return end(End::Failed(error)),
+                Err(error) => return end(SweepEnd::Failed(error)),
             };
             done += 1;
             fetched += measured.fetched_bytes;
@@ -92,7 +92,7 @@ pub async fn run(
             runs[index].push(measured);
         }
     }
-    Ok(Results::new(course, bytes, fetched, &runs, End::Whole))
+    Ok(Results::new(course, bytes, fetched, &runs, SweepEnd::Whole))
 }
 
 /// What opens doors: names resolved, routes and caches warm, the most connections once.

@@ -12,7 +12,7 @@ use crate::Bottleneck;
 /// What held the transfer back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum LimitingFactor {
     /// The path between server and client; also the answer where nothing else shows.
     Network,
     /// The server: it refuses connections, or holds each to a rate.
@@ -23,7 +23,7 @@ pub enum Verdict {
     Cpu,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for LimitingFactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Network => "network",
@@ -49,7 +49,7 @@ pub struct Advice {
     /// The same in one line.
     pub recommendation: String,
     /// What held the transfer back.
-    pub verdict: Verdict,
+    pub verdict: LimitingFactor,
     /// The figures behind the verdict.
     pub why: String,
 }
@@ -131,28 +131,28 @@ fn recommendation(cells: &[Measured], chosen: &Measured) -> String {
     )
 }
 
-fn judge(cells: &[Measured], chosen: &Measured) -> (Verdict, String) {
+fn judge(cells: &[Measured], chosen: &Measured) -> (LimitingFactor, String) {
     busy(chosen)
         .or_else(|| slowed_by_disk(cells, chosen))
         .or_else(|| refused(cells))
         .or_else(|| held_to_a_rate(cells, chosen.sink))
         .unwrap_or_else(|| {
             let why = "neither processors, disk nor server showed a limit of their own".to_owned();
-            (Verdict::Network, why)
+            (LimitingFactor::Network, why)
         })
 }
 
-fn busy(chosen: &Measured) -> Option<(Verdict, String)> {
+fn busy(chosen: &Measured) -> Option<(LimitingFactor, String)> {
     let percent = chosen.cpu_busy * 100.0;
     (chosen.cpu_busy >= BUSY).then(|| {
         (
-            Verdict::Cpu,
+            LimitingFactor::Cpu,
             format!("the processors were {percent:.0} % busy"),
         )
     })
 }
 
-fn slowed_by_disk(cells: &[Measured], chosen: &Measured) -> Option<(Verdict, String)> {
+fn slowed_by_disk(cells: &[Measured], chosen: &Measured) -> Option<(LimitingFactor, String)> {
     if chosen.sink != Sink::File {
         return None;
     }
@@ -164,25 +164,26 @@ fn slowed_by_disk(cells: &[Measured], chosen: &Measured) -> Option<(Verdict, Str
         Some(without) if mean(without) > mean(chosen) * SLOWED_BY_DISK => {
             let (file, other) = (units::rate(mean(chosen)), units::rate(mean(without)));
             let why = format!("{file} to a file, {other} with the sink {}", without.sink);
-            Some((Verdict::Disk, why))
+            Some((LimitingFactor::Disk, why))
         }
-        None if mostly(chosen, Bottleneck::Disk) => {
-            Some((Verdict::Disk, "most runs waited for the file".to_owned()))
-        }
+        None if mostly(chosen, Bottleneck::Disk) => Some((
+            LimitingFactor::Disk,
+            "most runs waited for the file".to_owned(),
+        )),
         _ => None,
     }
 }
 
-fn refused(cells: &[Measured]) -> Option<(Verdict, String)> {
+fn refused(cells: &[Measured]) -> Option<(LimitingFactor, String)> {
     let first = cells
         .iter()
         .filter(|cell| cell.bottlenecks.contains(&Bottleneck::Server))
         .min_by_key(|cell| cell.connections)?;
     let why = format!("it refused some of {} connections", first.connections);
-    Some((Verdict::Server, why))
+    Some((LimitingFactor::Server, why))
 }
 
-fn held_to_a_rate(cells: &[Measured], sink: Sink) -> Option<(Verdict, String)> {
+fn held_to_a_rate(cells: &[Measured], sink: Sink) -> Option<(LimitingFactor, String)> {
     let best_of = |connections: u32| {
         cells
             .iter()
@@ -202,7 +203,7 @@ fn held_to_a_rate(cells: &[Measured], sink: Sink) -> Option<(Verdict, String)> {
     (most >= fewest.saturating_mul(WIDE) && crowded >= alone * STILL_ITS_OWN).then(|| {
         let rate = units::rate(crowded);
         let why = format!("each connection brings {rate}, however many there are");
-        (Verdict::Server, why)
+        (LimitingFactor::Server, why)
     })
 }
 
@@ -259,7 +260,7 @@ pub(super) mod tests {
             advice.recommendation,
             "-c 4 -p 1M: 98.5 MiB/s to a file; more connections add nothing"
         );
-        assert_eq!(advice.verdict, Verdict::Network);
+        assert_eq!(advice.verdict, LimitingFactor::Network);
     }
 
     #[test]
@@ -294,17 +295,21 @@ pub(super) mod tests {
         let beside_null = [cell(1, Sink::File, &[100.0]), cell(1, Sink::Null, &[130.0])];
         let beside_equal = [cell(1, Sink::File, &[100.0]), cell(1, Sink::Null, &[110.0])];
         for (cells, verdict, why) in [
-            (&flat(Sink::File)[..], Verdict::Network, "neither"),
+            (&flat(Sink::File)[..], LimitingFactor::Network, "neither"),
             (
                 &linear,
-                Verdict::Server,
+                LimitingFactor::Server,
                 "each connection brings 9.75 MiB/s",
             ),
-            (&busy, Verdict::Cpu, "90 % busy"),
-            (&refused, Verdict::Server, "it refused some of 8"),
-            (&waiting, Verdict::Disk, "waited for the file"),
-            (&beside_null, Verdict::Disk, "130 MiB/s with the sink null"),
-            (&beside_equal, Verdict::Network, "neither"),
+            (&busy, LimitingFactor::Cpu, "90 % busy"),
+            (&refused, LimitingFactor::Server, "it refused some of 8"),
+            (&waiting, LimitingFactor::Disk, "waited for the file"),
+            (
+                &beside_null,
+                LimitingFactor::Disk,
+                "130 MiB/s with the sink null",
+            ),
+            (&beside_equal, LimitingFactor::Network, "neither"),
         ] {
             let advice = advise(cells).unwrap();
             assert_eq!(advice.verdict, verdict, "{why}");

@@ -64,7 +64,7 @@ impl CheckpointError {
 
 /// The body as it lies in the file. The order of the fields is the format.
 #[derive(Encode, Decode)]
-struct Body {
+struct BodyFields {
     generation: u64,
     length: u64,
     part_size: u64,
@@ -87,7 +87,7 @@ struct Body {
 ///
 /// Where strings or selection are so long that [`decode`] would refuse the file.
 pub(crate) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
-    let body = bincode::encode_to_vec(Body::from(checkpoint), config::legacy())
+    let body = bincode::encode_to_vec(BodyFields::from(checkpoint), config::legacy())
         .map_err(|error| CheckpointError::Body(error.to_string()))?;
     if body.len() > MAX_BODY {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
@@ -159,8 +159,8 @@ fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
 
 /// bincode takes its limit as a constant and trusts a length up to it before it has seen the bytes: the limit that is
 /// just above the body's own length keeps a crafted length from allocating much more than the file is long.
-fn decode_body(body: &[u8]) -> Result<(Body, usize), DecodeError> {
-    fn limited<const LIMIT: usize>(body: &[u8]) -> Result<(Body, usize), DecodeError> {
+fn decode_body(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
+    fn limited<const LIMIT: usize>(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
         bincode::decode_from_slice(body, config::legacy().with_limit::<LIMIT>())
     }
     match body.len() {
@@ -172,7 +172,7 @@ fn decode_body(body: &[u8]) -> Result<(Body, usize), DecodeError> {
     }
 }
 
-impl From<&Checkpoint> for Body {
+impl From<&Checkpoint> for BodyFields {
     fn from(checkpoint: &Checkpoint) -> Self {
         let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
         Self {
@@ -201,7 +201,7 @@ impl From<&Checkpoint> for Body {
     }
 }
 
-impl Body {
+impl BodyFields {
     /// Turns what is written into what it means, with every number held against the others.
     fn check(self) -> Result<Checkpoint, CheckpointError> {
         let selection = check_selection(&self.selection, self.length)?;

@@ -9,7 +9,7 @@ use hyper::header::{
 use super::config::ClientConfig;
 use super::error::HttpError;
 use super::netrc::Netrc;
-use super::source::{Location, Origin, UserInfo};
+use super::source::{Location, UserInfo, WebOrigin};
 
 /// What the correctness of a reply rests on: nobody else sets these.
 const OWN_FIELDS: [HeaderName; 10] = [
@@ -69,7 +69,7 @@ impl Secrets {
     ///
     /// A header's `Authorization` goes before a token, that before `--user`, that before the URL's own user
     /// information, that before netrc.
-    pub(super) fn permit(&self, home: &Origin, given: &Location, hop: &Location) -> Permit {
+    pub(super) fn permit(&self, home: &WebOrigin, given: &Location, hop: &Location) -> Permit {
         let mut permit = Permit::default();
         let origin = hop.origin();
         let is_home = origin == *home;

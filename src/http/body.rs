@@ -193,14 +193,15 @@ impl fmt::Debug for Body {
 mod tests {
     use super::*;
     use crate::http::config::ClientConfig;
-    use crate::http::testing::{Script, Seen, Server, Then, script};
+    use crate::http::testing::{Script, ScriptedServer, Seen, Then, script};
 
     const STALL: Duration = Duration::from_secs(60);
 
     /// The reply as a body of which `promised` bytes are to come.
     async fn body(answer: Script, promised: Option<u64>) -> Body {
         let answer = std::sync::Mutex::new(Some(answer));
-        let server = Server::start(move |_: &Seen| answer.lock().unwrap().take().unwrap()).await;
+        let server =
+            ScriptedServer::start(move |_: &Seen| answer.lock().unwrap().take().unwrap()).await;
         let http = super::super::testing::plain_client();
         let response = http.get(server.url("/")).send().await.unwrap();
         let patient = ClientConfig {

@@ -8,7 +8,7 @@ use super::client::Client;
 use super::error::HttpError;
 use super::head::{Head, Media};
 use super::redirect::{Ask, follow};
-use super::source::{Entry, Source};
+use super::source::{Endpoint, Source};
 use crate::object::{ByteRange, ContentRange, Validator};
 
 /// The version that every reply must belong to.
@@ -53,7 +53,7 @@ pub(crate) async fn fetch(
 ) -> Result<Reply, HttpError> {
     let ask = Ask {
         method: Method::GET,
-        entry: Entry::Object,
+        endpoint: Endpoint::Object,
         fields: fields(&pinned.validator, range)?,
         stall: client.stall_timeout(),
     };
@@ -80,7 +80,7 @@ pub(crate) async fn fetch_whole(
 ) -> Result<Body, HttpError> {
     let ask = Ask {
         method: Method::GET,
-        entry: Entry::Object,
+        endpoint: Endpoint::Object,
         fields: conditions(&pinned.validator),
         stall: client.stall_timeout(),
     };

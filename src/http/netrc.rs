@@ -14,11 +14,11 @@ const LONGEST_FILE: u64 = 1 << 20;
 /// The entries of a netrc file.
 pub(super) struct Netrc {
     // INVARIANT: an entry without a machine is the `default`, and the last one.
-    entries: Vec<Entry>,
+    entries: Vec<NetrcEntry>,
 }
 
 #[derive(Default)]
-struct Entry {
+struct NetrcEntry {
     machine: Option<String>,
     login: Option<String>,
     password: Option<String>,
@@ -73,15 +73,15 @@ impl Netrc {
 
     fn parse(text: &str) -> Result<Self, &'static str> {
         let mut tokens = Tokens { rest: text };
-        let mut entries: Vec<Entry> = Vec::new();
+        let mut entries: Vec<NetrcEntry> = Vec::new();
         while let Some(word) = tokens.next()? {
             let mut value = || tokens.next()?.ok_or("a keyword without its value");
             match word.as_str() {
-                "machine" => entries.push(Entry {
+                "machine" => entries.push(NetrcEntry {
                     machine: Some(value()?),
-                    ..Entry::default()
+                    ..NetrcEntry::default()
                 }),
-                "default" => entries.push(Entry::default()),
+                "default" => entries.push(NetrcEntry::default()),
                 "login" => entries.last_mut().ok_or(ORPHAN)?.login = Some(value()?),
                 "password" => entries.last_mut().ok_or(ORPHAN)?.password = Some(value()?),
                 "account" => drop(value()?),

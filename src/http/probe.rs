@@ -10,8 +10,8 @@ use super::client::Client;
 use super::conditions::{Conditions, Judgement};
 use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
-use super::redirect::{Answer, Ask, follow};
-use super::source::{Entry, Source};
+use super::redirect::{Ask, FinalReply, follow};
+use super::source::{Endpoint, Source};
 use crate::object::{ByteRange, ContentRange, EntityTag, Validator};
 
 /// How long HEAD may take before GET is asked instead: some servers never answer it.
@@ -68,7 +68,7 @@ pub(crate) async fn probe(
 ) -> Result<Probed, HttpError> {
     let ask = Ask {
         method: Method::HEAD,
-        entry: Entry::Metadata,
+        endpoint: Endpoint::Metadata,
         fields: conditions.fields()?,
         stall: client.stall_timeout().min(HEAD_PATIENCE),
     };
@@ -131,10 +131,10 @@ pub(crate) async fn probe_by_get(
     }
 }
 
-async fn get(client: &Client, source: &Source, fields: HeaderMap) -> Result<Answer, HttpError> {
+async fn get(client: &Client, source: &Source, fields: HeaderMap) -> Result<FinalReply, HttpError> {
     let ask = Ask {
         method: Method::GET,
-        entry: Entry::Object,
+        endpoint: Endpoint::Object,
         fields,
         stall: client.stall_timeout(),
     };
@@ -258,7 +258,7 @@ fn precondition_failed() -> HttpError {
 
 /// The metadata of a reply that tells enough, if the caller's conditions hold.
 fn found(
-    answer: &Answer,
+    answer: &FinalReply,
     conditions: &Conditions,
     length: Option<u64>,
     ranges: Option<RangeSupport>,

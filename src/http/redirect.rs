@@ -8,7 +8,7 @@ use reqwest::{Method, Response, StatusCode};
 use super::client::{Client, Hop};
 use super::error::{HttpError, HttpErrorKind};
 use super::head::Head;
-use super::source::{Entry, Location, Source, Start};
+use super::source::{Endpoint, Location, Source, Start};
 
 /// How many redirects one request follows.
 const MOST_REDIRECTS: usize = 10;
@@ -16,21 +16,21 @@ const MOST_REDIRECTS: usize = 10;
 /// A request to a source.
 pub(super) struct Ask {
     pub(super) method: Method,
-    pub(super) entry: Entry,
+    pub(super) endpoint: Endpoint,
     pub(super) fields: HeaderMap,
     /// The longest wait for the head of each hop's reply.
     pub(super) stall: Duration,
 }
 
 /// The reply at the end of the redirects, whatever its status.
-pub(super) struct Answer {
+pub(super) struct FinalReply {
     pub(super) response: Response,
     pub(super) first_byte: Duration,
     /// The origin that the redirects led to, where it is another than the source's.
     pub(super) origin: Option<String>,
 }
 
-impl Answer {
+impl FinalReply {
     pub(super) fn head(&self) -> Head<'_> {
         Head {
             status: self.response.status(),
@@ -57,8 +57,8 @@ pub(super) async fn follow(
     client: &Client,
     source: &Source,
     ask: &Ask,
-) -> Result<Answer, HttpError> {
-    let start = source.start(ask.entry);
+) -> Result<FinalReply, HttpError> {
+    let start = source.start(ask.endpoint);
     if let Some(target) = &start.target {
         match walk(client, &start, target, ask).await {
             Ok((answer, _)) if is_expired(answer.response.status()) => {
@@ -86,7 +86,7 @@ async fn walk(
     start: &Start,
     first: &Location,
     ask: &Ask,
-) -> Result<(Answer, Location), HttpError> {
+) -> Result<(FinalReply, Location), HttpError> {
     let own = start.given.origin();
     let mut at = first.clone();
     let mut seen = Vec::new();
@@ -108,7 +108,7 @@ async fn walk(
         note(&at, ask, response.status(), first_byte);
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
-            let answer = Answer {
+            let answer = FinalReply {
                 response,
                 first_byte,
                 origin,

@@ -23,7 +23,7 @@ pub(crate) struct Source {
 
 struct Inner {
     /// The origin that headers, user and token were given for.
-    home: Origin,
+    home: WebOrigin,
     head: Option<Location>,
     /// A short critical section without an await; a poisoned lock holds nothing half-done.
     state: Mutex<State>,
@@ -37,7 +37,7 @@ struct State {
 
 /// Scheme, host and port (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin(String);
+pub(super) struct WebOrigin(String);
 
 /// A URL without user information and fragment, and that user information.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,14 +55,14 @@ pub(super) struct UserInfo {
 
 /// Which of a source's URLs a request goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(super) enum Endpoint {
     Metadata,
     Object,
 }
 
 /// Where a request begins.
 pub(super) struct Start {
-    pub(super) home: Origin,
+    pub(super) home: WebOrigin,
     /// The URL as it was given.
     pub(super) given: Location,
     /// Where its redirects led to the last time.
@@ -100,7 +100,7 @@ impl Source {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    fn build(home: Origin, given: Location, head: Option<Location>) -> Self {
+    fn build(home: WebOrigin, given: Location, head: Option<Location>) -> Self {
         let state = Mutex::new(State {
             given,
             target: None,
@@ -163,9 +163,9 @@ impl Source {
         Ok(Self::build(home.clone(), given, head.clone()))
     }
 
-    pub(super) fn start(&self, entry: Entry) -> Start {
+    pub(super) fn start(&self, endpoint: Endpoint) -> Start {
         let home = self.inner.home.clone();
-        if let (Entry::Metadata, Some(head)) = (entry, &self.inner.head) {
+        if let (Endpoint::Metadata, Some(head)) = (endpoint, &self.inner.head) {
             return Start {
                 home,
                 given: head.clone(),
@@ -210,7 +210,7 @@ impl fmt::Debug for Source {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for WebOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -271,8 +271,8 @@ impl Location {
         self.user.as_ref()
     }
 
-    pub(super) fn origin(&self) -> Origin {
-        Origin(self.url.origin().ascii_serialization())
+    pub(super) fn origin(&self) -> WebOrigin {
+        WebOrigin(self.url.origin().ascii_serialization())
     }
 
     pub(super) fn shown(&self) -> String {

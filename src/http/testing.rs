@@ -76,13 +76,13 @@ pub(crate) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then
 }
 
 /// A server that lives as long as the test's runtime.
-pub(crate) struct Server {
+pub(crate) struct ScriptedServer {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
     connections: Arc<AtomicUsize>,
 }
 
-impl Server {
+impl ScriptedServer {
     pub(crate) async fn start(answer: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

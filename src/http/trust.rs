@@ -39,7 +39,7 @@ pub(super) fn verifier(
         ordinary,
         given: extra
             .iter()
-            .filter_map(|der| Given::parse(der.clone()))
+            .filter_map(|der| TrustedCertificate::parse(der.clone()))
             .collect(),
     }))
 }
@@ -53,12 +53,12 @@ pub(super) fn verifier(
 #[derive(Debug)]
 struct Verifier {
     ordinary: Arc<dyn ServerCertVerifier>,
-    given: Vec<Given>,
+    given: Vec<TrustedCertificate>,
 }
 
 /// A certificate of the caller's.
 #[derive(Debug)]
-struct Given {
+struct TrustedCertificate {
     der: CertificateDer<'static>,
     facts: Facts,
 }
@@ -74,7 +74,7 @@ struct Facts {
     is_root: bool,
 }
 
-impl Given {
+impl TrustedCertificate {
     /// `None` for a certificate that can't be read: the ordinary verification says what is wrong with it.
     fn parse(der: CertificateDer<'static>) -> Option<Self> {
         let facts = Facts::of(&der)?;

@@ -25,7 +25,7 @@ pub(crate) fn whole_object_digests<'a>(
     let fields: Vec<(String, &str)> = fields
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim()))
         .collect();
-    let context = Context::of(&fields);
+    let context = DigestContext::of(&fields);
     let mut found = Vec::new();
     for (name, value) in &fields {
         for digest in digests_of(name, value, &context) {
@@ -40,7 +40,7 @@ pub(crate) fn whole_object_digests<'a>(
 }
 
 /// What the other fields say of the digests.
-struct Context {
+struct DigestContext {
     /// The reply holds a part of the object.
     partial: bool,
     /// S3: the checksum is one of the checksums of the parts of an upload.
@@ -49,7 +49,7 @@ struct Context {
     transcoded: bool,
 }
 
-impl Context {
+impl DigestContext {
     fn of(fields: &[(String, &str)]) -> Self {
         let value = |wanted: &str| {
             let field = fields.iter().find(|(name, _)| name == wanted);
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-fn digests_of(name: &str, value: &str, context: &Context) -> Vec<Digest> {
+fn digests_of(name: &str, value: &str, context: &DigestContext) -> Vec<Digest> {
     match name {
         "repr-digest" => listed(value, repr_digest),
         "digest" => listed(value, instance_digest),

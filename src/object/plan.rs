@@ -53,13 +53,13 @@ impl Index for BlockIndex {
 
 /// One cell of a partition, and the bytes that it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cell<I> {
+pub(crate) struct PartitionCell<I> {
     pub(crate) index: I,
     pub(crate) range: ByteRange,
 }
 
 /// The unit that a lease is cut at.
-pub(crate) type Block = Cell<BlockIndex>;
+pub(crate) type Block = PartitionCell<BlockIndex>;
 
 /// How bytes are cut into cells. All cells are of one size but the last, which may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Plan {
     }
 
     /// The part that holds byte `position`, if the object is that long.
-    pub(crate) fn part_at(&self, position: u64) -> Option<Cell<PartIndex>> {
+    pub(crate) fn part_at(&self, position: u64) -> Option<PartitionCell<PartIndex>> {
         self.at(position)
     }
 }
@@ -199,12 +199,12 @@ impl<I: Index> Partition<I> {
         ByteRange::new(start, self.offset(end).max(start)).unwrap_or(ByteRange::whole(0))
     }
 
-    fn at(&self, position: u64) -> Option<Cell<I>> {
+    fn at(&self, position: u64) -> Option<PartitionCell<I>> {
         if position >= self.length {
             return None;
         }
         let index = I::new(u32::try_from(position / self.size).ok()?);
-        Some(Cell {
+        Some(PartitionCell {
             index,
             range: self.range(index),
         })

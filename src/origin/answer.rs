@@ -12,22 +12,22 @@ use hyper::header::{
 use hyper::http::{HeaderValue, request};
 use hyper::{Method, Response, StatusCode};
 
-use super::body::{Body, Source, Stretch, empty};
-use super::conditions::{Verdict, evaluate, range_applies};
-use super::config::{Length, Ranges};
+use super::body::{AnswerBody, BodySlice, BodySource, empty};
+use super::conditions::{Evaluated, evaluate, range_applies};
+use super::config::{LengthPolicy, RangePolicy};
 use super::log::Logged;
 use super::pacer::Pacer;
-use super::ranges::{Selection, select};
-use super::state::{Shared, Version};
+use super::ranges::{Selected, select};
+use super::state::{ObjectVersion, OriginState};
 
 /// What separates the parts of a multipart body. The object's bytes may hold it by chance: readers go by the lengths.
 const BOUNDARY: &str = "partwise-origin";
 
 /// The answer to one request, before it is known what that is.
-pub(super) struct Answer {
-    pub(super) shared: Arc<Shared>,
+pub(super) struct Responder {
+    pub(super) shared: Arc<OriginState>,
     pub(super) pacer: Arc<Pacer>,
-    pub(super) version: Version,
+    pub(super) version: ObjectVersion,
     pub(super) connection: u64,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Answer {
 struct Outline {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
-    stretches: VecDeque<Stretch>,
+    stretches: VecDeque<BodySlice>,
     asked: Option<Range<u64>>,
 }
 
@@ -55,12 +55,12 @@ impl Outline {
     }
 
     fn length(&self) -> u64 {
-        self.stretches.iter().map(Stretch::length).sum()
+        self.stretches.iter().map(BodySlice::length).sum()
     }
 }
 
-impl Answer {
-    pub(super) fn to(self, request: &request::Parts) -> Response<Body> {
+impl Responder {
+    pub(super) fn to(self, request: &request::Parts) -> Response<AnswerBody> {
         let outline = self.outline(request);
         let is_head = request.method == Method::HEAD;
         let length = outline.length();
@@ -75,7 +75,7 @@ impl Answer {
         *response.status_mut() = outline.status;
         self.put_headers(&mut response, &outline);
         if !is_head && length > 0 {
-            let source = Source {
+            let source = BodySource {
                 object: self.version.object,
                 shared: self.shared,
                 connection: self.pacer,
@@ -97,31 +97,31 @@ impl Answer {
         }
         let validators = self.version.validators();
         match evaluate(&request.headers, validators) {
-            Verdict::PreconditionFailed => return Outline::bare(StatusCode::PRECONDITION_FAILED),
-            Verdict::NotModified => return Outline::bare(StatusCode::NOT_MODIFIED),
-            Verdict::Proceed => {}
+            Evaluated::PreconditionFailed => return Outline::bare(StatusCode::PRECONDITION_FAILED),
+            Evaluated::NotModified => return Outline::bare(StatusCode::NOT_MODIFIED),
+            Evaluated::Proceed => {}
         }
         // A range means something in a GET alone (section 14.2).
         let wanted = request.method == Method::GET
-            && config.ranges == Ranges::Served
+            && config.ranges == RangePolicy::Served
             && range_applies(&request.headers, validators);
         let header = request.headers.get(RANGE).filter(|_| wanted);
         let length = self.version.object.length();
         match select(header.and_then(|value| value.to_str().ok()), length) {
-            Selection::Whole => whole(length),
-            Selection::Parts(parts) => partial(&parts, length),
-            Selection::Unsatisfiable => Outline::bare(StatusCode::RANGE_NOT_SATISFIABLE)
+            Selected::Whole => whole(length),
+            Selected::Parts(parts) => partial(&parts, length),
+            Selected::Unsatisfiable => Outline::bare(StatusCode::RANGE_NOT_SATISFIABLE)
                 .with(CONTENT_RANGE, format!("bytes */{length}")),
         }
     }
 
-    fn put_headers(&self, response: &mut Response<Body>, outline: &Outline) {
+    fn put_headers(&self, response: &mut Response<AnswerBody>, outline: &Outline) {
         let status = outline.status;
         let carries_object = status == StatusCode::OK || status == StatusCode::PARTIAL_CONTENT;
         let headers = response.headers_mut();
         if carries_object {
             headers.extend(self.shared.config.headers.clone());
-            if self.shared.config.ranges == Ranges::Served {
+            if self.shared.config.ranges == RangePolicy::Served {
                 headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
             }
         }
@@ -140,7 +140,7 @@ impl Answer {
         for (name, value) in &outline.headers {
             put(name.clone(), value);
         }
-        let chunked = self.shared.config.length == Length::Chunked && carries_object;
+        let chunked = self.shared.config.length == LengthPolicy::Chunked && carries_object;
         if !chunked && status != StatusCode::NOT_MODIFIED {
             put(CONTENT_LENGTH, &outline.length().to_string());
         }
@@ -149,7 +149,7 @@ impl Answer {
 
 fn whole(length: u64) -> Outline {
     Outline {
-        stretches: [Stretch::Object(0..length)].into(),
+        stretches: [BodySlice::Object(0..length)].into(),
         ..Outline::bare(StatusCode::OK)
     }
     .with(CONTENT_TYPE, "application/octet-stream")
@@ -160,7 +160,7 @@ fn partial(parts: &[Range<u64>], length: u64) -> Outline {
         return multipart(parts, length);
     };
     Outline {
-        stretches: [Stretch::Object(only.clone())].into(),
+        stretches: [BodySlice::Object(only.clone())].into(),
         asked: Some(only.clone()),
         ..Outline::bare(StatusCode::PARTIAL_CONTENT)
     }
@@ -181,11 +181,13 @@ fn multipart(parts: &[Range<u64>], length: u64) -> Outline {
         );
         outline
             .stretches
-            .push_back(Stretch::Text(Bytes::from(head)));
-        outline.stretches.push_back(Stretch::Object(part.clone()));
+            .push_back(BodySlice::Text(Bytes::from(head)));
+        outline.stretches.push_back(BodySlice::Object(part.clone()));
     }
     let end = format!("\r\n--{BOUNDARY}--\r\n");
-    outline.stretches.push_back(Stretch::Text(Bytes::from(end)));
+    outline
+        .stretches
+        .push_back(BodySlice::Text(Bytes::from(end)));
     outline
 }
 

@@ -12,24 +12,24 @@ use hyper::body::Frame;
 
 use super::object::Object;
 use super::pacer::Pacer;
-use super::state::Shared;
+use super::state::OriginState;
 
 /// A body as hyper wants it.
-pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+pub(super) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The most bytes of one frame: large enough that the work per frame does not show, small enough for the cache.
 const FRAME: u64 = 128 << 10;
 
 /// A stretch of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stretch {
+pub(super) enum BodySlice {
     /// What surrounds the object's bytes in a multipart body.
     Text(Bytes),
     /// Bytes of the object.
     Object(Range<u64>),
 }
 
-impl Stretch {
+impl BodySlice {
     pub(super) fn length(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
@@ -39,17 +39,17 @@ impl Stretch {
 }
 
 /// Where the bytes of a body come from and whom they are accounted to.
-pub(super) struct Source {
+pub(super) struct BodySource {
     pub(super) object: Object,
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<OriginState>,
     pub(super) connection: Arc<Pacer>,
     /// Index of the request in the log.
     pub(super) entry: usize,
-    pub(super) stretches: VecDeque<Stretch>,
+    pub(super) stretches: VecDeque<BodySlice>,
 }
 
-impl Source {
-    pub(super) fn into_body(self) -> Body {
+impl BodySource {
+    pub(super) fn into_body(self) -> AnswerBody {
         let frames = stream::unfold(self, |mut source| async move {
             let bytes = source.next().await?;
             Some((Ok(Frame::data(bytes)), source))
@@ -67,8 +67,8 @@ impl Source {
         }
         // What is counted as passed must be what is sent.
         let wanted = match self.stretches.front()? {
-            Stretch::Text(text) => text.len() as u64,
-            Stretch::Object(range) => self
+            BodySlice::Text(text) => text.len() as u64,
+            BodySlice::Object(range) => self
                 .object
                 .at_once(range.start)
                 .min(range.end - range.start),
@@ -88,8 +88,8 @@ impl Source {
     /// At most `limit` bytes of the first stretch.
     fn take(&mut self, limit: usize) -> Bytes {
         match self.stretches.front_mut() {
-            Some(Stretch::Text(text)) => text.split_to(limit.min(text.len())),
-            Some(Stretch::Object(range)) => {
+            Some(BodySlice::Text(text)) => text.split_to(limit.min(text.len())),
+            Some(BodySlice::Object(range)) => {
                 let bytes = self.object.frame(range.start, limit);
                 range.start += bytes.len() as u64;
                 bytes
@@ -100,6 +100,6 @@ impl Source {
 }
 
 /// A body of no bytes.
-pub(super) fn empty() -> Body {
+pub(super) fn empty() -> AnswerBody {
     http_body_util::Empty::new().boxed_unsync()
 }

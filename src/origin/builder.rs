@@ -8,9 +8,9 @@ use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::Origin;
-use super::config::{Config, Etag, Length, Ranges};
+use super::config::{Config, Etag, LengthPolicy, RangePolicy};
 use super::object::Object;
-use super::state::Shared;
+use super::state::OriginState;
 
 /// The description of an origin. Made by [`Origin::builder`].
 #[derive(Clone, Debug)]
@@ -54,14 +54,14 @@ impl Builder {
     /// Answers 200 with the whole object whatever range is asked for, and sends no `Accept-Ranges`.
     #[must_use]
     pub fn without_ranges(mut self) -> Self {
-        self.config.ranges = Ranges::Ignored;
+        self.config.ranges = RangePolicy::Ignored;
         self
     }
 
     /// Never tells the length: bodies are chunked, ranges are not served.
     #[must_use]
     pub fn without_length(mut self) -> Self {
-        self.config.length = Length::Chunked;
+        self.config.length = LengthPolicy::Chunked;
         self.without_ranges()
     }
 
@@ -111,7 +111,7 @@ impl Builder {
             let value = HeaderValue::try_from(value).map_err(invalid)?;
             self.config.headers.append(name, value);
         }
-        Origin::launch(Shared::new(self.config, self.object)).await
+        Origin::launch(OriginState::new(self.config, self.object)).await
     }
 }
 

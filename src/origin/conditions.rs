@@ -9,7 +9,7 @@ use hyper::header::{
 
 /// What the conditions of a `GET` or `HEAD` come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Evaluated {
     /// Answer as though there were none.
     Proceed,
     /// 304.
@@ -28,7 +28,7 @@ pub(super) struct Validators<'a> {
 }
 
 /// Steps 1 to 4 of section 13.2.2.
-pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict {
+pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Evaluated {
     let demanded = if headers.contains_key(IF_MATCH) {
         lists(headers, &IF_MATCH, |tag| {
             current.matches(tag, Comparison::Strong)
@@ -39,7 +39,7 @@ pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict 
             .is_none_or(|(since, modified)| modified <= since)
     };
     if !demanded {
-        return Verdict::PreconditionFailed;
+        return Evaluated::PreconditionFailed;
     }
     let news = if headers.contains_key(IF_NONE_MATCH) {
         !lists(headers, &IF_NONE_MATCH, |tag| {
@@ -49,9 +49,9 @@ pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Verdict 
         dates(headers, &IF_MODIFIED_SINCE, current).is_none_or(|(since, modified)| modified > since)
     };
     if news {
-        Verdict::Proceed
+        Evaluated::Proceed
     } else {
-        Verdict::NotModified
+        Evaluated::NotModified
     }
 }
 
@@ -130,7 +130,7 @@ fn dates(
 mod tests {
     use std::time::Duration;
 
-    use super::Verdict::{NotModified, PreconditionFailed, Proceed};
+    use super::Evaluated::{NotModified, PreconditionFailed, Proceed};
     use super::*;
 
     const BEFORE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn the_order_of_conditions() {
         type Lines<'a> = &'a [(&'static str, &'a str)];
-        let table: [(Lines<'_>, Verdict); 7] = [
+        let table: [(Lines<'_>, Evaluated); 7] = [
             // If-Match true: If-Unmodified-Since is not looked at.
             (
                 &[("if-match", "\"a\""), ("if-unmodified-since", BEFORE)],

@@ -35,8 +35,8 @@ impl Etag {
 pub(super) struct Config {
     pub(super) etag: Etag,
     pub(super) modified: Option<SystemTime>,
-    pub(super) ranges: Ranges,
-    pub(super) length: Length,
+    pub(super) ranges: RangePolicy,
+    pub(super) length: LengthPolicy,
     pub(super) head: Option<StatusCode>,
     pub(super) rate: Option<NonZeroU64>,
     pub(super) rate_per_connection: Option<NonZeroU64>,
@@ -45,13 +45,13 @@ pub(super) struct Config {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ranges {
+pub(super) enum RangePolicy {
     Served,
     Ignored,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Length {
+pub(super) enum LengthPolicy {
     Told,
     Chunked,
 }
@@ -64,8 +64,8 @@ impl Default for Config {
         Self {
             etag: Etag::Strong,
             modified: Some(SystemTime::UNIX_EPOCH + FIRST_MODIFIED),
-            ranges: Ranges::Served,
-            length: Length::Told,
+            ranges: RangePolicy::Served,
+            length: LengthPolicy::Told,
             head: None,
             rate: None,
             rate_per_connection: None,

@@ -44,12 +44,12 @@ pub use config::Etag;
 pub use log::Logged;
 pub use object::Object;
 
-use state::Shared;
+use state::OriginState;
 
 /// A running origin on `127.0.0.1`. Dropping it closes the port and every connection.
 pub struct Origin {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<OriginState>,
     accepting: AbortHandle,
 }
 
@@ -64,7 +64,7 @@ impl Origin {
         Self::builder(object).start().await
     }
 
-    async fn launch(shared: Shared) -> io::Result<Self> {
+    async fn launch(shared: OriginState) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let shared = Arc::new(shared);

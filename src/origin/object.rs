@@ -21,12 +21,12 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// object, is a wrong byte; [`Object::position_of`] even tells where it belongs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
-    source: Source,
+    source: Content,
     length: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum Content {
     Generated { seed: u64 },
     Repeated,
 }
@@ -36,7 +36,7 @@ impl Object {
     #[must_use]
     pub fn new(seed: u64, length: u64) -> Self {
         Self {
-            source: Source::Generated { seed },
+            source: Content::Generated { seed },
             length,
         }
     }
@@ -46,7 +46,7 @@ impl Object {
     #[must_use]
     pub fn cheap(length: u64) -> Self {
         Self {
-            source: Source::Repeated,
+            source: Content::Repeated,
             length,
         }
     }
@@ -103,16 +103,16 @@ impl Object {
     #[must_use]
     pub fn seed(&self) -> u64 {
         match self.source {
-            Source::Generated { seed } => seed,
-            Source::Repeated => 0,
+            Content::Generated { seed } => seed,
+            Content::Repeated => 0,
         }
     }
 
     /// Fills `bytes` with this object's from `offset` on; the length is not looked at.
     pub fn read_at(&self, offset: u64, bytes: &mut [u8]) {
         match self.source {
-            Source::Generated { seed } => Self::fill(seed, offset, bytes),
-            Source::Repeated => {
+            Content::Generated { seed } => Self::fill(seed, offset, bytes),
+            Content::Repeated => {
                 let mut done = 0;
                 while done < bytes.len() {
                     let from = cycle_from(offset + done as u64);
@@ -127,20 +127,20 @@ impl Object {
     /// How many bytes from `offset` on one frame can hold, at least one.
     pub(super) fn at_once(&self, offset: u64) -> u64 {
         match self.source {
-            Source::Generated { .. } => u64::MAX,
-            Source::Repeated => CYCLE - offset % CYCLE,
+            Content::Generated { .. } => u64::MAX,
+            Content::Repeated => CYCLE - offset % CYCLE,
         }
     }
 
     /// At most `limit` bytes from `offset` on, and all of them up to [`at_once`](Self::at_once).
     pub(super) fn frame(&self, offset: u64, limit: usize) -> Bytes {
         match self.source {
-            Source::Generated { seed } => {
+            Content::Generated { seed } => {
                 let mut bytes = vec![0; limit];
                 Self::fill(seed, offset, &mut bytes);
                 bytes.into()
             }
-            Source::Repeated => {
+            Content::Repeated => {
                 let mut bytes = cycle_from(offset);
                 bytes.truncate(limit);
                 bytes
@@ -151,8 +151,8 @@ impl Object {
     /// An opaque tag that tells this object from others (RFC 9110, section 8.8.3), without quotes.
     pub(super) fn tag(&self) -> String {
         match self.source {
-            Source::Generated { seed } => format!("{seed:x}-{:x}", self.length),
-            Source::Repeated => format!("cheap-{:x}", self.length),
+            Content::Generated { seed } => format!("{seed:x}-{:x}", self.length),
+            Content::Repeated => format!("cheap-{:x}", self.length),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a `Range` header selects of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Selection {
+pub(super) enum Selected {
     /// All of it: there was no header, or none that a server has to understand.
     Whole,
     /// These stretches, in the order in which they were asked for; at least one, none empty.
@@ -16,18 +16,18 @@ pub(super) enum Selection {
 /// Reads a `Range` header for an object of `length` bytes.
 ///
 /// A malformed header or another unit is ignored, as section 14.2 allows; of a list, what lies past the end is left out.
-pub(super) fn select(header: Option<&str>, length: u64) -> Selection {
+pub(super) fn select(header: Option<&str>, length: u64) -> Selected {
     let Some(specs) = header.and_then(parse) else {
-        return Selection::Whole;
+        return Selected::Whole;
     };
     let parts: Vec<_> = specs
         .iter()
         .filter_map(|spec| spec.within(length))
         .collect();
     if parts.is_empty() {
-        Selection::Unsatisfiable
+        Selected::Unsatisfiable
     } else {
-        Selection::Parts(parts)
+        Selected::Parts(parts)
     }
 }
 
@@ -76,7 +76,7 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::Selection::{Parts, Unsatisfiable, Whole};
+    use super::Selected::{Parts, Unsatisfiable, Whole};
     use super::*;
 
     #[test]

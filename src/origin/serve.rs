@@ -11,12 +11,12 @@ use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use super::answer::Answer;
+use super::answer::Responder;
 use super::pacer::Pacer;
-use super::state::Shared;
+use super::state::OriginState;
 
 /// Accepts connections until it is aborted; that ends them too, because they live in its join set.
-pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn accept(listener: TcpListener, shared: Arc<OriginState>) {
     let mut connections = JoinSet::new();
     for number in 0.. {
         let stream = loop {
@@ -34,12 +34,12 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 /// Serves one connection to its end. A client that goes away is no fault of this server's, so errors are not told.
-async fn converse(stream: TcpStream, number: u64, shared: Arc<Shared>) {
+async fn converse(stream: TcpStream, number: u64, shared: Arc<OriginState>) {
     let _ = stream.set_nodelay(true);
     let mut hang_up = shared.hang_up.subscribe();
     let pacer = Arc::new(Pacer::new(shared.config.rate_per_connection));
     let service = service_fn(move |request: Request<_>| {
-        let answer = Answer {
+        let answer = Responder {
             shared: Arc::clone(&shared),
             pacer: Arc::clone(&pacer),
             version: shared.version(),

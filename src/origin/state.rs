@@ -13,10 +13,10 @@ use super::object::Object;
 use super::pacer::Pacer;
 
 /// What all connections share.
-pub(super) struct Shared {
+pub(super) struct OriginState {
     pub(super) config: Config,
     // Locked to read or replace a version as a whole, never over an await.
-    version: Mutex<Version>,
+    version: Mutex<ObjectVersion>,
     pub(super) log: Log,
     pub(super) gate: Gate,
     pub(super) pacer: Pacer,
@@ -26,16 +26,16 @@ pub(super) struct Shared {
 
 /// The object as it stands, with its validators.
 #[derive(Clone)]
-pub(super) struct Version {
+pub(super) struct ObjectVersion {
     pub(super) object: Object,
     pub(super) etag: Option<String>,
     pub(super) modified: Option<SystemTime>,
 }
 
-impl Shared {
+impl OriginState {
     pub(super) fn new(config: Config, object: Object) -> Self {
         Self {
-            version: Mutex::new(Version {
+            version: Mutex::new(ObjectVersion {
                 etag: config.etag.of(&object),
                 object,
                 modified: config.modified,
@@ -48,7 +48,7 @@ impl Shared {
         }
     }
 
-    pub(super) fn version(&self) -> Version {
+    pub(super) fn version(&self) -> ObjectVersion {
         self.version
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -66,7 +66,7 @@ impl Shared {
     }
 }
 
-impl Version {
+impl ObjectVersion {
     pub(super) fn validators(&self) -> Validators<'_> {
         Validators {
             etag: self.etag.as_deref(),

@@ -12,7 +12,7 @@ const TRIES: u32 = 16;
 
 /// Where an open part file comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub(crate) enum Opened {
     /// It is new and empty.
     Created,
     /// An earlier run left it.
@@ -29,13 +29,13 @@ pub(crate) enum Origin {
 pub(crate) fn open_locked<V: Volume>(
     volume: &V,
     name: &OsStr,
-) -> Result<(V::File, Origin), StorageError> {
+) -> Result<(V::File, Opened), StorageError> {
     let failed = |operation, error| StorageError::io(operation, volume.path(name), error);
     for _ in 0..TRIES {
         let (file, origin) = match volume.open(name) {
-            Ok(file) => (file, Origin::Found),
+            Ok(file) => (file, Opened::Found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => match volume.create(name) {
-                Ok(file) => (file, Origin::Created),
+                Ok(file) => (file, Opened::Created),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(failed(Operation::Create, error)),
             },
@@ -76,7 +76,7 @@ mod tests {
         let folder = Folder::open(dir.path()).unwrap();
         let name = OsStr::new("v.part");
         let (first, origin) = open_locked(&folder, name).unwrap();
-        assert_eq!(origin, Origin::Created);
+        assert_eq!(origin, Opened::Created);
         let mode = std::fs::metadata(dir.path().join("v.part"))
             .unwrap()
             .permissions()
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(refused.kind(), StorageErrorKind::Locked);
         drop(first);
         let (_again, origin) = open_locked(&folder, name).unwrap();
-        assert_eq!(origin, Origin::Found);
+        assert_eq!(origin, Opened::Found);
     }
 
     #[test]

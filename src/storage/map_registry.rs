@@ -4,22 +4,22 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
-static FIRST: Place = Place::free();
+static FIRST: MapEntry = MapEntry::free();
 
 /// Where one map lies, and whether it lost a page. Taken again after the map is gone and never given back: there are as
 /// many as there ever were maps at once.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct MapEntry {
     taken: AtomicBool,
     // INVARIANT: odd while a map lies here; `start` and `end` change only while it is even.
     age: AtomicUsize,
     start: AtomicUsize,
     end: AtomicUsize,
     lost: AtomicBool,
-    next: OnceLock<Box<Place>>,
+    next: OnceLock<Box<MapEntry>>,
 }
 
-impl Place {
+impl MapEntry {
     const fn free() -> Self {
         Self {
             taken: AtomicBool::new(false),
@@ -87,32 +87,32 @@ mod tests {
 
     #[test]
     fn a_map_is_found_while_it_lies_there() {
-        let first = Place::take(START, 100);
-        let second = Place::take(START + 100, 50);
-        assert!(std::ptr::eq(Place::of(START).unwrap(), first));
-        assert!(std::ptr::eq(Place::of(START + 99).unwrap(), first));
-        assert!(std::ptr::eq(Place::of(START + 100).unwrap(), second));
-        assert!(Place::of(START + 150).is_none());
-        assert!(Place::of(START - 1).is_none());
+        let first = MapEntry::take(START, 100);
+        let second = MapEntry::take(START + 100, 50);
+        assert!(std::ptr::eq(MapEntry::of(START).unwrap(), first));
+        assert!(std::ptr::eq(MapEntry::of(START + 99).unwrap(), first));
+        assert!(std::ptr::eq(MapEntry::of(START + 100).unwrap(), second));
+        assert!(MapEntry::of(START + 150).is_none());
+        assert!(MapEntry::of(START - 1).is_none());
         first.leave();
-        assert!(Place::of(START).is_none());
-        assert!(std::ptr::eq(Place::of(START + 149).unwrap(), second));
+        assert!(MapEntry::of(START).is_none());
+        assert!(std::ptr::eq(MapEntry::of(START + 149).unwrap(), second));
         second.leave();
-        assert!(Place::of(START + 149).is_none());
+        assert!(MapEntry::of(START + 149).is_none());
     }
 
     #[test]
     fn a_loss_is_that_maps_and_not_the_next_ones() {
-        let lost = Place::take(START + 1000, 1);
-        let other = Place::take(START + 1001, 1);
-        Place::of(START + 1000).unwrap().lose();
+        let lost = MapEntry::take(START + 1000, 1);
+        let other = MapEntry::take(START + 1001, 1);
+        MapEntry::of(START + 1000).unwrap().lose();
         assert!(lost.is_lost() && !other.is_lost());
         lost.leave();
         other.leave();
         let mut places = Vec::new();
         // One of so many is the one that was lost, if no other test took it.
         for nth in 0..8 {
-            places.push(Place::take(START + 1000 + nth, 1));
+            places.push(MapEntry::take(START + 1000 + nth, 1));
         }
         assert!(places.iter().all(|place| !place.is_lost()));
         places.iter().for_each(|place| place.leave());

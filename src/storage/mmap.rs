@@ -19,7 +19,7 @@ use std::{io, mem, ptr};
 
 use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 
-use super::map_registry::Place;
+use super::map_registry::MapEntry;
 use crate::object::ByteRange;
 
 /// A file, mapped shared and for writing. Never read through, never borrowed from.
@@ -28,7 +28,7 @@ pub(crate) struct FileMap {
     // INVARIANT: shared and writable but for pages that were lost; its first byte is the file's first.
     map: MmapRaw,
     // INVARIANT: tells of all of `map`.
-    place: &'static Place,
+    place: &'static MapEntry,
 }
 
 /// Why bytes did not reach the file.
@@ -57,7 +57,7 @@ impl FileMap {
         // does not know the advice goes page by page.
         let _ = map.advise(Advice::HugePage);
         install();
-        let place = Place::take(map.as_mut_ptr().addr(), map.len());
+        let place = MapEntry::take(map.as_mut_ptr().addr(), map.len());
         Ok(Self { map, place })
     }
 
@@ -182,7 +182,7 @@ impl Guard {
 
     /// Puts a page at `address` where a map of ours lost one. Returns whether it did.
     fn mend(&self, address: usize) -> bool {
-        let Some(place) = Place::of(address) else {
+        let Some(place) = MapEntry::of(address) else {
             return false;
         };
         place.lose();

@@ -23,11 +23,11 @@ pub(crate) use error::StorageErrorKind;
 pub(crate) use error::{Operation, StorageError};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
-pub(crate) use lock::{Origin, open_locked};
+pub(crate) use lock::{Opened, open_locked};
 pub(crate) use names::Names;
 pub(crate) use publish::{Published, empty, is_untouched, publish, remove_partial, sweep};
 pub(crate) use reserve::reserve;
-pub(crate) use sink::{Sink, SinkKind, Window, WriterChoice};
+pub(crate) use sink::{Sink, SinkKind, SinkWindow, WriterChoice};
 pub(crate) use volume::{Collision, Durability, PartFile, Volume};
 #[cfg(test)]
 pub(crate) use volume::{FileId, Space};

@@ -28,11 +28,11 @@ pub(crate) enum SinkKind {
 /// The part file as the engine's workers see it. Cloning shares the file.
 #[derive(Debug)]
 pub(crate) struct Sink<F> {
-    shared: Arc<Shared<F>>,
+    shared: Arc<Inner<F>>,
 }
 
 #[derive(Debug)]
-struct Shared<F> {
+struct Inner<F> {
     file: F,
     path: PathBuf,
     // The file's length while it is written; `None` where it grows with an object of unknown length.
@@ -71,7 +71,7 @@ impl<F: PartFile> Sink<F> {
             },
             SinkKind::Mmap | SinkKind::Pwrite => None,
         };
-        let shared = Shared {
+        let shared = Inner {
             file,
             path,
             length: Some(length),
@@ -84,7 +84,7 @@ impl<F: PartFile> Sink<F> {
 
     /// A sink over a file that grows from front to back, with positional writes.
     pub(crate) fn growing(file: F, path: PathBuf) -> Self {
-        let shared = Shared {
+        let shared = Inner {
             file,
             path,
             length: None,
@@ -112,7 +112,7 @@ impl<F: PartFile> Sink<F> {
     ///
     /// Where a map can't be had, the file is shorter than it should be, or a growing file would come to be longer
     /// than the process may write.
-    pub(crate) fn window(&self, range: ByteRange) -> Result<Window<F>, StorageError> {
+    pub(crate) fn window(&self, range: ByteRange) -> Result<SinkWindow<F>, StorageError> {
         let shared = Arc::clone(&self.shared);
         shared.check_length(range.start())?;
         if shared.length.is_none() {
@@ -125,12 +125,12 @@ impl<F: PartFile> Sink<F> {
                 shortened.unwrap_or_else(|| StorageError::io(Operation::Map, &shared.path, error))
             })?;
         }
-        Ok(Window { shared, range })
+        Ok(SinkWindow { shared, range })
     }
 
     /// Fills the buffer with the file's bytes from `position` on.
     pub(crate) fn read_at(&self, position: u64, buffer: &mut [u8]) -> Result<(), StorageError> {
-        let Shared { file, path, .. } = &*self.shared;
+        let Inner { file, path, .. } = &*self.shared;
         file.read_at(position, buffer)
             .map_err(|error| StorageError::io(Operation::Read, path, error))
     }
@@ -138,7 +138,7 @@ impl<F: PartFile> Sink<F> {
     /// Begins to write these bytes back, so that the next sync is short. Does not wait for the disk. About 30 µs a
     /// call, hence for some MiB at once rather than for each small part.
     pub(crate) fn start_writeback(&self, range: ByteRange) -> Result<(), StorageError> {
-        let Shared { file, path, .. } = &*self.shared;
+        let Inner { file, path, .. } = &*self.shared;
         file.start_writeback(range)
             .map_err(|error| StorageError::io(Operation::Sync, path, error))
     }
@@ -149,13 +149,13 @@ impl<F: PartFile> Sink<F> {
     ///
     /// After an error the kernel may have thrown the bytes away: a second call that succeeds proves nothing.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
-        let Shared { file, path, .. } = &*self.shared;
+        let Inner { file, path, .. } = &*self.shared;
         file.sync_data()
             .map_err(|error| StorageError::io(Operation::Sync, path, error))
     }
 }
 
-impl<F: PartFile> Shared<F> {
+impl<F: PartFile> Inner<F> {
     /// A file that somebody else made shorter has lost bytes that count as written: a write past its end would hide
     /// that behind zeros, a copy into a map of it would go nowhere.
     fn check_length(&self, position: u64) -> Result<(), StorageError> {
@@ -189,12 +189,12 @@ impl<F: PartFile> Shared<F> {
 /// Bytes of the part file that one connection writes. Windows may be neighbours, and may overlap where both bring the same
 /// part (a hedge, the last buffer of a lease whose tail was taken). Dropping one gives its map back and makes nothing durable.
 #[derive(Debug)]
-pub(crate) struct Window<F> {
-    shared: Arc<Shared<F>>,
+pub(crate) struct SinkWindow<F> {
+    shared: Arc<Inner<F>>,
     range: ByteRange,
 }
 
-impl<F: PartFile> Window<F> {
+impl<F: PartFile> SinkWindow<F> {
     pub(crate) fn range(&self) -> ByteRange {
         self.range
     }
@@ -241,7 +241,7 @@ impl<F: PartFile> Window<F> {
     }
 }
 
-impl<F> Drop for Window<F> {
+impl<F> Drop for SinkWindow<F> {
     fn drop(&mut self) {
         if let Some(map) = &self.shared.map {
             map.release(self.range);

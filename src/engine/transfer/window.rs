@@ -12,7 +12,7 @@ use crate::engine::blocking;
 use crate::engine::metrics::Metrics;
 use crate::engine::schedule::lease::ActiveLease;
 use crate::object::ByteRange;
-use crate::storage::{Durability, PartFile, Sink, SinkKind, StorageError, Window};
+use crate::storage::{Durability, PartFile, Sink, SinkKind, SinkWindow, StorageError};
 
 /// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident
 /// memory stays small with many connections; large enough that mapping costs nothing per byte.
@@ -42,13 +42,13 @@ pub(crate) trait WriteWindow: Send + 'static {
 }
 
 impl<F: PartFile> WriteTarget for Sink<F> {
-    type Window = Window<F>;
+    type Window = SinkWindow<F>;
 
     fn is_mapped(&self) -> bool {
         self.kind() == SinkKind::Mmap
     }
 
-    fn window(&self, range: ByteRange) -> Result<Window<F>, StorageError> {
+    fn window(&self, range: ByteRange) -> Result<SinkWindow<F>, StorageError> {
         Self::window(self, range)
     }
 
@@ -58,7 +58,7 @@ impl<F: PartFile> WriteTarget for Sink<F> {
     }
 }
 
-impl<F: PartFile> WriteWindow for Window<F> {
+impl<F: PartFile> WriteWindow for SinkWindow<F> {
     fn range(&self) -> ByteRange {
         Self::range(self)
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::http::body::Body;
-use crate::http::testing::{Script, Seen, Server, Then, client, script};
+use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 
-async fn send(client: &Client, server: &Server) -> Result<Response, HttpError> {
+async fn send(client: &Client, server: &ScriptedServer) -> Result<Response, HttpError> {
     let to = Location::parse(&server.url("/x?sig=secret")).unwrap();
     let fields = HeaderMap::new();
     let hop = Hop {
@@ -49,7 +49,7 @@ fn impatient() -> Client {
 
 #[tokio::test]
 async fn a_request_says_what_it_should() {
-    let server = Server::start(|_: &Seen| script("200 OK", &[], "", Then::Close)).await;
+    let server = ScriptedServer::start(|_: &Seen| script("200 OK", &[], "", Then::Close)).await;
     send(&client(), &server).await.unwrap();
     let seen = &server.seen()[0];
     assert_eq!(seen.field("accept-encoding"), Some("identity"));
@@ -69,15 +69,15 @@ async fn broken_heads_have_their_kinds() {
             Then::Close,
         )
     };
-    type Answer = fn() -> Script;
+    type ScriptFn = fn() -> Script;
     type IsExpected = fn(&HttpErrorKind) -> bool;
-    let cases: [(Answer, IsExpected); 3] = [
+    let cases: [(ScriptFn, IsExpected); 3] = [
         (none, |kind| *kind == HttpErrorKind::Closed),
         (junk, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
         (lengths, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
     ];
     for (position, (answer, is_expected)) in cases.into_iter().enumerate() {
-        let server = Server::start(move |_: &Seen| answer()).await;
+        let server = ScriptedServer::start(move |_: &Seen| answer()).await;
         let error = send(&client(), &server).await.unwrap_err();
         assert!(is_expected(error.kind()), "{position}: {error:?}");
         assert_no_secret(&error);
@@ -92,7 +92,7 @@ async fn broken_heads_have_their_kinds() {
 #[tokio::test]
 async fn informational_replies_and_many_headers_are_taken() {
     let many: Vec<String> = (0..200).map(|n| format!("X-{n}: {n}")).collect();
-    let server = Server::start(move |_: &Seen| {
+    let server = ScriptedServer::start(move |_: &Seen| {
         let fields: Vec<&str> = many.iter().map(String::as_str).collect();
         let Script(last, then) = script("200 OK", &fields, "", Then::Close);
         let first = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
@@ -105,14 +105,15 @@ async fn informational_replies_and_many_headers_are_taken() {
 
 #[tokio::test]
 async fn a_connection_closed_while_idle_is_no_error() {
-    let server = Server::start(
-        |seen: &Seen| match (seen.connection, seen.target.as_str()) {
-            // Promises to stay open, and closes on the second request.
-            (0, _) if seen.field("x-second").is_some() => Script(Vec::new(), Then::Close),
-            _ => script("200 OK", &["Content-Length: 0"], "", Then::KeepOpen),
-        },
-    )
-    .await;
+    let server =
+        ScriptedServer::start(
+            |seen: &Seen| match (seen.connection, seen.target.as_str()) {
+                // Promises to stay open, and closes on the second request.
+                (0, _) if seen.field("x-second").is_some() => Script(Vec::new(), Then::Close),
+                _ => script("200 OK", &["Content-Length: 0"], "", Then::KeepOpen),
+            },
+        )
+        .await;
     let client = client();
     drop(send(&client, &server).await.unwrap());
     let to = Location::parse(&server.url("/x")).unwrap();
@@ -133,7 +134,7 @@ async fn a_connection_closed_while_idle_is_no_error() {
 }
 
 /// A reply, read to its end as a checked body.
-async fn read(client: &Client, server: &Server) {
+async fn read(client: &Client, server: &ScriptedServer) {
     let response = send(client, server).await.unwrap();
     let mut body = Body::new(response, None, Duration::ZERO, client);
     while body.chunk().await.unwrap().is_some() {}
@@ -142,7 +143,7 @@ async fn read(client: &Client, server: &Server) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_connection_is_opened_while_one_returns() {
     let bytes = vec![7; 100_000];
-    let server = Server::start(move |_: &Seen| {
+    let server = ScriptedServer::start(move |_: &Seen| {
         script(
             "200 OK",
             &["Content-Length: 100000"],
@@ -163,8 +164,10 @@ async fn no_connection_is_opened_while_one_returns() {
 #[tokio::test]
 async fn a_connection_that_does_not_return_is_replaced() {
     // None of its replies says that it closes.
-    let server =
-        Server::start(|_: &Seen| script("200 OK", &["Content-Length: 1"], "x", Then::Close)).await;
+    let server = ScriptedServer::start(|_: &Seen| {
+        script("200 OK", &["Content-Length: 1"], "x", Then::Close)
+    })
+    .await;
     let client = client();
     for _ in 0..3 {
         read(&client, &server).await;
@@ -175,7 +178,8 @@ async fn a_connection_that_does_not_return_is_replaced() {
 
 #[tokio::test]
 async fn a_head_that_never_comes_is_a_stall_that_does_not_wait_for_the_connect_timeout() {
-    let server = Server::start(|_: &Seen| Script(b"HTTP/1.1 200".to_vec(), Then::Stall)).await;
+    let server =
+        ScriptedServer::start(|_: &Seen| Script(b"HTTP/1.1 200".to_vec(), Then::Stall)).await;
     let begun = Instant::now();
     let error = send(&impatient(), &server).await.unwrap_err();
     assert_eq!(error.kind(), &HttpErrorKind::Stalled);
@@ -185,7 +189,7 @@ async fn a_head_that_never_comes_is_a_stall_that_does_not_wait_for_the_connect_t
 
 #[tokio::test]
 async fn a_refused_connection_is_told_once() {
-    let server = Server::start(|_: &Seen| unreachable!()).await;
+    let server = ScriptedServer::start(|_: &Seen| unreachable!()).await;
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/x?sig=secret", dead.local_addr().unwrap());
     drop((dead, server));

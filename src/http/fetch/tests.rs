@@ -1,7 +1,7 @@
 use super::*;
 use crate::http::HttpErrorKind;
 use crate::http::head::header_map;
-use crate::http::testing::{Seen, Server, Then, client, script};
+use crate::http::testing::{ScriptedServer, Seen, Then, client, script};
 use crate::object::EntityTag;
 
 const LENGTH: u64 = 100;
@@ -228,7 +228,7 @@ fn another_total_is_told_so_that_a_wrong_head_can_be_put_right() {
 
 #[tokio::test]
 async fn the_validator_ladder_is_sent() {
-    let server = Server::start(|_: &Seen| {
+    let server = ScriptedServer::start(|_: &Seen| {
         script(
             "206 Partial Content",
             &["Content-Range: bytes 10-19/100"],
@@ -266,7 +266,7 @@ async fn the_validator_ladder_is_sent() {
 
 #[tokio::test]
 async fn a_whole_reply_begins_at_byte_0() {
-    let server = Server::start(|_: &Seen| {
+    let server = ScriptedServer::start(|_: &Seen| {
         script(
             "200 OK",
             &["Content-Length: 100"],
@@ -290,7 +290,7 @@ async fn a_whole_reply_begins_at_byte_0() {
 
 #[tokio::test]
 async fn an_empty_range_is_never_asked() {
-    let server = Server::start(|_: &Seen| unreachable!()).await;
+    let server = ScriptedServer::start(|_: &Seen| unreachable!()).await;
     let empty = ByteRange::new(5, 5).unwrap();
     let outcome = fetch(&client(), &server.source("/x"), &pinned(None, None), empty).await;
     assert!(outcome.is_err());

@@ -1,9 +1,9 @@
 use super::*;
 use crate::http::config::ClientConfig;
-use crate::http::testing::{Script, Seen, Server, Then, client, script};
+use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 
 /// One line for the outcome.
-async fn outcome(server: &Server) -> String {
+async fn outcome(server: &ScriptedServer) -> String {
     told(probe(&client(), &server.source("/x"), &Conditions::default()).await)
 }
 
@@ -25,10 +25,10 @@ fn told(probed: Result<Probed, HttpError>) -> String {
     }
 }
 
-type Answer = fn() -> Script;
+type ScriptFn = fn() -> Script;
 
-async fn server(head: Answer, ranged: Answer, plain: Answer) -> Server {
-    Server::start(
+async fn server(head: ScriptFn, ranged: ScriptFn, plain: ScriptFn) -> ScriptedServer {
+    ScriptedServer::start(
         move |seen: &Seen| match (seen.method.as_str(), seen.field("range")) {
             ("HEAD", _) => head(),
             (_, Some(_)) => ranged(),
@@ -71,7 +71,7 @@ fn head_refused() -> Script {
 #[tokio::test]
 async fn what_head_tells_is_enough_or_get_is_asked() {
     const BY_GET: &str = "100 bytes, ranges Yes";
-    let cases: [(Answer, &str); 22] = [
+    let cases: [(ScriptFn, &str); 22] = [
         (
             || {
                 script(
@@ -176,7 +176,7 @@ async fn what_head_tells_is_enough_or_get_is_asked() {
 
 #[tokio::test]
 async fn what_the_ranged_get_tells() {
-    let cases: [(Answer, &str, usize); 15] = [
+    let cases: [(ScriptFn, &str, usize); 15] = [
         (first_byte, "100 bytes, ranges Yes", 2),
         (
             || {
@@ -323,7 +323,7 @@ async fn a_head_that_hangs_is_given_up() {
 
 #[tokio::test]
 async fn metadata_may_have_a_url_of_its_own() {
-    let server = Server::start(|seen: &Seen| match seen.method.as_str() {
+    let server = ScriptedServer::start(|seen: &Seen| match seen.method.as_str() {
         "HEAD" => script("200 OK", &["Content-Length: 9"], "", Then::KeepOpen),
         _ => first_byte(),
     })
@@ -348,7 +348,7 @@ async fn conditions_are_sent_and_judged_here_too() {
         if_none_match: Some(text.to_owned()),
         ..Conditions::default()
     };
-    let ignoring: Answer = || {
+    let ignoring: ScriptFn = || {
         script(
             "200 OK",
             &["Content-Length: 9", "ETag: \"a\""],
@@ -356,8 +356,8 @@ async fn conditions_are_sent_and_judged_here_too() {
             Then::KeepOpen,
         )
     };
-    let not_modified: Answer = || script("304 Not Modified", &[], "", Then::KeepOpen);
-    let failed: Answer = || status("412 Precondition Failed");
+    let not_modified: ScriptFn = || script("304 Not Modified", &[], "", Then::KeepOpen);
+    let failed: ScriptFn = || status("412 Precondition Failed");
     let cases = [
         (ignoring, tag("\"a\""), "9 bytes, ranges Unknown"),
         (ignoring, tag("\"b\""), "PreconditionFailed"),

@@ -1,14 +1,14 @@
 use super::*;
 use crate::http::config::ClientConfig;
 use crate::http::head::header_map;
-use crate::http::testing::{Script, Seen, Server, Then, client, script};
+use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn ask() -> Ask {
     Ask {
         method: Method::GET,
-        entry: Entry::Object,
+        endpoint: Endpoint::Object,
         fields: HeaderMap::new(),
         stall: Duration::from_secs(5),
     }
@@ -84,7 +84,7 @@ fn only_five_statuses_are_redirects() {
 
 #[tokio::test]
 async fn ten_redirects_are_followed_and_no_more() {
-    let server = Server::start(|seen: &Seen| match seen.target[1..].parse::<u32>() {
+    let server = ScriptedServer::start(|seen: &Seen| match seen.target[1..].parse::<u32>() {
         Ok(0) => ok(),
         Ok(left) => moved(&format!("/{}", left - 1)),
         Err(_) => moved(&seen.target),
@@ -111,13 +111,13 @@ async fn ten_redirects_are_followed_and_no_more() {
 async fn another_origin_is_told_no_secret_on_any_hop() {
     let foreign = Arc::new(std::sync::OnceLock::<String>::new());
     let foreign_url = Arc::clone(&foreign);
-    let home = Server::start(move |seen: &Seen| match seen.target.as_str() {
+    let home = ScriptedServer::start(move |seen: &Seen| match seen.target.as_str() {
         "/start" => moved(foreign_url.get().unwrap()),
         _ => ok(),
     })
     .await;
     let back = home.url("/back");
-    let stranger = Server::start(move |seen: &Seen| match seen.target.as_str() {
+    let stranger = ScriptedServer::start(move |seen: &Seen| match seen.target.as_str() {
         "/1" => moved("/2"),
         _ => moved(&back),
     })
@@ -163,7 +163,7 @@ async fn another_origin_is_told_no_secret_on_any_hop() {
 
 #[tokio::test]
 async fn the_urls_user_is_sent_as_basic_and_never_shown() {
-    let server = Server::start(|_: &Seen| moved("file:///x")).await;
+    let server = ScriptedServer::start(|_: &Seen| moved("file:///x")).await;
     let url = server.url("/x").replace("http://", "http://us%65r:p%40ss@");
     let source = Source::new(&url, None).unwrap();
     let error = follow(&client(), &source, &ask()).await.err().unwrap();
@@ -179,7 +179,7 @@ async fn the_urls_user_is_sent_as_basic_and_never_shown() {
 async fn a_target_is_kept_and_resolved_once_more_when_it_expires() {
     let is_expired = Arc::new(AtomicBool::new(false));
     let expired = Arc::clone(&is_expired);
-    let server = Server::start(move |seen: &Seen| {
+    let server = ScriptedServer::start(move |seen: &Seen| {
         let is_expired = expired.load(Ordering::SeqCst);
         match seen.target.as_str() {
             "/x" if is_expired => moved("/fresh"),
@@ -208,7 +208,7 @@ async fn a_target_is_kept_and_resolved_once_more_when_it_expires() {
 async fn what_stays_refused_is_asked_twice_at_most() {
     let is_expired = Arc::new(AtomicBool::new(false));
     let expired = Arc::clone(&is_expired);
-    let server = Server::start(move |seen: &Seen| match seen.target.as_str() {
+    let server = ScriptedServer::start(move |seen: &Seen| match seen.target.as_str() {
         "/x" => moved("/old"),
         _ if expired.load(Ordering::SeqCst) => {
             script("410 Gone", &["Content-Length: 0"], "", Then::KeepOpen)
@@ -222,7 +222,7 @@ async fn what_stays_refused_is_asked_twice_at_most() {
     let answer = follow(&client, &source, &ask()).await.unwrap();
     assert_eq!(answer.response.status(), StatusCode::GONE);
     assert_eq!(server.asked().len(), 2 + 3);
-    assert!(source.start(Entry::Object).target.is_none());
+    assert!(source.start(Endpoint::Object).target.is_none());
 }
 
 #[tokio::test]
@@ -230,9 +230,9 @@ async fn an_unreachable_target_is_forgotten() {
     let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let target = format!("http://{}/x?secret", dead.local_addr().unwrap());
     drop(dead);
-    let server = Server::start(|_: &Seen| ok()).await;
+    let server = ScriptedServer::start(|_: &Seen| ok()).await;
     let source = server.source("/x");
-    let given = source.start(Entry::Object).given;
+    let given = source.start(Endpoint::Object).given;
     source.remember_target(&given, Location::parse(&target).unwrap());
     let error = follow(&client(), &source, &ask()).await.err().unwrap();
     assert_eq!(error.kind(), &HttpErrorKind::Connect);

@@ -41,13 +41,16 @@ fn nothing_secret_is_shown() {
     assert_eq!(source.origin(), "https://example.com");
     assert_eq!(source.path(), "/a/v%1b.mp4");
     assert_eq!(source.key_text(), "https://example.com:443/a/v%1b.mp4");
-    let debug = format!("{source:?} {:?}", source.start(Entry::Object).given.user());
+    let debug = format!(
+        "{source:?} {:?}",
+        source.start(Endpoint::Object).given.user()
+    );
     assert!(!debug.contains("pass") && !debug.contains("sig"), "{debug}");
 }
 
 #[test]
 fn user_information_is_taken_out_and_decoded() {
-    let start = source("http://us%40er:p%3a@h/x").start(Entry::Object);
+    let start = source("http://us%40er:p%3a@h/x").start(Endpoint::Object);
     assert_eq!(start.given.url().as_str(), "http://h/x");
     let user = start.given.user().unwrap();
     assert_eq!(
@@ -92,23 +95,23 @@ fn file_name_table() {
 fn a_target_belongs_to_the_url_it_came_from() {
     let source = source("http://h/x");
     let (old, target) = (
-        source.start(Entry::Object).given,
+        source.start(Endpoint::Object).given,
         Location::parse("http://cdn/x?sig").unwrap(),
     );
     source.remember_target(&old, target.clone());
     assert_eq!(
-        source.clone().start(Entry::Object).target,
+        source.clone().start(Endpoint::Object).target,
         Some(target.clone())
     );
     source.forget_this_target(&Location::parse("http://cdn/other").unwrap());
-    assert!(source.start(Entry::Object).target.is_some());
+    assert!(source.start(Endpoint::Object).target.is_some());
     let fresh = source.refreshed("http://h/x?fresh").unwrap();
-    assert!(fresh.start(Entry::Object).target.is_none());
+    assert!(fresh.start(Endpoint::Object).target.is_none());
     fresh.remember_target(&old, target);
-    assert!(fresh.start(Entry::Object).target.is_none());
+    assert!(fresh.start(Endpoint::Object).target.is_none());
     assert!(source.refreshed("junk").is_err());
     assert_eq!(
-        fresh.start(Entry::Object).given.url().as_str(),
+        fresh.start(Endpoint::Object).given.url().as_str(),
         "http://h/x?fresh"
     );
 }
@@ -116,11 +119,11 @@ fn a_target_belongs_to_the_url_it_came_from() {
 #[test]
 fn secrets_stay_with_the_first_origin() {
     let source = source("https://h/x");
-    let home = source.start(Entry::Object).home;
+    let home = source.start(Endpoint::Object).home;
     let source = source.refreshed("https://other/x").unwrap();
-    assert_eq!(source.start(Entry::Object).home, home);
+    assert_eq!(source.start(Endpoint::Object).home, home);
     let mirror = source.mirror("https://mirror/x").unwrap();
-    assert_eq!(mirror.start(Entry::Object).home, home);
+    assert_eq!(mirror.start(Endpoint::Object).home, home);
 }
 
 proptest! {

@@ -90,12 +90,12 @@ struct Begun {
 }
 
 /// A server that closes every connection after one reply.
-struct Server {
+struct TlsServer {
     port: u16,
     begun: Arc<Mutex<Vec<Begun>>>,
 }
 
-impl Server {
+impl TlsServer {
     async fn start(shown: &Shown) -> Self {
         Self::start_asking(shown, None).await
     }
@@ -177,7 +177,7 @@ fn client_with(pem: &str) -> Client {
     .unwrap()
 }
 
-async fn ask(client: &Client, server: &Server) -> Result<(), HttpError> {
+async fn ask(client: &Client, server: &TlsServer) -> Result<(), HttpError> {
     let url = format!("https://127.0.0.1:{}/x", server.port);
     let source = Source::new(&url, None).unwrap();
     probe(client, &source, &Conditions::default())
@@ -187,7 +187,7 @@ async fn ask(client: &Client, server: &Server) -> Result<(), HttpError> {
 
 /// Why the certificate is refused, with nothing tried again.
 async fn refusal(shown: &Shown, trusted: &str) -> String {
-    let server = Server::start(shown).await;
+    let server = TlsServer::start(shown).await;
     let error = ask(&client_with(trusted), &server).await.unwrap_err();
     assert_eq!(error.kind(), &HttpErrorKind::Tls, "{error}");
     assert_eq!(verdict(&error), Verdict::Fatal);
@@ -196,7 +196,7 @@ async fn refusal(shown: &Shown, trusted: &str) -> String {
 }
 
 async fn assert_trusted(shown: &Shown, trusted: &str) {
-    let server = Server::start(shown).await;
+    let server = TlsServer::start(shown).await;
     ask(&client_with(trusted), &server).await.unwrap();
     assert_eq!(server.begun().len(), 1);
 }
@@ -257,7 +257,7 @@ async fn the_period_of_a_given_certificate_counts() {
     let expired = self_signed(says);
     let why = refusal(&expired, &expired.pem).await;
     assert!(why.ends_with("it expired at 1980-01-01T00:00:00Z"), "{why}");
-    let given = Given::parse(self_signed(openssl_says()).der).unwrap();
+    let given = TrustedCertificate::parse(self_signed(openssl_says()).der).unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let at = |seconds| UnixTime::since_unix_epoch(Duration::from_secs(seconds));
     assert!(given.verify(&name, given.facts.not_before).is_ok());
@@ -304,7 +304,7 @@ async fn the_purpose_of_a_given_certificate_counts() {
 async fn insecure_takes_any_certificate() {
     let mut says = openssl_says();
     (says.names, says.last_year) = (&["elsewhere"], 1980);
-    let server = Server::start(&self_signed(says)).await;
+    let server = TlsServer::start(&self_signed(says)).await;
     let client = Client::new(&ClientConfig {
         insecure: true,
         ..ClientConfig::for_tests()
@@ -315,7 +315,7 @@ async fn insecure_takes_any_certificate() {
 #[tokio::test]
 async fn the_second_connection_resumes_the_first_ones_session() {
     let mine = self_signed(openssl_says());
-    let server = Server::start(&mine).await;
+    let server = TlsServer::start(&mine).await;
     let client = client_with(&mine.pem);
     ask(&client, &server).await.unwrap();
     ask(&client.clone(), &server).await.unwrap();
@@ -330,7 +330,7 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
         is_ca: IsCa::NoCa,
         ..openssl_says()
     });
-    let server = Server::start_asking(&mine, Some(&own)).await;
+    let server = TlsServer::start_asking(&mine, Some(&own)).await;
     let folder = tempfile::tempdir().unwrap();
     let with = |certificate: Option<&str>, key: Option<&str>| {
         Client::new(&ClientConfig {

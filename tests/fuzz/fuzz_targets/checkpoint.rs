@@ -1,7 +1,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use partwise::fuzzing::{Checkpoint, seal};
+use partwise::fuzzing::{DecodedCheckpoint, seal};
 use partwise_fuzz::within;
 
 // Decodes the input as a file, then as the body of a file with a valid checksum, which a fuzzer
@@ -16,9 +16,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-fn examine(bytes: &[u8]) -> Option<Checkpoint> {
+fn examine(bytes: &[u8]) -> Option<DecodedCheckpoint> {
     // The bound that `decode` documents, plus the text of an error.
-    let found = within(16 * bytes.len() + 8192, || Checkpoint::decode(bytes))?;
+    let found = within(16 * bytes.len() + 8192, || DecodedCheckpoint::decode(bytes))?;
     let (parts, completed, crcs) = found.counts();
     assert!(completed <= parts);
     assert_eq!(completed as usize, crcs);

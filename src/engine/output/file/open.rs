@@ -10,7 +10,7 @@ use crate::engine::remote::object::{Object, Wanted, announce, plan_of};
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::Error;
 use crate::object::{PartBitmap, Plan};
-use crate::storage::{self, Names, Origin, Sink, Volume};
+use crate::storage::{self, Names, Opened, Sink, Volume};
 
 /// A partial file of one version of an object, ready to be written.
 pub(super) struct PreparedFile<F> {
@@ -52,8 +52,8 @@ pub(super) async fn open<V: Volume, R>(
         blocking::run(move || storage::open_locked(&*volume, names.part())).await?
     };
     let earlier = match (origin, restore) {
-        (Origin::Created, _) | (Origin::Found, Restore::StartOver) => None,
-        (Origin::Found, Restore::Resume) => {
+        (Opened::Created, _) | (Opened::Found, Restore::StartOver) => None,
+        (Opened::Found, Restore::Resume) => {
             restore::recover(context, volume, names, object, &file).await?
         }
     };

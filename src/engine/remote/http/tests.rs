@@ -1,7 +1,7 @@
 use super::*;
 use crate::engine::control::events::{EventBus, Subscription};
 use crate::event::Event;
-use crate::http::testing::{self, Script, Seen, Then, client, script};
+use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 use crate::http::{HttpErrorKind, Pinned, Source};
 use crate::object::{EntityTag, Validator};
 
@@ -72,7 +72,7 @@ fn pinned(source: Source, tag: &str) -> Server {
 }
 
 /// The object at these servers, the first one first, and the events.
-fn remote(servers: &[&testing::Server]) -> (HttpRemote, Subscription) {
+fn remote(servers: &[&ScriptedServer]) -> (HttpRemote, Subscription) {
     let bus = Arc::new(EventBus::default());
     let events = bus.subscribe();
     let pool = servers
@@ -120,8 +120,8 @@ async fn warnings(remote: HttpRemote, mut events: Subscription) -> Vec<String> {
 #[tokio::test]
 async fn fetches_are_spread_over_the_supplies() {
     let (one, other) = (
-        testing::Server::start(good).await,
-        testing::Server::start(good).await,
+        ScriptedServer::start(good).await,
+        ScriptedServer::start(good).await,
     );
     let (remote, _) = remote(&[&one, &other]);
     let mut bodies = Vec::new();
@@ -140,8 +140,8 @@ async fn fetches_are_spread_over_the_supplies() {
 
 #[tokio::test]
 async fn each_supply_is_asked_for_its_own_version() {
-    let one = testing::Server::start(busy).await;
-    let other = testing::Server::start(|seen: &Seen| part(seen, "b")).await;
+    let one = ScriptedServer::start(busy).await;
+    let other = ScriptedServer::start(|seen: &Seen| part(seen, "b")).await;
     let pool = ServerPool::new(
         pinned(one.source("/x"), "a"),
         vec![pinned(other.source("/y"), "b")],
@@ -157,8 +157,8 @@ async fn each_supply_is_asked_for_its_own_version() {
 async fn a_supply_that_can_not_help_is_told_and_left_out() {
     for bad in [gone as fn(&Seen) -> Script, whole, |seen| part(seen, "new")] {
         let (one, other) = (
-            testing::Server::start(good).await,
-            testing::Server::start(bad).await,
+            ScriptedServer::start(good).await,
+            ScriptedServer::start(bad).await,
         );
         let (remote, events) = remote(&[&one, &other]);
         let _held = remote.fetch(range(0, 10)).await.unwrap();
@@ -177,8 +177,8 @@ async fn a_supply_that_can_not_help_is_told_and_left_out() {
 #[tokio::test]
 async fn a_supply_that_is_busy_costs_no_attempt_while_another_answers() {
     let (one, other) = (
-        testing::Server::start(busy).await,
-        testing::Server::start(good).await,
+        ScriptedServer::start(busy).await,
+        ScriptedServer::start(good).await,
     );
     let (remote, events) = remote(&[&one, &other]);
     for _ in 0..10 {
@@ -191,8 +191,8 @@ async fn a_supply_that_is_busy_costs_no_attempt_while_another_answers() {
 #[tokio::test]
 async fn the_error_of_the_last_supply_is_told() {
     let (one, other) = (
-        testing::Server::start(gone).await,
-        testing::Server::start(busy).await,
+        ScriptedServer::start(gone).await,
+        ScriptedServer::start(busy).await,
     );
     let (remote, _) = remote(&[&one, &other]);
     for _ in 0..3 {
@@ -205,8 +205,8 @@ async fn the_error_of_the_last_supply_is_told() {
 #[tokio::test]
 async fn a_body_that_lies_can_be_fetched_elsewhere() {
     let (one, other) = (
-        testing::Server::start(liar).await,
-        testing::Server::start(good).await,
+        ScriptedServer::start(liar).await,
+        ScriptedServer::start(good).await,
     );
     let (both, events) = remote(&[&one, &other]);
     let error = fetch(&both, range(5, 9)).await.unwrap_err();
@@ -224,7 +224,7 @@ async fn a_body_that_lies_can_be_fetched_elsewhere() {
 
 #[tokio::test]
 async fn one_server_without_ranges_is_one_stream() {
-    let server = testing::Server::start(whole).await;
+    let server = ScriptedServer::start(whole).await;
     let (remote, _) = remote(&[&server]);
     let outcome = remote.fetch(range(5, 9)).await;
     assert!(matches!(outcome, Err(FetchError::RangesIgnored)));
