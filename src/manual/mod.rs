@@ -1,4 +1,4 @@
-//! The manual: how partwise works, what it promises, and what it writes.
+//! The manual: how partwise works, what it promises, and the format of its checkpoint.
 
 #[doc = include_str!("design.md")]
 pub mod design {}
