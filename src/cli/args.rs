@@ -1,4 +1,4 @@
-//! What was typed. What it means is found out in `settings`.
+//! The command line as it is typed. `settings` interprets it.
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
@@ -14,7 +14,7 @@ use super::value;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  every file is whole at its final name, or nothing newer is there
+  0  every file is complete at its final name, or the server has nothing newer
   1  unexpected                       5  a checksum does not match
   2  the command line is wrong        6  a local file: disk full, in the way, locked
   3  the network or the server        7  access refused (401, 403)
@@ -24,7 +24,8 @@ Exit codes:
 ///
 /// # Errors
 ///
-/// A failure with exit code 2. A request for help or for the version is not one.
+/// Fails with exit code 2 for a wrong command line. A request for help or for the version does not
+/// fail.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Typed, Failure> {
     match Cli::try_parse_from(arguments) {
         Ok(cli) => Ok(Typed::Command(cli.into_command())),
@@ -40,16 +41,17 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Typ
     }
 }
 
-/// What a command line comes to.
+/// A parsed command line.
 #[derive(Debug)]
 pub(crate) enum Typed {
-    /// Help or the version was asked for; this is its text.
+    /// The text of the help or the version.
     Help(clap::Error),
-    /// Something is to be done.
+    /// A command to run.
     Command(Command),
 }
 
-/// Downloads files over many connections, resumes by itself, and publishes only what is whole and verified.
+/// Downloads files over several connections, resumes interrupted downloads, and publishes only
+/// complete, verified files.
 #[derive(Debug, Parser)]
 #[command(
     name = "partwise",
@@ -68,7 +70,7 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
-    /// `partwise <URL>...` is `partwise get <URL>...`.
+    /// Returns the command; `partwise <URL>...` means `partwise get <URL>...`.
     fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Get(self.get))
     }
@@ -76,19 +78,19 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Download, resuming whatever an earlier run left (the same as `partwise <URL>...`)
+    /// Download and resume what an earlier run left (same as `partwise <URL>...`)
     #[command(
         override_usage = "partwise get [OPTIONS] <URL>...",
         after_help = EXIT_CODES
     )]
     Get(Box<GetArgs>),
-    /// Measure throughput over connections × part sizes; with no URL, against an embedded server
+    /// Measure throughput for connections × part sizes; without a URL, against an embedded server
     Bench(Box<BenchArgs>),
-    /// Show what a checkpoint holds, without the network
+    /// Show what a checkpoint contains, without using the network
     Inspect(InspectArgs),
-    /// Download from an embedded server, be interrupted half-way, resume and verify: needs nothing
+    /// Download from an embedded server, interrupt half-way, resume and verify; needs no network
     Demo,
-    /// Print the completions for a shell
+    /// Print shell completions
     Completions(CompletionsArgs),
     /// Print the manual page
     Man,
@@ -96,7 +98,7 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct GetArgs {
-    /// What to download: http:// or https://
+    /// URLs to download: http:// or https://
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) urls: Vec<String>,
     #[command(flatten)]
@@ -116,20 +118,22 @@ pub(crate) struct GetArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What")]
 pub(crate) struct SourceArgs {
-    /// Many downloads: a URL a line (tabs between mirrors), indented out=, dir=, checksum= lines under it;
-    /// `-` reads standard input
+    /// Read downloads from FILE: one URL per line (mirrors after tabs), options in indented lines
+    /// below it (out=, dir=, checksum=); `-` reads standard input
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) input_file: Option<PathBuf>,
-    /// Only these bytes, end to end in the file: 100-200, 100-, -100, or 0-100,200-300
+    /// Download only these bytes, joined in the file: 100-200, 100-, -100, or 0-100,200-300
     #[arg(long, value_name = "RANGES", allow_hyphen_values = true)]
     pub(crate) range: Option<String>,
     /// Another source of the same object; repeatable
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) mirror: Vec<String>,
-    /// Ask this URL for the metadata (a signature binds its method) [default: the URL itself]
+    /// Request the metadata from this URL, for signatures that are valid for one method only
+    /// [default: the URL itself]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) head_url: Option<String>,
-    /// Run through the shell when access is refused: its first line of output is the new URL, $PARTWISE_URL the old one
+    /// Run CMD in the shell when access is refused; its first line of output is the new URL;
+    /// $PARTWISE_URL contains the old one
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub(crate) refresh_cmd: Option<String>,
 }
@@ -137,22 +141,22 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Where to")]
 pub(crate) struct PlaceArgs {
-    /// Name of the file; `-` writes the bytes in order to standard output [default: from the URL]
+    /// File name; `-` writes the bytes in order to standard output [default: from the URL]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
-    /// Folder that it goes into, made where it is missing
+    /// Folder for the file, created if missing
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
-    /// Replace a file that stands at the final name
+    /// Replace an existing file at the final name
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// Throw an earlier run's partial file away
+    /// Discard the partial file of an earlier run
     #[arg(long)]
     pub(crate) fresh: bool,
-    /// How bytes reach the file; `auto` takes a memory map wherever that is safe
+    /// How to write the file; `auto` uses a memory map where that is safe
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub(crate) writer: WriterChoice,
-    /// Skip the flushes that make it safe against power loss
+    /// Skip the syncs that protect against power loss
     #[arg(long)]
     pub(crate) no_sync: bool,
 }
@@ -160,19 +164,20 @@ pub(crate) struct PlaceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Speed")]
 pub(crate) struct SpeedArgs {
-    /// Connections for one file; `auto` finds the number by measuring
+    /// Connections per file; `auto` finds the number by measuring
     #[arg(short, long, value_name = "N|auto", default_value = "auto", value_parser = value::connections)]
     pub(crate) connections: Connections,
-    /// Ceiling that `auto` may reach
+    /// Most connections that `auto` may use
     #[arg(long, value_name = "N", default_value = "32")]
     pub(crate) max_connections: NonZeroU32,
-    /// Files at once
+    /// Files to download at once
     #[arg(short = 'j', long, value_name = "N", default_value = "2")]
     pub(crate) max_downloads: NonZeroU32,
-    /// Smallest stretch that is recorded as done: bytes, or with K, M, G, KiB, MiB, GiB
+    /// Size of the parts that a checkpoint records: bytes, or with K, M, G, KiB, MiB, GiB
     #[arg(short, long, value_name = "SIZE|auto", default_value = "auto", value_parser = value::part_size)]
     pub(crate) part_size: PartSize,
-    /// Bytes a second over all connections of the run: K, M, G, KiB, MiB, GiB [default: no limit]
+    /// Most bytes per second over all connections of the run: K, M, G, KiB, MiB, GiB [default: no
+    /// limit]
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) limit_rate: Option<u64>,
 }
@@ -180,43 +185,43 @@ pub(crate) struct SpeedArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Network")]
 pub(crate) struct NetworkArgs {
-    /// Send this header, to the URL's own origin alone; repeatable
+    /// Send this header, only to the origin of the URL; repeatable
     #[arg(short = 'H', long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
-    /// Basic authentication
+    /// User and password for Basic authentication
     #[arg(long, value_name = "USER[:PASS]", conflicts_with = "bearer")]
     pub(crate) user: Option<String>,
-    /// Bearer authentication
+    /// Token for Bearer authentication
     #[arg(long, value_name = "TOKEN")]
     pub(crate) bearer: Option<String>,
-    /// Take user and password from $NETRC or ~/.netrc
+    /// Read user and password from $NETRC or ~/.netrc
     #[arg(long)]
     pub(crate) netrc: bool,
     /// User-Agent to send [default: partwise/VERSION]
     #[arg(short = 'A', long, value_name = "TEXT")]
     pub(crate) user_agent: Option<String>,
-    /// HTTP or SOCKS5 proxy [default: the environment's]
+    /// HTTP or SOCKS5 proxy [default: from the environment]
     #[arg(long, value_name = "URL", conflicts_with = "no_proxy")]
     pub(crate) proxy: Option<String>,
-    /// Use no proxy, whatever the environment says
+    /// Use no proxy, even if the environment names one
     #[arg(long)]
     pub(crate) no_proxy: bool,
-    /// Trust the certificates in this PEM file as well
+    /// Trust the certificates in this PEM file in addition to the system's
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cacert: Option<PathBuf>,
-    /// Show the certificate in this PEM file to the server
+    /// Authenticate with the client certificate in this PEM file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) cert: Option<PathBuf>,
-    /// Private key of that certificate, in a PEM file of its own
+    /// Private key of the client certificate, if it is in a separate PEM file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "cert")]
     pub(crate) key: Option<PathBuf>,
     /// Do not check the server's certificate
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
-    /// Version of HTTP; with 2, all transfers share one TCP connection
+    /// HTTP version; with 2, all transfers share one TCP connection
     #[arg(long, value_enum, value_name = "VERSION", default_value = "1.1")]
     pub(crate) http_version: HttpChoice,
-    /// Attempts of one range after the first, counted from the last progress
+    /// Attempts for one range after the first, counted from the last progress
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) retries: u32,
     /// Longest wait for a connection, in seconds
@@ -230,26 +235,27 @@ pub(crate) struct NetworkArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Conditions and checks")]
 pub(crate) struct TrustArgs {
-    /// Compare the file before it is published: sha-256, sha-512, sha-1, md5, blake3, crc32c, crc64, crc64nvme;
-    /// repeatable
+    /// Verify the file before publishing it: sha-256, sha-512, sha-1, md5, blake3, crc32c, crc64,
+    /// crc64nvme; repeatable
     #[arg(long, value_name = "ALGO=HEX")]
     pub(crate) checksum: Vec<String>,
-    /// When the object changes while it is being downloaded
+    /// What to do when the object changes during the download
     #[arg(long, value_enum, value_name = "WHAT", default_value = "fail")]
     pub(crate) on_change: OnChangeChoice,
-    /// When to read an earlier run's parts back; `auto` does after an unclean end, a reboot, or with mirrors
+    /// When to read back the parts of an earlier run; `auto`: after an unclean end, a reboot, or
+    /// with mirrors
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
     pub(crate) verify: VerifyChoice,
-    /// Only the version with this entity tag
+    /// Download only the version with this entity tag
     #[arg(long, value_name = "ETAG")]
     pub(crate) if_match: Option<String>,
-    /// Only a version with another entity tag
+    /// Download only a version with another entity tag
     #[arg(long, value_name = "ETAG")]
     pub(crate) if_none_match: Option<String>,
-    /// Only a version newer than this HTTP date
+    /// Download only a version newer than this HTTP date
     #[arg(long, value_name = "DATE")]
     pub(crate) if_modified_since: Option<String>,
-    /// Only a version not newer than this HTTP date
+    /// Download only a version not newer than this HTTP date
     #[arg(long, value_name = "DATE")]
     pub(crate) if_unmodified_since: Option<String>,
 }
@@ -257,23 +263,23 @@ pub(crate) struct TrustArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct ShowArgs {
-    /// Progress on standard error; `auto` is a bar on a terminal and plain lines elsewhere
+    /// Progress on standard error; `auto`: a bar on a terminal, plain lines elsewhere
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub(crate) progress: ProgressChoice,
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Give an account of the transfer; twice: trace every request as well
+    /// Print an account of the transfer; twice: also trace every request
     #[arg(short, long, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
-    /// Print the report on standard output, one JSON object a file
+    /// Print the report on standard output, one JSON object per file
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// What to fetch: http:// or https:// [default: an object of an embedded server on this machine]
+    /// URL to measure: http:// or https:// [default: an object on an embedded server]
     #[arg(value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
     #[command(flatten)]
@@ -287,7 +293,7 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "What to measure")]
 pub(crate) struct SweepArgs {
-    /// Numbers of connections
+    /// Numbers of connections to measure
     #[arg(
         short,
         long,
@@ -296,22 +302,23 @@ pub(crate) struct SweepArgs {
         default_value = "1,2,4,8,16"
     )]
     pub(crate) connections: Vec<NonZeroU32>,
-    /// Part sizes: `auto`, bytes, or with K, M, G, KiB, MiB, GiB
+    /// Part sizes to measure: `auto`, bytes, or with K, M, G, KiB, MiB, GiB
     #[arg(short, long, value_name = "SIZE,...", value_delimiter = ',', default_value = "1M,4M", value_parser = value::part_size)]
     pub(crate) part_sizes: Vec<PartSize>,
-    /// Where the bytes go: nowhere, to memory, to a file with every sync [default: null,file; without a URL all]
+    /// Where to write the bytes: nowhere, to memory, to a synced file [default: null,file; without
+    /// a URL: all]
     #[arg(long, value_enum, value_name = "SINK,...", value_delimiter = ',')]
     pub(crate) sinks: Vec<SinkChoice>,
-    /// How often each combination is measured
+    /// How often to measure each combination
     #[arg(long, value_name = "N", default_value = "3")]
     pub(crate) runs: NonZeroU32,
-    /// Most bytes to fetch in all: K, M, G, KiB, MiB, GiB [default: 4G; without a URL 32G]
+    /// Most bytes to fetch in total: K, M, G, KiB, MiB, GiB [default: 4G; without a URL: 32G]
     #[arg(long, value_name = "SIZE", value_parser = value::size)]
     pub(crate) traffic: Option<u64>,
-    /// Folder that the file sink writes in, a temporary one within it
+    /// Folder in which the file sink creates a temporary folder
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
-    /// How bytes reach memory and file; `auto` takes a memory map wherever that is safe
+    /// How to write to memory and file; `auto` uses a memory map where that is safe
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub(crate) writer: WriterChoice,
 }
@@ -322,30 +329,30 @@ pub(crate) struct ResultArgs {
     /// Print the results on standard output as JSON instead of a table
     #[arg(long, conflicts_with = "markdown")]
     pub(crate) json: bool,
-    /// Print them as Markdown
+    /// Print the results as Markdown
     #[arg(long)]
     pub(crate) markdown: bool,
-    /// Write them to this file as well, as a page with plots that needs nothing else
+    /// Also write the results to this file, as a self-contained page with plots
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) html: Option<PathBuf>,
-    /// No progress and no announcement, but errors
+    /// Print no progress and no announcement, only errors
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArgs {
-    /// A checkpoint (X.part.ckpt), or X or X.part beside one
+    /// A checkpoint (X.part.ckpt), or the file X or X.part beside it
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
-    /// Print one JSON object
+    /// Print the content as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell
+    /// The shell to print completions for
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
 }

@@ -1,4 +1,4 @@
-//! `partwise bench`: measures, and says what the figures advise.
+//! `partwise bench`: measures throughput and prints a recommendation.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -17,17 +17,17 @@ use super::signals::Signals;
 use super::temporary::Temporary;
 use super::{output, runtime, text};
 
-/// Traffic where nothing else is said: somebody else's line, and this machine's loopback.
+/// Default traffic in bytes, for a remote server and for the loopback interface.
 const TRAFFIC: u64 = 4 << 30;
 const LOOPBACK_TRAFFIC: u64 = 32 << 30;
-/// What a server inside this process is called.
+/// The name of the server inside this process, in messages.
 const EMBEDDED: &str = "an embedded server on this machine";
 
-/// Measures what `args` name.
+/// Runs the measurements that `args` ask for.
 ///
 /// # Errors
 ///
-/// A wrong command line, or whatever failed before anything was measured.
+/// Fails for a wrong command line, or if something fails before the first measurement.
 pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     let course = course(args)?;
     let remote = remote(args)?;
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Exit, Failure> {
     if let (Err(_), Some(file), true) = (&outcome, page, is_new)
         && file.metadata().is_ok_and(|metadata| metadata.len() == 0)
     {
-        // Nothing was measured that it could show.
+        // Without measurements the page would stay empty.
         let _ = std::fs::remove_file(file);
     }
     outcome
@@ -83,7 +83,7 @@ impl From<SinkChoice> for Sink {
     }
 }
 
-/// A value that is given twice is measured once.
+/// Removes duplicates, so each value is measured once.
 fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     let mut distinct = Vec::with_capacity(values.len());
     for value in values {
@@ -94,7 +94,7 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
     distinct
 }
 
-/// A run that fills the memory would measure the swap, or end some other process.
+/// Refuses runs that would fill the memory: they would measure the swap, or end another process.
 fn fits_in_memory(course: &Course) -> Result<(), Failure> {
     let bytes = course.bytes_per_run();
     match Machine::available_memory() {
@@ -102,26 +102,26 @@ fn fits_in_memory(course: &Course) -> Result<(), Failure> {
             let (half, bytes) = (text::bytes(available / 2), text::bytes(bytes));
             let why =
                 format!("expected a run of at most {half}, half of the free memory, found {bytes}");
-            let hint = "--traffic makes the runs smaller, --sinks leaves memory out";
+            let hint = "make the runs smaller with --traffic, or leave memory out of --sinks";
             Err(Failure::usage("--sinks memory", why).with_hint(hint))
         }
         _ => Ok(()),
     }
 }
 
-/// The download to measure, where it is not the embedded server's.
+/// The download to measure; `None` for the embedded server.
 fn remote(args: &BenchArgs) -> Result<Option<DownloadBuilder>, Failure> {
     let Some(url) = &args.url else {
         return Ok(None);
     };
     looks_like_url(url)?;
     let builder = with_network(Download::builder(url), &args.network)?;
-    // Every option error surfaces before anything is announced.
+    // Reports every option error before the announcement.
     builder.clone().discard().build()?;
     Ok(Some(builder))
 }
 
-/// Finds out before minutes of measuring whether the page can be written.
+/// Checks that the page can be written, before minutes of measuring.
 fn writable(file: &Path) -> Result<(), Failure> {
     let opened = OpenOptions::new()
         .write(true)
@@ -144,10 +144,10 @@ async fn measure(
     let host = args.url.as_deref().map_or(EMBEDDED.to_owned(), text::host);
     let face = Face::new(&args.results);
     face.say(&format!(
-        "{}; --traffic SIZE bounds it",
+        "{}; --traffic SIZE sets the limit",
         course.announcement(&host)
     ));
-    // Where no file is written, no folder has to be writable.
+    // Without the file sink, no folder has to be writable.
     let folder = match course.has(Sink::File) {
         true => Some(Temporary::within(&args.sweep.dir, ".partwise-bench")?),
         false => None,
@@ -172,7 +172,7 @@ async fn measure(
     }
 }
 
-/// What the runs fetch from: the URL, or a server of our own.
+/// The server and the download that the runs use: the URL, or the embedded server.
 async fn target(
     course: &Course,
     remote: Option<DownloadBuilder>,
@@ -204,7 +204,7 @@ fn print(results: &Results, host: &str, args: &ResultArgs) -> Result<(), Failure
     output::write(told.as_bytes())
 }
 
-/// How far it is, on standard error.
+/// Shows progress on standard error.
 #[derive(Debug)]
 enum Face {
     Bar(ProgressBar),
@@ -225,10 +225,10 @@ impl Face {
         }
     }
 
-    /// Prints a line, above the bar where there is one.
+    /// Prints a line, above the bar if there is one.
     fn say(&self, line: &str) {
         let print = || {
-            // Where standard error is gone there is nobody left to tell.
+            // If standard error is closed, the line has no other place.
             let _ = writeln!(io::stderr().lock(), "{line}");
         };
         match self {
@@ -282,7 +282,7 @@ impl Face {
     }
 }
 
-/// Ten lines in all, whatever the number of runs.
+/// Whether to print a line after this run: ten lines in total, for any number of runs.
 fn is_due(done: usize, total: usize) -> bool {
     done * 10 / total.max(1) != done.saturating_sub(1) * 10 / total.max(1)
 }

@@ -1,4 +1,5 @@
-//! `partwise demo`: a download that is interrupted half-way, resumed and verified, told step by step.
+//! `partwise demo`: interrupts a download half-way, resumes and verifies it, and explains each
+//! step.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -19,17 +20,17 @@ const SEED: u64 = 2026;
 const NAME: &str = "demo.bin";
 const LENGTH: u64 = 64 << 20;
 const BYTES_PER_SECOND: u64 = 20 << 20;
-/// No step waits for ever, whatever goes wrong.
+/// The longest time that the demonstration may take.
 const LONGEST: Duration = Duration::from_secs(60);
-/// Lines of progress over the whole object.
+/// Lines of progress for the whole object.
 const STEPS: u64 = 8;
 const STRIP_CELLS: usize = 48;
 
-/// Shows what partwise does, and proves it.
+/// Runs the demonstration.
 ///
 /// # Errors
 ///
-/// Something was not as promised.
+/// Fails if a promise does not hold.
 pub(crate) fn run() -> Result<Exit, Failure> {
     runtime::run(stoppable())
 }
@@ -47,8 +48,8 @@ async fn stoppable() -> Result<Exit, Failure> {
 
 async fn demo() -> Result<(), Failure> {
     say(
-        "partwise demo: a download is interrupted half-way, resumed and verified.\n\
-         Nothing leaves this machine: the server is part of this program.",
+        "partwise demo: interrupts a download half-way, resumes it and verifies it.\n\
+         The server is part of this program, so no data leaves this machine.",
     )?;
 
     let origin = Origin::start(Object::new(SEED, LENGTH))
@@ -57,19 +58,19 @@ async fn demo() -> Result<(), Failure> {
     let url = origin.url(NAME);
     let size = text::bytes(LENGTH);
     say(&format!(
-        "\n1. A server has an object of {size}, every byte a function of seed {SEED} and position:\n   {url}"
+        "\n1. A server has an object of {size}, generated from seed {SEED}:\n   {url}"
     ))?;
 
     let folder = Temporary::within(&std::env::temp_dir(), "partwise-demo")?;
     let rate = text::rate(BYTES_PER_SECOND);
     say(&format!(
-        "\n2. The download begins, held to {rate} so that it can be watched:"
+        "\n2. The download starts, limited to {rate} to make it visible:"
     ))?;
     interrupted(&url, &folder).await?;
 
     say(&format!(
-        "\n3. Half-way it is stopped, as Ctrl-C would. {NAME}.part and {NAME}.part.ckpt stay;\n   \
-         nothing stands at {NAME}, because a file stands there only when it is whole and verified."
+        "\n3. Half-way, the demo stops it as Ctrl-C would. {NAME}.part and {NAME}.part.ckpt stay.\n   \
+         {NAME} does not exist: the file gets this name only when it is complete and verified."
     ))?;
     expect(!folder.path().join(NAME).exists(), || {
         format!("expected nothing at {NAME}, found a file")
@@ -77,24 +78,24 @@ async fn demo() -> Result<(), Failure> {
 
     let inspection = partwise::inspect(folder.path().join(NAME))?;
     say(&format!(
-        "\n4. What `partwise inspect {NAME}` finds:\n{}",
+        "\n4. `partwise inspect {NAME}` shows:\n{}",
         inspect::describe(&inspection)
     ))?;
     let asked_before = origin.requests().len();
 
-    say("\n5. The same download is started again:")?;
+    say("\n5. The same download starts again:")?;
     let report = resumed(&url, &folder).await?;
 
     let requests = origin.requests();
     let ranges = ranges(requests.get(asked_before..).unwrap_or_default())?;
     say(&format!(
-        "\n6. Only what was missing was asked for:\n{}",
+        "\n6. It requested only the missing bytes:\n{}",
         account(&inspection, &report, &ranges)?
     ))?;
 
     compare(&folder.path().join(NAME)).map_err(local("compare the file"))??;
     say(&format!(
-        "\n7. All {LENGTH} bytes are compared with what the server generates: every one is right.\n\nVerified."
+        "\n7. All {LENGTH} bytes are equal to those that the server generates.\n\nVerified."
     ))
 }
 
@@ -102,7 +103,7 @@ fn say(text: &str) -> Result<(), Failure> {
     output::write(format!("{text}\n").as_bytes())
 }
 
-/// A promise that was not kept.
+/// The failure for a promise that does not hold.
 fn broken(why: String) -> Failure {
     Failure::new(Exit::UNEXPECTED, "demo", why)
 }
@@ -134,7 +135,7 @@ async fn interrupted(url: &str, folder: &Temporary) -> Result<(), Failure> {
     let handle = start(url, folder)?;
     let mut events = handle.events();
     watch(&handle, &mut events, LENGTH / 2).await?;
-    // The events go on being read, so that nobody waits for a reader.
+    // Keeps reading events until the download has stopped.
     let ((), ()) = tokio::join!(handle.stop(), async {
         while events.next().await.is_some() {}
     });
@@ -154,7 +155,7 @@ async fn resumed(url: &str, folder: &Temporary) -> Result<Report, Failure> {
     Ok(handle.finish().await?)
 }
 
-/// Prints a line now and then, until `enough` bytes are there or the download ends.
+/// Prints progress lines until `enough` bytes are complete or the download ends.
 async fn watch(handle: &DownloadHandle, events: &mut Events, enough: u64) -> Result<(), Failure> {
     let mut shown = None;
     while let Some(event) = events.next().await {
@@ -179,7 +180,8 @@ async fn watch(handle: &DownloadHandle, events: &mut Events, enough: u64) -> Res
     Ok(())
 }
 
-/// The byte ranges that were asked for, inclusive; a request for the whole object asks for all of it.
+/// The requested byte ranges, inclusive. A request without a range counts as one for the whole
+/// object.
 fn ranges(requests: &[Logged]) -> Result<Vec<(u64, u64)>, Failure> {
     let bodies = requests.iter().filter(|request| request.method == "GET");
     bodies
@@ -201,7 +203,7 @@ fn parse(range: &str) -> Option<(u64, u64)> {
     Some((first.parse().ok()?, last))
 }
 
-/// Holds the second run against the checkpoint of the first, and says how it went.
+/// Compares the second run with the checkpoint of the first, and describes it.
 fn account(before: &Inspection, report: &Report, ranges: &[(u64, u64)]) -> Result<String, Failure> {
     let lacking = LENGTH.saturating_sub(before.completed_bytes);
     let kept = report.fetched_bytes.saturating_sub(report.wasted_bytes);
@@ -219,26 +221,27 @@ fn account(before: &Inspection, report: &Report, ranges: &[(u64, u64)]) -> Resul
     })?;
     if let Some((first, last)) = ranges.iter().find(|range| !within(range, &before.missing)) {
         return Err(broken(format!(
-            "expected only missing bytes to be asked for, found {first}-{last}"
+            "expected requests for missing bytes only, found {first}-{last}"
         )));
     }
     Ok(format!(
-        "   the object       {LENGTH:>10} bytes\n   there before     {:>10} bytes\n   received now     {:>10} bytes in {}\n   \
-         No range reaches into a part that was there.",
+        "   the object       {LENGTH:>10} bytes\n   resumed          {:>10} bytes\n   received now     {:>10} bytes in {}\n   \
+         No request reaches into a completed part.",
         report.resumed_bytes,
         report.fetched_bytes,
         text::count(u64::try_from(ranges.len()).unwrap_or(u64::MAX), "request"),
     ))
 }
 
-/// Whether one of the `missing` ranges holds all of `range`.
+/// Whether one of the `missing` ranges contains all of `range`.
 fn within(range: &(u64, u64), missing: &[(u64, u64)]) -> bool {
     missing
         .iter()
         .any(|(first, last)| *first <= range.0 && range.1 <= *last)
 }
 
-/// Compares the file with the generator; the outer error is the file's, the inner one a wrong byte's.
+/// Compares the file with the generator. The outer error is a failed read, the inner one a wrong
+/// byte.
 fn compare(path: &Path) -> io::Result<Result<(), Failure>> {
     let mut file = File::open(path)?;
     let found = file.metadata()?.len();

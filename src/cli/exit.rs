@@ -1,4 +1,4 @@
-//! The one place that knows exit codes and the printed form of a failure.
+//! Exit codes and the printed form of a failure. No other module knows them.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use partwise::{Error, ErrorKind};
 
 use super::text;
 
-/// The number that the command ends with.
+/// The exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exit(u8);
 
@@ -24,7 +24,7 @@ impl Exit {
     pub(crate) const INTERRUPT: Self = Self(130);
     pub(crate) const TERMINATE: Self = Self(143);
 
-    /// Ends the process at once, whatever is under way.
+    /// Ends the process at once, even if work is under way.
     pub(crate) fn now(self) -> ! {
         std::process::exit(i32::from(self.0))
     }
@@ -45,14 +45,14 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Checksum => Self::CHECKSUM,
             ErrorKind::File => Self::FILE,
             ErrorKind::Refused => Self::REFUSED,
-            // Where a signal stopped it, the signal says the code; this is the code of the usual one.
+            // If a signal stopped the download, the signal sets the code; SIGINT is the usual one.
             ErrorKind::Stopped => Self::INTERRUPT,
             _ => Self::UNEXPECTED,
         }
     }
 }
 
-/// Why the command did not do what was asked, ready to be printed.
+/// Why the command failed, ready to be printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     exit: Exit,
@@ -62,7 +62,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure of the command itself: what failed, and why.
+    /// A failure of the command itself. `what` failed because of `why`.
     pub(crate) fn new(exit: Exit, what: impl AsRef<str>, why: impl std::fmt::Display) -> Self {
         Self {
             exit,
@@ -72,7 +72,7 @@ impl Failure {
         }
     }
 
-    /// A wrong command line: the option that is wrong, and what was expected.
+    /// A wrong command line. `what` names the wrong option, `why` what was expected.
     pub(crate) fn usage(what: impl AsRef<str>, why: impl std::fmt::Display) -> Self {
         Self::new(Exit::USAGE, what, why)
     }
@@ -82,7 +82,7 @@ impl Failure {
         self
     }
 
-    /// Says where the failure comes from, before what failed.
+    /// Puts the place that the failure comes from, such as a line of a file, before the message.
     pub(crate) fn within(mut self, place: &str) -> Self {
         self.message = format!("{place}: {}", self.message);
         self
@@ -112,7 +112,7 @@ impl Failure {
 
     /// Prints the failure on standard error.
     pub(crate) fn print(self) -> Exit {
-        // Where standard error is gone there is nobody left to tell; the exit code says it.
+        // If standard error is closed, only the exit code reports the failure.
         let _ = writeln!(io::stderr().lock(), "{}", self.lines(Colour::of_stderr()));
         self.exit
     }
@@ -143,12 +143,12 @@ fn default_hint(error: &Error) -> Option<String> {
         ErrorKind::Usage => SEE_HELP.to_owned(),
         ErrorKind::Network | ErrorKind::Stopped => again,
         ErrorKind::Changed => {
-            "--on-change restart starts over by itself, --fresh starts over now".to_owned()
+            "--on-change restart starts over automatically; --fresh starts over now".to_owned()
         }
         ErrorKind::Checksum => {
-            "if the checksum is right, --fresh downloads every byte anew".to_owned()
+            "if the checksum is right, --fresh downloads every byte again".to_owned()
         }
-        ErrorKind::File if checkpoint.is_some() => format!("once that is put right, {again}"),
+        ErrorKind::File if checkpoint.is_some() => format!("once that is fixed, {again}"),
         ErrorKind::Refused => {
             "resume with a fresh URL or credentials: --user, --bearer, --netrc, -H, --refresh-cmd"
                 .to_owned()
@@ -185,7 +185,7 @@ impl From<clap::Error> for Failure {
     }
 }
 
-/// Cuts what may be secret out of every URL that stands between quotes.
+/// Removes user information, query and fragment from every URL between quotes.
 fn without_secrets(message: &str) -> String {
     let shown = |quoted: &str| match quoted.split_once("://") {
         Some((scheme, rest)) => {
@@ -207,7 +207,7 @@ fn one_line(paragraph: &str) -> String {
         .join(" ")
 }
 
-/// Whether control sequences that colour text may be written.
+/// Whether output may contain control sequences for colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colour {
     On,
@@ -215,7 +215,8 @@ pub(crate) enum Colour {
 }
 
 impl Colour {
-    /// On only on a terminal that can, and where `NO_COLOR` is not set (<https://no-color.org>).
+    /// `On` if standard error is a terminal that understands colours and `NO_COLOR` is not set
+    /// (<https://no-color.org>).
     pub(crate) fn of_stderr() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         if unwanted || !stderr_is_terminal() {

@@ -1,4 +1,4 @@
-//! `partwise get`: runs a list of downloads to their ends.
+//! `partwise get`: runs a list of downloads.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use super::{report, runtime, text};
 /// How long a clean stop may take.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Downloads what `args` name.
+/// Runs the downloads that `args` name.
 ///
 /// # Errors
 ///
-/// A wrong command line. A download that fails is printed and gives the exit code.
+/// Fails for a wrong command line. A failed download is printed and sets the exit code.
 pub(crate) fn run(args: &GetArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(args)?;
     runtime::run(all(settings))
@@ -47,7 +47,7 @@ async fn all(settings: Settings) -> Result<Exit, Failure> {
     Ok(overall(ends, run.signals.arrived()))
 }
 
-/// The first code that is not success, in the order of the list.
+/// The exit code of the run: the first that is not 0 in the order of the list, or that of a signal.
 fn overall(mut ends: Vec<(usize, Exit)>, signal: Option<Signal>) -> Exit {
     ends.sort_unstable_by_key(|(index, _)| *index);
     let failed = ends
@@ -56,13 +56,13 @@ fn overall(mut ends: Vec<(usize, Exit)>, signal: Option<Signal>) -> Exit {
         .find(|exit| *exit != Exit::SUCCESS);
     match (failed, signal) {
         (None, _) => Exit::SUCCESS,
-        // Not all were tried: the signal is the reason.
+        // The signal is the reason why not every download finished.
         (Some(_), Some(signal)) => signal.exit(),
         (Some(exit), None) => exit,
     }
 }
 
-/// What all downloads of a run share.
+/// The state that all downloads of a run share.
 #[derive(Debug)]
 struct Run {
     console: Console,
@@ -72,11 +72,11 @@ struct Run {
     several: bool,
 }
 
-/// How a download came to its end.
+/// How a download ended.
 enum End {
     Finished(Box<Report>),
     Failed(Error),
-    /// A signal came; the checkpoint is the one that is on disk, if there is one.
+    /// A signal stopped the download. The error names the checkpoint on disk, if there is one.
     Stopped(Signal, Option<Error>),
 }
 
@@ -106,7 +106,7 @@ impl Run {
             },
             signal = signals.stop() => {
                 let deadline = Instant::now() + GRACE;
-                // The events go on being read, so that nobody waits for a reader.
+                // Keeps reading events until the download has stopped.
                 let quiet = async { tokio::join!(handle.stop(), show(&handle, &mut events, &mut view)).0 };
                 let _ = timeout_at(deadline, quiet).await;
                 match timeout_at(deadline, handle.finish()).await {

@@ -1,7 +1,7 @@
-//! Many downloads in one file, in the form of aria2's input files.
+//! Lists of downloads, in the form of aria2's input files.
 //!
-//! A line is a URL, or several of the same object with tabs between them; indented lines under it are its options.
-//! Blank lines and lines that begin with `#` mean nothing.
+//! A line has one URL, or several URLs of the same object separated by tabs. Indented lines below
+//! it are its options. Blank lines and lines that begin with `#` are ignored.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -13,7 +13,7 @@ use super::text;
 /// One download of an input file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Where it stands: file and line.
+    /// File and line of the entry.
     pub(crate) place: String,
     pub(crate) url: String,
     pub(crate) mirrors: Vec<String>,
@@ -26,7 +26,8 @@ pub(crate) struct Entry {
 ///
 /// # Errors
 ///
-/// The file can't be read (exit code 6), or a line is wrong (exit code 2); names the file and the line.
+/// Fails if the file can't be read (exit code 6) or a line is wrong (exit code 2). The message
+/// names the file and the line.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, Failure> {
     let (name, content) = if path == Path::new("-") {
         let mut content = Vec::new();
@@ -40,7 +41,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Entry>, Failure> {
     parse(&name, &content)
 }
 
-/// The downloads of an input file; `name` is for what is said about it.
+/// Parses an input file. `name` is its name in messages.
 pub(super) fn parse(name: &str, content: &[u8]) -> Result<Vec<Entry>, Failure> {
     let content = content
         .strip_prefix("\u{feff}".as_bytes())
@@ -83,7 +84,7 @@ impl Entry {
     }
 
     fn option(&mut self, typed: &str) -> Result<(), String> {
-        // The value may be a secret of another tool's option: it is never shown.
+        // The value may be a secret of another tool's option, so no message shows it.
         let (name, value) = typed
             .split_once('=')
             .ok_or("expected out=FILE, dir=DIR or checksum=ALGO=HEX")?;

@@ -1,4 +1,4 @@
-//! `partwise inspect`: what a checkpoint holds.
+//! `partwise inspect`: shows what a checkpoint contains.
 
 use partwise::Inspection;
 
@@ -8,14 +8,14 @@ use super::{output, text};
 
 const STRIP_CELLS: u32 = 64;
 
-/// How many missing ranges are listed before the rest is only counted.
+/// The number of missing ranges to list; the others are only counted.
 const LISTED: usize = 12;
 
-/// Prints what the checkpoint that `args` name holds.
+/// Prints what the checkpoint that `args` name contains.
 ///
 /// # Errors
 ///
-/// There is no checkpoint, or it can't be read.
+/// Fails if the checkpoint does not exist or can't be read.
 pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     let inspection = partwise::inspect(&args.file)?;
     let mut shown = if args.json {
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Exit, Failure> {
     Ok(Exit::SUCCESS)
 }
 
-/// An account in indented lines, with a strip of what is there.
+/// Describes the checkpoint in indented lines, with a strip of the completed parts.
 pub(crate) fn describe(inspection: &Inspection) -> String {
     let none = || "none".to_owned();
     let mut rows = vec![
@@ -53,7 +53,7 @@ pub(crate) fn describe(inspection: &Inspection) -> String {
                 .map_or_else(none, text::visible),
         ),
         ("parts", parts(inspection)),
-        ("there", there(inspection)),
+        ("completed", completed(inspection)),
         ("missing", missing(inspection)),
     ];
     rows.extend(
@@ -79,7 +79,7 @@ fn parts(inspection: &Inspection) -> String {
     )
 }
 
-fn there(inspection: &Inspection) -> String {
+fn completed(inspection: &Inspection) -> String {
     let percent = text::percent(inspection.completed_bytes, inspection.length);
     format!("{} ({percent} %)", text::bytes(inspection.completed_bytes))
 }

@@ -1,4 +1,4 @@
-//! What is generated from the definition of the command line: shell completions and the manual page.
+//! Shell completions and the manual page, generated from the definition of the command line.
 
 use std::io;
 
@@ -27,7 +27,7 @@ pub(crate) fn man_page() -> Result<Exit, Failure> {
 }
 
 fn render(page: &mut Vec<u8>) -> io::Result<()> {
-    // The exit codes have a section of their own here.
+    // The page has a separate section for the exit codes.
     let man = Man::new(Cli::command().after_help("")).manual("User Commands");
     man.render_title(page)?;
     man.render_name_section(page)?;
@@ -38,7 +38,7 @@ fn render(page: &mut Vec<u8>) -> io::Result<()> {
     sections().to_writer(page)
 }
 
-/// The commands in one place: there are no pages of their own to refer to.
+/// The section that lists the commands, which have no separate pages.
 fn commands() -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
@@ -83,14 +83,14 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "0",
-                "Every file is whole at its final name, or the condition said that nothing newer is there.",
+                "Every file is complete at its final name, or the server has nothing newer than a condition asks for.",
             ),
             ("1", "Unexpected."),
             ("2", "The command line is wrong."),
             (
                 "3",
-                "The network or the server failed and the retries are used up, or the server answered what no correct \
-                 server may. Run the same command again to resume.",
+                "The network or the server failed and the retries are used up, or the server sent an invalid reply. Run \
+                 the same command again to resume.",
             ),
             (
                 "4",
@@ -99,19 +99,19 @@ const SECTIONS: &[Section] = &[
             ("5", "The bytes do not match a checksum."),
             (
                 "6",
-                "A local file: disk full, no permission, locked by another run, a file in the way.",
+                "A local file failed: disk full, no permission, locked by another run, a file in the way.",
             ),
             (
                 "7",
-                "Access refused (401, 403): resume with a fresh URL or credentials.",
+                "The server refused access (401, 403). Resume with a fresh URL or credentials.",
             ),
             (
                 "129, 130, 143",
-                "Stopped by SIGHUP, SIGINT or SIGTERM, with the checkpoint committed.",
+                "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint.",
             ),
             (
                 "",
-                "With several files: the first of these that is not 0, in the order of the list, after all were tried.",
+                "With several files, partwise tries all of them and exits with the first code that is not 0, in the order of the list.",
             ),
         ],
     ),
@@ -120,16 +120,16 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "NAME",
-                "The file. It stands here only when it is whole and verified.",
+                "The file. It gets this name only when it is complete and verified.",
             ),
             (
                 "NAME.part",
-                "The bytes so far, at the file's full length from the start.",
+                "The partial file. It has the full length from the start.",
             ),
             (
                 "NAME.part.ckpt",
-                "The checkpoint: which parts are there, and which version of the object they belong to. It holds no \
-                 secret. After a failure both stay, and the next run goes on from them, under another URL too.",
+                "The checkpoint. It names the completed parts and the version of the object they belong to, and contains \
+                 no secret. After a failure both files stay, and the next run resumes from them, also under another URL.",
             ),
         ],
     ),
@@ -138,13 +138,13 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
-                "The proxy, where neither --proxy nor --no-proxy is given.",
+                "The proxy, if neither --proxy nor --no-proxy is given.",
             ),
             ("NETRC", "The file that --netrc reads instead of ~/.netrc."),
-            ("NO_COLOR", "No colours."),
+            ("NO_COLOR", "If set, partwise prints no colours."),
             (
                 "PARTWISE_URL",
-                "Set for --refresh-cmd: the URL that access was refused to.",
+                "Set for the command of --refresh-cmd: the URL for which access was refused.",
             ),
         ],
     ),
@@ -153,19 +153,19 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "partwise https://example.org/video.mp4",
-                "Download; the same again after an interruption resumes.",
+                "Download a file. After an interruption, the same command resumes.",
             ),
             (
                 "partwise -o v.mp4 --checksum sha-256=HEX https://example.org/video.mp4",
-                "Name the file and compare it before it is published.",
+                "Choose the file's name and verify its checksum.",
             ),
             (
                 "partwise -o - https://example.org/a.tar.gz | tar xz",
-                "Download in parallel, unpack in order.",
+                "Download over several connections and unpack in order.",
             ),
             (
                 "partwise inspect v.mp4",
-                "Show what an interrupted download has so far.",
+                "Show what an interrupted download has completed.",
             ),
         ],
     ),

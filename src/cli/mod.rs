@@ -1,7 +1,8 @@
-//! The command line. It stands on the library's public API alone.
+//! The command line. It uses only the public API of the library.
 //!
-//! `args` holds what was typed, `settings` and `options` what it means; `get`, `bench`, `inspect`, `demo` and `manual` are the commands;
-//! `progress` and `report` show how a download goes and went; `exit` is the one place that knows exit codes.
+//! `args` parses the command line; `settings` and `options` interpret it. `get`, `bench`,
+//! `inspect`, `demo` and `manual` are the commands. `progress` and `report` show running and
+//! finished downloads. `exit` defines the exit codes.
 
 pub(crate) mod args;
 pub(crate) mod bench;

@@ -1,4 +1,4 @@
-//! The way of every option of `get` to the library.
+//! Passes every option of `get` to the library.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use super::args::{
 use super::exit::Failure;
 use super::input_file::Entry;
 
-/// Describes the download of `entry`, one of `sharing` that run at once.
+/// Describes the download of `entry`, one of `sharing` downloads that run at once.
 ///
 /// # Errors
 ///
-/// A header without a colon. The values themselves are checked when the download is built.
+/// Fails for a header without a colon. [`DownloadBuilder::build`] checks the values.
 pub(crate) fn describe(
     args: &GetArgs,
     entry: Entry,
@@ -76,7 +76,7 @@ fn with_source(
     apply(builder, &args.refresh_cmd, DownloadBuilder::refresh_command)
 }
 
-/// `sharing` downloads run at once; together they keep to the rate limit.
+/// Sets the options of speed. The `sharing` downloads that run at once divide the rate limit.
 fn with_speed(builder: DownloadBuilder, args: &SpeedArgs, sharing: usize) -> DownloadBuilder {
     let builder = builder
         .connections(args.connections)
@@ -90,17 +90,17 @@ fn with_speed(builder: DownloadBuilder, args: &SpeedArgs, sharing: usize) -> Dow
     )
 }
 
-/// The way to the server.
+/// Sets the options of the network.
 ///
 /// # Errors
 ///
-/// A header without a colon.
+/// Fails for a header without a colon.
 pub(crate) fn with_network(
     mut builder: DownloadBuilder,
     args: &NetworkArgs,
 ) -> Result<DownloadBuilder, Failure> {
     for header in &args.header {
-        // A header may be a secret: it is not shown.
+        // A header may be a secret, so no message shows it.
         let (name, value) = header
             .split_once(':')
             .ok_or_else(|| Failure::usage("--header", "expected 'NAME: VALUE', found no colon"))?;

@@ -4,17 +4,17 @@ use std::io::{self, ErrorKind, Write};
 
 use super::exit::{Exit, Failure};
 
-/// Writes `bytes` to standard output. A reader that has gone away has had enough: that is no failure.
+/// Writes `bytes` to standard output. Succeeds if the reader has closed the pipe.
 ///
 /// # Errors
 ///
-/// Any other failure to write, as a local file's.
+/// Any other failed write, with the exit code of a local file.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     forgive_broken_pipe(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// Writes a help or version text, coloured where standard output is a terminal.
+/// Writes a help or version text, in colour if standard output is a terminal.
 pub(crate) fn help(text: &clap::Error) -> Result<Exit, Failure> {
     forgive_broken_pipe(text.print())?;
     Ok(Exit::SUCCESS)

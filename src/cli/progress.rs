@@ -1,4 +1,4 @@
-//! How downloads show that they go on: a bar, lines or JSON, on standard error.
+//! Shows running downloads on standard error: as bars, lines or JSON.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -34,15 +34,15 @@ impl Console {
         }
     }
 
-    /// Prints a line, above the bars where there are any.
+    /// Prints a line, above the bars if there are any.
     pub(crate) fn line(&self, line: &str) {
-        // Where standard error is gone there is nobody left to tell.
+        // If standard error is closed, the line has no other place.
         self.bars.suspend(|| {
             let _ = writeln!(io::stderr().lock(), "{line}");
         });
     }
 
-    /// Shows what is traced above the bars.
+    /// Starts `trace`, with its lines above the bars.
     pub(crate) fn trace(&self, trace: Trace) {
         trace.start(self.bars.clone());
     }
@@ -51,7 +51,7 @@ impl Console {
         self.line(&failure.lines(self.colour));
     }
 
-    /// Begins to show one download, the `number`th of the list where there are several.
+    /// Starts to show one download. `number` is its place in a list of several, from 1.
     pub(crate) fn view(
         &self,
         label: String,
@@ -75,14 +75,14 @@ impl Console {
     }
 }
 
-/// Whether what only some want to know is shown.
+/// How many notices to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     Normal,
     Verbose,
 }
 
-/// One download's place on the console; leaves it when dropped.
+/// One download's place on the console. Dropping it removes its bar.
 #[derive(Debug)]
 pub(crate) struct View<'a> {
     console: &'a Console,
@@ -102,7 +102,8 @@ enum Face {
 }
 
 impl View<'_> {
-    /// Shows an event; `coverage` tells how much of each of so many stretches is there.
+    /// Shows an event. `coverage` returns how much of each of that many equal ranges is complete,
+    /// in percent.
     pub(crate) fn show(&mut self, event: &Event, coverage: impl FnOnce(usize) -> Vec<u8>) {
         match (&mut self.face, event) {
             (Face::Quiet, _) => {}
@@ -146,13 +147,13 @@ impl View<'_> {
             event,
             file: self.number,
         };
-        // An event holds nothing that JSON can't, but for a path that is no text.
+        // Only a path that is not UTF-8 can't be written as JSON.
         if let Ok(line) = text::json(&line) {
             self.console.line(&line);
         }
     }
 
-    /// What a step has to say to a reader of lines, if it has.
+    /// The line for an event, if it has one.
     fn notice(&self, event: &Event) -> Option<String> {
         let told = !matches!(self.face, Face::Notices);
         let verbose = self.verbosity == Verbosity::Verbose;
@@ -170,7 +171,7 @@ impl View<'_> {
             }
             Event::Resumed { bytes, parts } if told => {
                 format!(
-                    "resuming: {} in {} are there",
+                    "resuming: {} in {} complete",
                     text::bytes(*bytes),
                     text::count(u64::from(*parts), "part")
                 )
@@ -180,7 +181,7 @@ impl View<'_> {
                 total_bytes,
             } if told => {
                 format!(
-                    "reading back {} of an earlier run",
+                    "reading back {} from an earlier run",
                     text::bytes(*total_bytes)
                 )
             }
@@ -191,7 +192,7 @@ impl View<'_> {
                 delay,
             } if verbose => {
                 let (reason, delay) = (text::visible(reason), text::duration(*delay));
-                format!("part {part}: {reason}; again in {delay}")
+                format!("part {part}: {reason}; retrying in {delay}")
             }
             Event::Warning { message } => format!("warning: {}", text::visible(message)),
             _ => return None,
@@ -256,12 +257,13 @@ fn verifying(done: u64, total: u64) -> String {
 struct JsonLine<'a> {
     #[serde(flatten)]
     event: &'a Event,
-    /// Position in the list, from 1, where there are several.
+    /// Position in a list of several, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<usize>,
 }
 
-/// When the next line of progress is due: after another tenth, or ten seconds, and never twice in a second.
+/// Decides when the next line of progress is due: after another tenth or ten seconds, and at most
+/// once per second.
 #[derive(Debug, Default)]
 struct Pace {
     last: Option<(Instant, u64)>,
@@ -274,7 +276,8 @@ impl Pace {
             None => 0,
         };
         let due = match self.last {
-            // The start has a line of its own: this one tells the time from which on others are due.
+            // The probe prints the first line; this call sets the time from which later lines
+            // count.
             None => {
                 self.last = Some((now, tenth));
                 return false;

@@ -1,4 +1,4 @@
-//! What is said of a finished download.
+//! Prints the report of a finished download.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure};
 use super::settings::Closing;
 use super::{output, text};
 
-/// The lines for standard error, if any.
+/// The lines for standard error after a finished download, if any.
 pub(crate) fn closing(report: &Report, closing: Closing) -> Option<String> {
     match closing {
         Closing::Nothing => None,
@@ -22,7 +22,7 @@ pub(crate) fn closing(report: &Report, closing: Closing) -> Option<String> {
 ///
 /// # Errors
 ///
-/// Standard output can't be written to.
+/// Fails if standard output can't be written.
 pub(crate) fn json(report: &Report) -> Result<(), Failure> {
     let mut line =
         text::json(report).map_err(|error| Failure::new(Exit::UNEXPECTED, "report", error))?;
@@ -33,7 +33,7 @@ pub(crate) fn json(report: &Report) -> Result<(), Failure> {
 fn line(report: &Report) -> String {
     let name = text::path(&report.output);
     if report.not_modified {
-        return format!("not modified: {name} is as new as the server's");
+        return format!("not modified: {name} is up to date");
     }
     let bytes = text::bytes(report.bytes);
     let saved = if report.output == Path::new("-") {
@@ -98,7 +98,7 @@ fn validator(report: &Report) -> String {
         ValidatorKind::StrongEtag => format!("strong entity tag {etag}"),
         ValidatorKind::WeakEtag => format!("weak entity tag {etag}"),
         ValidatorKind::LastModified => "modification date".to_owned(),
-        ValidatorKind::None => "its length alone".to_owned(),
+        ValidatorKind::None => "its length only".to_owned(),
     }
 }
 
@@ -125,22 +125,22 @@ fn hindrances(account: &Account) -> String {
     )
 }
 
-/// The wall time, from front to back.
+/// The wall time, in the order in which it passed.
 fn times(report: &Report) -> String {
     let account = &report.account;
     let Some(first_byte) = account.first_byte else {
-        return format!("{}, and no byte was fetched", text::short(report.elapsed));
+        return format!("{}; no byte was fetched", text::short(report.elapsed));
     };
     let fetching = report.elapsed.saturating_sub(first_byte + account.closing);
     format!(
-        "{} to the first byte, {} of transfers, {} to check, sync and name the file",
+        "{} to the first byte, {} of transfers, {} to verify, sync and publish the file",
         text::short(first_byte),
         text::short(fetching),
         text::short(account.closing)
     )
 }
 
-/// What the connections did with their time.
+/// How the connections spent their time.
 fn shares(account: &Account) -> String {
     let share = |part: Duration| {
         let share = part.as_secs_f64() / account.transfers.as_secs_f64().max(1e-9);
@@ -157,7 +157,7 @@ fn processors(report: &Report) -> String {
     let cpu = report.account.cpu;
     let gibibytes = report.fetched_bytes as f64 / f64::from(1 << 30);
     let each = if gibibytes > 0.0 {
-        format!(", {:.2} s a GiB", cpu.as_secs_f64() / gibibytes)
+        format!(", {:.2} s per GiB", cpu.as_secs_f64() / gibibytes)
     } else {
         String::new()
     };
@@ -173,7 +173,7 @@ fn writer(writer: WriterKind) -> &'static str {
 
 fn integrity(checks: &[Integrity]) -> String {
     if checks.is_empty() {
-        return "every part's length and version; no digest of the whole".to_owned();
+        return "length and version of every part; no digest of the whole file".to_owned();
     }
     let checks: Vec<String> = checks
         .iter()

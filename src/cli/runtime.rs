@@ -1,10 +1,11 @@
-//! The Tokio runtime of the commands that use the network.
+//! The Tokio runtime for the commands that use the network.
 
 use std::io;
 
 use super::exit::{Exit, Failure};
 
-/// Runs `work` to its end, then leaves without waiting for what may still hang in the disk or the resolver.
+/// Runs `work` to its end. Does not wait for blocking tasks that may still hang in the disk or the
+/// resolver.
 pub(crate) fn run<W>(work: W) -> Result<Exit, Failure>
 where
     W: Future<Output = Result<Exit, Failure>>,

@@ -1,4 +1,4 @@
-//! What the typed options mean: a list of downloads, and how to show them.
+//! Interprets the options: a list of downloads, and how to show them.
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,25 +11,25 @@ use super::input_file::{self, Entry};
 use super::trace::Trace;
 use super::{options, text};
 
-/// What `get` has to do.
+/// The resolved options of `get`.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The downloads, in the order of the list.
     pub(crate) jobs: Vec<Job>,
-    /// How many of them at once.
+    /// The number of downloads that run at once.
     pub(crate) at_once: NonZeroUsize,
     pub(crate) display: Display,
     pub(crate) closing: Closing,
-    /// What of the engine is traced.
+    /// What to trace; `None` for nothing.
     pub(crate) trace: Option<Trace>,
-    /// Whether the report goes to standard output as JSON.
+    /// Whether to print the report on standard output as JSON.
     pub(crate) json_report: bool,
 }
 
 /// One download, ready to start.
 #[derive(Debug)]
 pub(crate) struct Job {
-    /// What to call it before its file has a name.
+    /// The name of the download before its file has one.
     pub(crate) label: String,
     pub(crate) download: Download,
 }
@@ -39,17 +39,17 @@ pub(crate) struct Job {
 pub(crate) enum Display {
     /// A bar, redrawn in place.
     Bar,
-    /// Now and then a line, without control sequences.
+    /// Occasional lines, without control sequences.
     Lines,
     /// Every event as a line of JSON.
     Json,
-    /// No progress, but what a user should know.
+    /// No progress, only notices that a user should see.
     Notices,
-    /// Nothing but errors.
+    /// Only errors.
     Quiet,
 }
 
-/// How much is said of a finished download.
+/// How much to print about a finished download.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     Nothing,
@@ -58,11 +58,12 @@ pub(crate) enum Closing {
 }
 
 impl Settings {
-    /// Finds out what was meant.
+    /// Interprets `args`.
     ///
     /// # Errors
     ///
-    /// A contradiction or a wrong value (exit code 2), or an input file that can't be read (6).
+    /// Fails for a contradiction or a wrong value (exit code 2), or if an input file can't be read
+    /// (6).
     pub(crate) fn resolve(args: &GetArgs) -> Result<Self, Failure> {
         let display = display(&args.show)?;
         let jobs = described(args)?
@@ -87,10 +88,10 @@ fn at_once(args: &SpeedArgs) -> NonZeroUsize {
         .unwrap_or(NonZeroUsize::MIN)
 }
 
-/// One download, with every option set and none checked.
+/// One download with all options set and not yet checked.
 #[derive(Debug)]
 struct Described {
-    /// Where an input file has it; empty for the command line.
+    /// File and line of the input file; empty for the command line.
     place: String,
     label: String,
     builder: DownloadBuilder,
@@ -127,7 +128,7 @@ fn described(args: &GetArgs) -> Result<Vec<Described>, Failure> {
         .collect()
 }
 
-/// The list: the URLs of the command line, then those of the input file.
+/// The list of downloads: the URLs of the command line, then those of the input file.
 fn entries(args: &GetArgs) -> Result<Vec<Entry>, Failure> {
     let mut entries: Vec<Entry> = args
         .urls
@@ -157,7 +158,7 @@ fn contradictions(args: &GetArgs, downloads: usize) -> Result<(), Failure> {
     if options::to_stdout(&args.place) && args.show.json {
         return Err(Failure::usage(
             "--json",
-            "standard output takes the report or, with -o -, the bytes, not both",
+            "standard output takes the report or, with -o -, the bytes, but not both",
         ));
     }
     if downloads < 2 {
@@ -199,7 +200,7 @@ fn describe(args: &GetArgs, entry: Entry, sharing: usize) -> Result<Described, F
     })
 }
 
-/// Tells a mistyped command or a forgotten scheme from a URL. The library looks closer.
+/// Rejects a mistyped command or a URL without a scheme. The library checks the URL itself.
 pub(crate) fn looks_like_url(typed: &str) -> Result<(), Failure> {
     if typed.contains("://") {
         return Ok(());
@@ -212,7 +213,7 @@ pub(crate) fn looks_like_url(typed: &str) -> Result<(), Failure> {
     );
     Err(match shown {
         "get" | "bench" | "inspect" | "demo" | "completions" | "man" | "help" => failure.with_hint(
-            format!("a command comes before all options: partwise {shown} ..."),
+            format!("put the command before all options: partwise {shown} ..."),
         ),
         _ => failure.with_hint("see 'partwise --help'"),
     })
@@ -227,7 +228,7 @@ fn display(args: &ShowArgs) -> Result<Display, Failure> {
         _ if args.quiet => Ok(Display::Quiet),
         ProgressChoice::None => Ok(Display::Notices),
         ProgressChoice::Json => Ok(Display::Json),
-        // A bar is made of control sequences: elsewhere than on a terminal it would be rubbish.
+        // A bar consists of control sequences, which only a terminal understands.
         ProgressChoice::Auto | ProgressChoice::Bar if exit::stderr_is_terminal() => {
             Ok(Display::Bar)
         }
@@ -237,7 +238,7 @@ fn display(args: &ShowArgs) -> Result<Display, Failure> {
 
 fn closing(args: &ShowArgs, display: Display) -> Closing {
     match display {
-        // The last event says it all, and the lines stay JSON.
+        // The last event contains the report, and every line stays JSON.
         Display::Quiet | Display::Json => Closing::Nothing,
         _ if args.verbose > 0 => Closing::Account,
         _ => Closing::Line,

@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM and SIGHUP: the first one asks for a clean stop, a second SIGINT leaves at once.
+//! SIGINT, SIGTERM and SIGHUP: the first signal requests a clean stop, a SIGINT after it exits at
+//! once.
 
 use std::io;
 
@@ -24,7 +25,7 @@ impl Signal {
         }
     }
 
-    /// The exit code that says so: 128 and the signal's number.
+    /// The exit code for the signal: 128 plus its number.
     pub(crate) fn exit(self) -> Exit {
         match self {
             Self::Hangup => Exit::HANGUP,
@@ -34,7 +35,7 @@ impl Signal {
     }
 }
 
-/// The first signal, for everyone who has to stop at it.
+/// The first signal that arrived, for all tasks that must stop at it.
 #[derive(Clone, Debug)]
 pub(crate) struct Signals {
     // INVARIANT: the sender lives in the listening task, which ends with the process.
@@ -42,11 +43,11 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen; from here on no signal ends the process by itself.
+    /// Starts to listen. From now on these signals do not end the process by themselves.
     ///
     /// # Errors
     ///
-    /// The handlers can't be installed.
+    /// Fails if the handlers can't be installed.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::new(Exit::UNEXPECTED, "listen to signals", error);
         let interrupts = unix::signal(SignalKind::interrupt()).map_err(failed)?;
@@ -61,7 +62,7 @@ impl Signals {
         Ok(Self { first })
     }
 
-    /// The first signal, if it has come.
+    /// The first signal, if one has arrived.
     pub(crate) fn arrived(&self) -> Option<Signal> {
         *self.first.borrow()
     }
@@ -102,13 +103,14 @@ async fn listen(
     first.exit().now()
 }
 
-/// Whether the caller asked, as `nohup` does, that a hang-up pass by.
+/// Whether the parent process ignores SIGHUP, as `nohup` does.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores_hangup(&status)
 }
 
-/// Reads the mask of ignored signals from the text of `/proc/self/status`; SIGHUP is its lowest bit.
+/// Reads the mask of ignored signals from the text of `/proc/self/status`; SIGHUP is its lowest
+/// bit.
 fn ignores_hangup(status: &str) -> bool {
     status
         .lines()

@@ -1,4 +1,4 @@
-//! A folder that goes when the command does.
+//! Temporary folders.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -6,22 +6,22 @@ use std::path::{Path, PathBuf};
 
 use super::exit::{Exit, Failure};
 
-/// See the module.
+/// A temporary folder. Dropping it removes the folder and its files.
 #[derive(Debug)]
 pub(crate) struct Temporary(PathBuf);
 
 impl Temporary {
-    /// Makes one in `parent`, whose name begins with `name`, for this user alone.
+    /// Creates a folder in `parent`. Its name begins with `name`, and only this user may read it.
     ///
     /// # Errors
     ///
-    /// It can't be made.
+    /// Fails if the folder can't be created.
     pub(crate) fn within(parent: &Path, name: &str) -> Result<Self, Failure> {
         let path = parent.join(format!("{name}-{:016x}", fastrand::u64(..)));
         DirBuilder::new()
             .mode(0o700)
             .create(&path)
-            .map_err(|error| Failure::new(Exit::FILE, "make a temporary folder", error))?;
+            .map_err(|error| Failure::new(Exit::FILE, "create a temporary folder", error))?;
         Ok(Self(path))
     }
 
@@ -32,7 +32,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What can't be removed is in the way of nobody, and there is nobody left to tell.
+        // A folder that can't be removed does no harm, and the command has already ended.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

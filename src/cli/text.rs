@@ -1,10 +1,10 @@
-//! How numbers, names and foreign text are shown.
+//! Formats numbers, names and foreign text.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// Text with every character that could steer a terminal or reorder a line written as its escape.
+/// Escapes every character that could control a terminal or reorder a line.
 pub(crate) fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
@@ -17,12 +17,12 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
-/// A path, as [`visible`] text.
+/// Formats a path as [`visible`] text.
 pub(crate) fn path(path: &Path) -> String {
     visible(&path.to_string_lossy())
 }
 
-/// JSON in which steering characters are written as `\uXXXX`; they can only stand inside its strings.
+/// Formats `value` as JSON. Control characters, which occur only inside strings, become `\uXXXX`.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::Error> {
     let mut shown = String::new();
     for c in serde_json::to_string(value)?.chars() {
@@ -38,13 +38,14 @@ pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, serde_json::
     Ok(shown)
 }
 
-/// C0, DEL, C1, line and paragraph separators, and the marks that change the direction of text.
+/// Whether `c` is C0, DEL, C1, a line or paragraph separator, or a mark that changes the direction
+/// of text.
 fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The name to call a URL by before its file has one: the last segment of its path, and no secret.
+/// The name for a URL before its file has one: the last segment of its path, without secrets.
 pub(crate) fn label(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let after_scheme = url.find("://").map_or(0, |at| (at + 3).min(end));
@@ -55,7 +56,7 @@ pub(crate) fn label(url: &str) -> String {
     visible(name.unwrap_or("download"))
 }
 
-/// The host of a URL, and no secret.
+/// The host of a URL, without secrets.
 pub(crate) fn host(url: &str) -> String {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let end = after_scheme
@@ -64,7 +65,7 @@ pub(crate) fn host(url: &str) -> String {
     visible(after_scheme[..end].rsplit('@').next().unwrap_or_default())
 }
 
-/// Bytes with three digits and a 1024-based unit.
+/// Formats a number of bytes with three digits and a 1024-based unit.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if count < 1024 {
@@ -85,12 +86,12 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// A rate in bytes a second.
+/// Formats a rate, given in bytes per second.
 pub(crate) fn rate(bytes_per_second: u64) -> String {
     format!("{}/s", bytes(bytes_per_second))
 }
 
-/// A span of time: `0.8 s`, `12 s`, `2 min 05 s`, `3 h 07 min`.
+/// Formats a span of time: `0.8 s`, `12 s`, `2 min 05 s`, `3 h 07 min`.
 pub(crate) fn duration(span: Duration) -> String {
     if span < Duration::from_millis(9_950) {
         return format!("{:.1} s", span.as_secs_f64());
@@ -98,7 +99,7 @@ pub(crate) fn duration(span: Duration) -> String {
     seconds(span.as_secs() + u64::from(span.subsec_millis() >= 500))
 }
 
-/// A span of time that may be a very short one: `37 ms`, then as [`duration`] has it.
+/// Formats a span of time: below a second as `37 ms`, otherwise as [`duration`] does.
 pub(crate) fn short(span: Duration) -> String {
     match span.as_millis() {
         millis @ 0..1000 => format!("{millis} ms"),
@@ -106,7 +107,7 @@ pub(crate) fn short(span: Duration) -> String {
     }
 }
 
-/// A span of whole seconds.
+/// Formats a number of seconds.
 pub(crate) fn seconds(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -115,7 +116,7 @@ pub(crate) fn seconds(seconds: u64) -> String {
     }
 }
 
-/// How much of the whole is there, in whole percent, rounded down; nothing to do is all done.
+/// The completed share in percent, rounded down. A `total` of 0 is 100 percent.
 pub(crate) fn percent(done: u64, total: u64) -> u64 {
     if total == 0 {
         return 100;
@@ -123,13 +124,13 @@ pub(crate) fn percent(done: u64, total: u64) -> u64 {
     u64::try_from(u128::from(done.min(total)) * 100 / u128::from(total)).unwrap_or(100)
 }
 
-/// `1 part`, `2 parts`.
+/// Formats a number of things: `1 part`, `2 parts`.
 pub(crate) fn count(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// Which stretches of an object are there; a cell a stretch, darker where more is there.
+/// Draws one cell for each percentage, darker for larger ones.
 pub(crate) fn strip(coverage: &[u8]) -> String {
     let cells: String = coverage
         .iter()
@@ -144,15 +145,15 @@ pub(crate) fn strip(coverage: &[u8]) -> String {
     format!("[{cells}]")
 }
 
-/// How much of each of `cells` equal stretches is there, in percent, where `missing` is not.
+/// How much of each of `cells` equal ranges of an object is complete, in percent.
 ///
-/// `missing` holds inclusive byte positions, merged and in order.
+/// `missing` contains the missing ranges as inclusive byte positions, merged and in order.
 pub(crate) fn coverage(length: u64, missing: &[(u64, u64)], cells: u32) -> Vec<u8> {
     let edge = |cell: u32| u128::from(length) * u128::from(cell) / u128::from(cells);
     (0..cells)
         .map(|cell| {
             let from = edge(cell);
-            // A cell narrower than a byte shows the byte it lies in.
+            // A cell narrower than a byte shows that byte.
             let to = edge(cell + 1).max(from + 1);
             let lacking: u128 = missing
                 .iter()

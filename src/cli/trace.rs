@@ -1,4 +1,4 @@
-//! Spans and events of the engine, on standard error.
+//! Prints the engine's traces on standard error.
 
 use std::io::{self, Write};
 
@@ -11,19 +11,21 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::exit::Failure;
 
-/// The environment variable that sets the level; it overrides `-vv`.
+/// The environment variable that sets the level. It overrides `-vv`.
 const VARIABLE: &str = "PARTWISE_LOG";
 
-/// How closely the engine is traced. Other crates are not: what they would print may hold secrets.
+/// The level at which partwise is traced. Other crates are never traced, because their output could
+/// contain secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Trace(LevelFilter);
 
 impl Trace {
-    /// What `-v`, given this many times, and the environment ask for; `None` for nothing.
+    /// Reads the level from the environment, or from the number of `-v` options. `None` if nothing
+    /// is traced.
     ///
     /// # Errors
     ///
-    /// `PARTWISE_LOG` is not a level.
+    /// Fails if `PARTWISE_LOG` is not a level.
     pub(crate) fn resolve(verbose: u8) -> Result<Option<Self>, Failure> {
         let level = match std::env::var_os(VARIABLE) {
             Some(text) if !text.is_empty() => parse(&text.to_string_lossy())?,
@@ -36,7 +38,7 @@ impl Trace {
         Ok((level != LevelFilter::OFF).then_some(Self(level)))
     }
 
-    /// Traces from now on to the end of the process. Lines appear above the bars.
+    /// Starts tracing until the end of the process. Lines appear above the bars.
     pub(crate) fn start(self, bars: MultiProgress) {
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(move || AboveBars(bars.clone()))
@@ -44,7 +46,7 @@ impl Trace {
             .with_target(false)
             .with_span_events(FmtSpan::CLOSE)
             .with_filter(Targets::new().with_target("partwise", self.0));
-        // Fails only where a subscriber is set already, which then serves.
+        // Fails only if a subscriber is already set, which then receives the traces.
         let _ = tracing_subscriber::registry().with(layer).try_init();
     }
 }
@@ -57,7 +59,7 @@ fn parse(text: &str) -> Result<LevelFilter, Failure> {
     })
 }
 
-/// Standard error, with the bars out of the way.
+/// A writer to standard error that suspends the bars.
 struct AboveBars(MultiProgress);
 
 impl Write for AboveBars {

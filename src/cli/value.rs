@@ -1,10 +1,11 @@
-//! Values as they are typed: sizes, seconds, `N|auto`.
+//! Parses option values: sizes, seconds, `N|auto`.
 
 use std::time::Duration;
 
 use partwise::{Connections, PartSize};
 
-/// A size of at least one byte: plain bytes, or with `K M G` or `KiB MiB GiB` (all 1024-based, in either case).
+/// Parses a size of at least one byte: plain bytes, or with `K M G` or `KiB MiB GiB` (1024-based,
+/// in either case).
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().map_err(|_| SIZE_EXPECTED.to_owned())?;
@@ -24,7 +25,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 
 const SIZE_EXPECTED: &str = "expected bytes, such as 1048576, 512KiB, 8M or 1G";
 
-/// A positive number of seconds, with or without decimals.
+/// Parses a positive number of seconds, with or without decimals.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let expected = || "expected a positive number of seconds, such as 10 or 0.5".to_owned();
     let number: f64 = text.parse().map_err(|_| expected())?;
@@ -34,7 +35,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// `auto` or a number of connections.
+/// Parses `auto` or a number of connections.
 pub(crate) fn connections(text: &str) -> Result<Connections, String> {
     if text == "auto" {
         return Ok(Connections::Auto);
@@ -45,7 +46,7 @@ pub(crate) fn connections(text: &str) -> Result<Connections, String> {
     Ok(Connections::Fixed(number))
 }
 
-/// `auto` or a size.
+/// Parses `auto` or a size.
 pub(crate) fn part_size(text: &str) -> Result<PartSize, String> {
     if text == "auto" {
         return Ok(PartSize::Auto);

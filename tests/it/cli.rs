@@ -169,7 +169,7 @@ fn mistyped_command() {
     --- stdout
     --- stderr
     partwise: error: URL inspect: expected http:// or https://, found neither
-    hint: a command comes before all options: partwise inspect ...
+    hint: put the command before all options: partwise inspect ...
     "#);
 }
 
@@ -190,7 +190,7 @@ fn report_and_bytes_on_standard_output() {
     exit 2
     --- stdout
     --- stderr
-    partwise: error: --json: standard output takes the report or, with -o -, the bytes, not both
+    partwise: error: --json: standard output takes the report or, with -o -, the bytes, but not both
     "#);
 }
 
