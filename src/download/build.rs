@@ -20,7 +20,7 @@ impl DownloadBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`](crate::ErrorKind::Usage), naming the option, what was expected and what was found.
+    /// [`ErrorKind::Usage`], naming the option, what was expected and what was found.
     pub fn build(self) -> Result<Download, Error> {
         Ok(Download { job: job(self)? })
     }
