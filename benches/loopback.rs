@@ -1,4 +1,4 @@
-//! Whole downloads from the embedded origin, by each writer: `cargo bench --bench loopback`.
+//! Measures whole downloads from the embedded origin, with each writer: `cargo bench --bench loopback`.
 
 use std::num::NonZeroU32;
 

@@ -1,4 +1,4 @@
-//! Pauses a download after a while, goes on, stops it, and starts again from its checkpoint.
+//! Pauses, resumes and stops a download, then starts it again from its checkpoint.
 //!
 //! `cargo run --example pause_resume -- https://example.org/v.mp4`
 
@@ -16,41 +16,43 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let handle = start(&url)?;
     sleep(A_WHILE).await;
 
-    // `Ok` means: no request is under way, and every completed part is in a checkpoint on disk. The process could be
-    // killed now and nothing would be lost.
+    // `Ok` means that no request is under way and that a checkpoint on disk names every completed
+    // part. A kill of the process would lose nothing now.
     match handle.pause().await {
         Ok(()) => println!("paused: {}", strip(&handle)),
-        Err(_) => println!("it was over before it could be paused"),
+        Err(_) => println!("the download ended before the pause"),
     }
     handle.resume()?;
     sleep(A_WHILE).await;
 
-    // A stop ends the download and keeps what it has; dropping the handle does the same without waiting for it.
+    // A stop ends the download and keeps the completed parts. Dropping the handle does the same
+    // without waiting.
     handle.stop().await;
     match handle.finish().await {
         Ok(report) => {
-            println!("{} is whole already", report.output.display());
+            println!("{} is already complete", report.output.display());
             return Ok(());
         }
         Err(error) if error.kind() == ErrorKind::Stopped => match error.checkpoint() {
-            Some(checkpoint) => println!("stopped; goes on from {}", checkpoint.display()),
-            None => println!("stopped before there was anything to keep"),
+            Some(checkpoint) => println!("stopped; can resume from {}", checkpoint.display()),
+            None => println!("stopped before the first checkpoint"),
         },
         Err(error) => return Err(error.into()),
     }
 
-    // A second run of the same program would do just this: it finds the checkpoint and asks for the missing parts
-    // alone. The URL may be another one, as with a signature that has expired, as long as the object is the same.
+    // A second run of the same program would do the same: it finds the checkpoint and requests only
+    // the missing parts. The URL may differ, for example after a signature has expired, as long as
+    // the object is the same.
     let handle = start(&url)?;
     let mut waiting = Box::pin(handle.finish());
     let report = loop {
         match timeout(A_WHILE, &mut waiting).await {
             Ok(finished) => break finished?,
-            Err(_) => println!("still at it"),
+            Err(_) => println!("still downloading"),
         }
     };
     println!(
-        "{}: {} bytes, of which {} were there and {} came now",
+        "{}: {} bytes, of which {} were resumed and {} fetched",
         report.output.display(),
         report.bytes,
         report.resumed_bytes,
@@ -63,7 +65,7 @@ fn start(url: &str) -> Result<DownloadHandle, Error> {
     Ok(Download::builder(url).build()?.start())
 }
 
-/// Which tenths of the object are there.
+/// Draws which tenths of the object are complete.
 fn strip(handle: &DownloadHandle) -> String {
     let cell = |percent| match percent {
         0 => '.',

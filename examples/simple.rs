@@ -1,4 +1,4 @@
-//! Downloads a URL and shows how far it is.
+//! Downloads a URL and shows its progress.
 //!
 //! `cargo run --example simple -- https://example.org/v.mp4`
 
@@ -9,13 +9,15 @@ use partwise::{Download, Event};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("expected a URL")?;
 
-    // Every option error surfaces here, before anything is sent.
+    // Reports every option error, before anything is sent.
     let download = Download::builder(url).build()?;
 
-    // It runs by itself from here on. What an earlier run left is taken over where it is of the same object.
+    // The download runs in its own task. It resumes from the parts of an earlier run if they belong
+    // to the same object.
     let handle = download.start();
 
-    // The stream ends with the download. State changes come once each and in order, progress as fast as it is read.
+    // The stream ends with the download. Every state change arrives once and in order; progress
+    // arrives as fast as the stream is read.
     let mut events = handle.events();
     while let Some(event) = events.next().await {
         match event {
@@ -24,21 +26,21 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 parts,
                 ..
             } => eprintln!("{length} bytes in {parts} parts"),
-            Event::Resumed { bytes, .. } => eprintln!("{bytes} bytes are there already"),
-            Event::Restarted { reason } => eprintln!("starts over: {reason}"),
+            Event::Resumed { bytes, .. } => eprintln!("{bytes} bytes are already complete"),
+            Event::Restarted { reason } => eprintln!("starting over: {reason}"),
             Event::Progress(progress) => eprintln!(
-                "{} bytes, {} bytes a second, {} connections",
+                "{} bytes, {} bytes per second, {} connections",
                 progress.completed_bytes, progress.bytes_per_second, progress.connections
             ),
             Event::Retrying { reason, delay, .. } => {
-                eprintln!("again in {:.1} s: {reason}", delay.as_secs_f64());
+                eprintln!("retrying in {:.1} s: {reason}", delay.as_secs_f64());
             }
             Event::Warning { message } => eprintln!("warning: {message}"),
             _ => {}
         }
     }
 
-    // Here the file is whole, verified and at its final name; or it is not there, and the error says why.
+    // `Ok` means that the file is complete, verified and at its final name.
     let report = handle.finish().await?;
     println!("{}: {} bytes", report.output.display(), report.bytes);
     Ok(())

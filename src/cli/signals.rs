@@ -103,7 +103,7 @@ async fn listen(
     first.exit().now()
 }
 
-/// Whether the parent process ignores SIGHUP, as `nohup` does.
+/// Whether this process started with SIGHUP ignored, as under `nohup`.
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     ignores_hangup(&status)

@@ -32,7 +32,7 @@ impl Temporary {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // A folder that can't be removed does no harm, and the command has already ended.
+        // Nothing depends on the removal, and a drop can't report an error.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
