@@ -1,4 +1,4 @@
-//! What goes wrong with files.
+//! Errors of file operations.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::object::ByteRange;
 
-/// What was being done.
+/// The file operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     OpenFolder,
@@ -51,23 +51,23 @@ impl fmt::Display for Operation {
 pub(crate) enum StorageErrorKind {
     /// Disk, quota or file size limit exhausted.
     Full,
-    /// Another run holds the file.
+    /// Another run holds the file's lock.
     Locked,
-    /// A file stands at the final name.
+    /// A file with the final name exists.
     Exists,
     /// No permission, or a read-only file system.
     Access,
-    /// Somebody else truncated, removed or replaced the file.
+    /// Another process truncated, removed or replaced the file.
     Tampered,
-    /// The file system can't do what was asked of it.
+    /// The file system does not support the operation.
     Unsupported,
-    /// The caller's request makes no sense: a defect in partwise.
+    /// The caller passed an invalid argument: a defect in partwise.
     Misuse,
     /// Anything else that the operating system reports.
     Io,
 }
 
-/// A file operation that failed: which, on what, and why. `Display` says all three.
+/// A failed file operation. `Display` names the operation, the path and the cause.
 #[derive(Debug)]
 pub(crate) struct StorageError {
     operation: Operation,
@@ -98,7 +98,7 @@ pub(super) enum Cause {
         found: u64,
     },
     Replaced,
-    /// A mapped page that is no longer the file's, whose length is as it was.
+    /// A mapped page that no longer belongs to the file, although the file's length is unchanged.
     Lost,
     Unreservable(&'static str),
     Name(&'static str),
@@ -110,7 +110,7 @@ pub(super) enum Cause {
 }
 
 impl StorageError {
-    /// What the operating system reported.
+    /// An error that the operating system reported.
     pub(crate) fn io(operation: Operation, path: impl Into<PathBuf>, error: io::Error) -> Self {
         Self::new(operation, path, Cause::Io(error))
     }
@@ -144,17 +144,17 @@ impl StorageError {
         }
     }
 
-    /// `cannot write v.mp4.part`.
+    /// Operation and path, such as `cannot write v.mp4.part`.
     pub(crate) fn what(&self) -> String {
         format!("cannot {} {}", self.operation, shown(&self.path))
     }
 
-    /// The cause alone.
+    /// The cause, without operation and path.
     pub(crate) fn why(&self) -> String {
         self.cause.to_string()
     }
 
-    /// What to do now.
+    /// What the user can do about it; `None` where there is no advice.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         match self.kind() {
             StorageErrorKind::Full => Some("make room and run again to resume"),
@@ -208,15 +208,15 @@ impl fmt::Display for Cause {
                 f,
                 "a file of {needed} bytes is needed and the limit of this process is {limit} (ulimit -f)"
             ),
-            Self::Locked => f.write_str("another run of partwise works on it"),
-            Self::Exists => f.write_str("a file of that name is there already"),
+            Self::Locked => f.write_str("another run of partwise has locked it"),
+            Self::Exists => f.write_str("a file with that name already exists"),
             Self::Truncated { expected, found } => write!(
                 f,
-                "somebody else changed its length: {expected} bytes expected, {found} found"
+                "another process changed its length: {expected} bytes expected, {found} found"
             ),
-            Self::Replaced => f.write_str("somebody else removed or replaced it"),
+            Self::Replaced => f.write_str("another process removed or replaced it"),
             Self::Lost => f.write_str(
-                "a page of it went away while it was written: its device failed, or somebody else changed it",
+                "a page was lost while it was written: the device failed, or another process changed the file",
             ),
             Self::Unreservable(why) => write!(f, "it can't be mapped safely: {why}"),
             Self::Name(why) => write!(f, "the name {why}"),
@@ -232,7 +232,8 @@ impl fmt::Display for Cause {
     }
 }
 
-/// A path for a message: control and bidirectional formatting characters escaped, because a name may come from a URL.
+/// The path with control and bidirectional formatting characters escaped, for messages: a name may
+/// come from a URL.
 fn shown(path: &Path) -> String {
     let mut text = String::new();
     for c in path.to_string_lossy().chars() {

@@ -1,10 +1,12 @@
-//! A disk for tests with two images: the live one, that the program sees, and the durable one, that a power cut leaves.
+//! A disk for tests. It keeps two images: the live one, which the program sees, and the durable
+//! one, which survives a power cut.
 //!
-//! Every step that changes or syncs something counts. [`FakeDisk::cut_at`] cuts the power before a step; every later
-//! one fails. [`FakeDisk::after_power_cut`] is the disk that the next boot finds: names that were not synced are there up
-//! to some point in their order, bytes that were not synced are there or not, sector by sector, as a seed says.
-//! [`FakeDisk::after_exit`] is what the next process of the same boot finds. A sync that fails throws away what it was to
-//! make durable, as kernels do.
+//! Each change and each sync is a step. [`FakeDisk::cut_at`] cuts the power before a step; every
+//! later step fails. [`FakeDisk::after_power_cut`] returns the disk that the next boot finds:
+//! unsynced name changes survive up to some point in their order, and each unsynced sector survives
+//! or is lost, as a seed decides. [`FakeDisk::after_exit`] returns the disk that the next process
+//! of the same boot finds. A failed sync discards the data that it should have made durable, as
+//! kernels do.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -63,17 +65,17 @@ impl FakeDisk {
         self.state().cut_at = Some(step);
     }
 
-    /// Makes step `step` fail with EIO, and no other.
+    /// Makes step `step`, and no other, fail with EIO.
     pub(crate) fn fail_at(&self, step: usize) {
         self.state().fail_at = Some(step);
     }
 
-    /// Leaves no room for anything that is created or written at step `step` or later.
+    /// Fails every creation and write at step `step` or later with ENOSPC.
     pub(crate) fn full_at(&self, step: usize) {
         self.state().full_at = Some(step);
     }
 
-    /// Calls `hook` before every step, on the thread that makes it.
+    /// Calls `hook` before every step, on the thread that takes the step.
     pub(crate) fn before_each_step(&self, hook: impl Fn() + Send + Sync + 'static) {
         self.state().before_step = Some(Hook(Arc::new(hook)));
     }
@@ -83,24 +85,24 @@ impl FakeDisk {
         self.state().no_reservation = true;
     }
 
-    /// Leaves room for this many bytes more.
+    /// Limits the free space to `bytes`.
     pub(crate) fn with_room(&self, bytes: u64) {
         self.state().room = Some(bytes);
     }
 
-    /// The steps that were made so far: `write v.part.ckpt.tmp`, `sync folder`, ….
+    /// The steps taken so far: `write v.part.ckpt.tmp`, `sync folder`, ….
     pub(crate) fn steps(&self) -> Vec<String> {
         self.state().steps.clone()
     }
 
-    /// What a program reads at this name.
+    /// The live contents of the file with this name.
     pub(crate) fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         let inode = *state.names.get(OsStr::new(name))?;
         Some(state.files[inode].live.clone())
     }
 
-    /// Everything that a program can read: names and bytes.
+    /// The live names and contents of all files.
     pub(crate) fn listing(&self) -> BTreeMap<OsString, Vec<u8>> {
         let state = self.state();
         let names = state.names.iter();
@@ -109,7 +111,7 @@ impl FakeDisk {
             .collect()
     }
 
-    /// Puts a durable file there, without a step.
+    /// Creates a durable file without taking a step.
     pub(crate) fn plant(&self, name: &str, bytes: &[u8]) {
         let mut state = self.state();
         let inode = state.files.len();
@@ -123,7 +125,7 @@ impl FakeDisk {
         state.durable_names.insert(name.into(), inode);
     }
 
-    /// Takes a name away, durably and without a step.
+    /// Removes a name durably, without taking a step.
     pub(crate) fn forget(&self, name: &str) {
         let mut state = self.state();
         state.names.remove(OsStr::new(name));
@@ -131,7 +133,7 @@ impl FakeDisk {
         state.name_history.clear();
     }
 
-    /// The disk that the next boot finds where nothing survived but what was synced.
+    /// The disk that the next boot finds if only synced data survived.
     pub(crate) fn durable_only(&self) -> Self {
         let state = self.state();
         let files = state.files.iter().map(|file| Inode {
@@ -142,8 +144,8 @@ impl FakeDisk {
         Self::booted(files.collect(), state.durable_names.clone(), &state)
     }
 
-    /// The disk that the next process finds after this one ended, in order or not: all that was done, as little of it
-    /// durable as before.
+    /// The disk that the next process finds after this one ended: all changes are live, and no more
+    /// of them are durable than before.
     pub(crate) fn after_exit(&self) -> Self {
         let state = self.state();
         let files = state.files.iter().map(|file| Inode {
@@ -164,7 +166,7 @@ impl FakeDisk {
     pub(crate) fn after_power_cut(&self, rng: &mut fastrand::Rng) -> Self {
         let state = self.state();
         let changes = state.name_history.len();
-        // The last few changes are where protocols meet: they survive together as often as at all other points.
+        // Protocols meet in the last few changes: half of the cuts fall among or after these.
         let survived = if rng.bool() {
             changes - rng.usize(0..=changes.min(3))
         } else {
@@ -235,7 +237,7 @@ impl State {
 }
 
 impl Inode {
-    /// The live bytes, the durable ones, or each sector and the length one or the other.
+    /// The file after a power cut: its live bytes, its durable bytes, or a mix sector by sector.
     fn torn(&self, rng: &mut fastrand::Rng) -> Self {
         let bytes = match rng.u8(0..4) {
             0 => self.live.clone(),

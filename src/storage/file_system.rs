@@ -1,22 +1,26 @@
-//! Which file systems keep what `fallocate` promises.
+//! Which file systems honour a reservation made by `fallocate`.
 
-/// What kind of file system a file lies on, as far as it matters here.
+/// The kind of file system that a file is on, as far as the writer depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileSystem {
-    /// Writes reserved blocks in place: a page that is dirtied through a map always finds its block.
+    /// Writes reserved blocks in place: a page that is dirtied through a map always finds its
+    /// block.
     InPlace,
-    /// Copies on write or compresses: a reserved block is no promise for the write that comes.
+    /// Copies on write or compresses: a reserved block does not guarantee that a later write
+    /// succeeds.
     CopyOnWrite,
-    /// Lies behind a network, FUSE or another layer: what is below is unknown, owners may be mapped.
+    /// A network file system, FUSE or another layer: the storage below is unknown, and owners may
+    /// be mapped.
     Layered,
-    /// FAT and its kin: no owners.
+    /// FAT and related file systems, which store no owners.
     Ownerless,
     /// Anything else.
     Unknown,
 }
 
 impl FileSystem {
-    /// From the low 32 bits of `statfs.f_type` (linux/magic.h; ZFS, bcachefs, Lustre and CephFS from their sources).
+    /// Classifies the low 32 bits of `statfs.f_type` (linux/magic.h; ZFS, bcachefs, Lustre and
+    /// CephFS from their sources).
     pub(crate) fn from_magic(magic: u32) -> Self {
         match magic {
             // ext2 to ext4, XFS, tmpfs, F2FS.
@@ -25,7 +29,8 @@ impl FileSystem {
             0x9123_683e | 0x2fc1_2fc1 | 0xca45_1a4e | 0x3434 | 0x2405_1905 | 0x5234_5362 => {
                 Self::CopyOnWrite
             }
-            // FUSE, NFS, CIFS, SMB 2, SMB, overlay, eCryptfs, 9P, CephFS, AFS, Coda, Lustre, GFS2, OCFS2.
+            // FUSE, NFS, CIFS, SMB 2, SMB, overlay, eCryptfs, 9P, CephFS, AFS, Coda, Lustre, GFS2,
+            // OCFS2.
             0x6573_5546 | 0x6969 | 0xff53_4d42 | 0xfe53_4d42 | 0x517b | 0x794c_7630 | 0xf15f
             | 0x0102_1997 | 0x00c3_6400 | 0x5346_414f | 0x7375_7245 | 0x0bd0_0bd0 | 0x0116_1970
             | 0x7461_636f => Self::Layered,
@@ -35,12 +40,13 @@ impl FileSystem {
         }
     }
 
-    /// Whether a reserved block stays one's own until it is written, so that a map of it can't end in SIGBUS for want of room.
+    /// Whether a reserved block stays reserved until it is written. A write through a map then
+    /// can't end in SIGBUS because the disk is full.
     pub(crate) fn keeps_reservations(self) -> bool {
         self == Self::InPlace
     }
 
-    /// Whether a file that we created is shown as ours.
+    /// Whether a file that this process created is reported as owned by its user.
     pub(crate) fn has_owners(self) -> bool {
         !matches!(self, Self::Layered | Self::Ownerless)
     }

@@ -1,4 +1,4 @@
-//! The real disk: a folder held open, so that it may be renamed while we work in it.
+//! The real disk. The folder is held open, so it may be renamed while a download works in it.
 
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
@@ -30,7 +30,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder that is there.
+    /// Opens an existing folder.
     pub(crate) fn open(path: &Path) -> Result<Self, StorageError> {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
@@ -46,7 +46,7 @@ impl Folder {
         })
     }
 
-    /// Opens a folder, making it and the folders above it where they are missing.
+    /// Opens a folder, creating it and its missing parents.
     pub(crate) fn open_or_create(
         path: &Path,
         durability: Durability,
@@ -85,8 +85,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// For file systems without RENAME_NOREPLACE. A crash between the two steps leaves one file with both names, which
-    /// [`sweep`](super::sweep) puts right.
+    /// Renames without replacing, for file systems without RENAME_NOREPLACE. A crash between the
+    /// two steps leaves one file with both names, which [`sweep`](super::sweep) repairs.
     fn link_then_unlink(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match linkat(&self.handle, from, &self.handle, to, AtFlags::empty()) {
             Ok(()) => self.remove(from),
@@ -114,7 +114,7 @@ impl Volume for Folder {
     fn open(&self, name: &OsStr) -> io::Result<DiskFile> {
         let file = self.checked(name, OFlags::RDWR)?;
         match fstat(&file)?.st_nlink {
-            // It was removed between the two calls.
+            // The file was removed between the two calls.
             0 => Err(io::ErrorKind::NotFound.into()),
             1 => Ok(DiskFile(file)),
             _ => Err(refusal("it has other names, too (hard links)")),
@@ -161,7 +161,7 @@ impl Volume for Folder {
     fn is_replaceable(&self, name: &OsStr) -> io::Result<bool> {
         match statat(&self.handle, name, AtFlags::empty()) {
             Ok(stat) => Ok(FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile),
-            // A link that leads nowhere is as good as none.
+            // A dangling link does not hinder a rename.
             Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(true),
             Err(error) => Err(error.into()),
         }
@@ -195,7 +195,7 @@ impl Volume for Folder {
 pub(crate) struct DiskFile(File);
 
 impl DiskFile {
-    /// A file of this process alone that lives in memory and goes when it is closed.
+    /// A file in memory that only this process can reach and that vanishes when it is closed.
     pub(crate) fn in_memory() -> io::Result<Self> {
         let file = memfd_create("partwise", MemfdFlags::CLOEXEC)?;
         Ok(Self(file.into()))
@@ -223,7 +223,8 @@ impl PartFile for DiskFile {
         if length == 0 {
             return Ok(());
         }
-        // A signal can interrupt a long allocation; what was allocated stays, so repeating makes progress.
+        // A signal can interrupt a long allocation; allocated blocks stay, so each retry makes
+        // progress.
         loop {
             match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
                 Err(Errno::INTR) => {}
@@ -240,7 +241,8 @@ impl PartFile for DiskFile {
     fn space(&self) -> io::Result<Space> {
         let volume = fstatvfs(&self.0)?;
         let blocks = u64::try_from(fstat(&self.0)?.st_blocks).unwrap_or(0);
-        // A file system that has no blocks at all (some FUSE ones) does not say.
+        // A file system that reports no blocks at all (some FUSE ones) does not know its free
+        // space.
         let available =
             (volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize));
         Ok(Space {
@@ -262,8 +264,9 @@ impl PartFile for DiskFile {
         FileMap::new(&self.0, length)
     }
 
-    /// `POSIX_FADV_DONTNEED`: Linux starts write-back of dirty pages in the range, then drops those that are clean;
-    /// `sync_file_range`, which would only do the first, can't be called without unsafe code.
+    /// Calls `POSIX_FADV_DONTNEED`: Linux starts write-back of dirty pages in the range, then drops
+    /// the clean ones. `sync_file_range`, which would only start write-back, can't be called
+    /// without unsafe code.
     fn start_writeback(&self, range: ByteRange) -> io::Result<()> {
         match NonZeroU64::new(range.len()) {
             Some(length) => Ok(fadvise(
@@ -290,7 +293,7 @@ impl PartFile for DiskFile {
 }
 
 fn file_system_of(file: &File) -> io::Result<FileSystem> {
-    // The type of this field differs by architecture, in width and in sign.
+    // The field's width and sign differ by architecture.
     let magic = i128::from(fstatfs(file)?.f_type) & 0xffff_ffff;
     Ok(u32::try_from(magic).map_or(FileSystem::Unknown, FileSystem::from_magic))
 }

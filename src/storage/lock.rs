@@ -1,4 +1,5 @@
-//! One run at a time: the part file is opened, locked, and proven to still have its name.
+//! Opens and locks the part file, and proves that it still has its name. The lock admits one run at
+//! a time.
 
 use std::ffi::OsStr;
 use std::fs::TryLockError;
@@ -7,25 +8,26 @@ use std::io;
 use super::error::{Cause, Operation, StorageError};
 use super::volume::{PartFile, Volume};
 
-/// How often a name may come and go under us before we give up. Each time costs another run a start or an end.
+/// How often the name may change during opening before it is an error. Each change takes the start
+/// or end of another run.
 const TRIES: u32 = 16;
 
-/// Where an open part file comes from.
+/// Whether an opened part file is new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Opened {
-    /// It is new and empty.
+    /// The file is new and empty.
     Created,
-    /// An earlier run left it.
+    /// An earlier run left the file.
     Found,
 }
 
-/// Opens the file, making it where it is missing, and takes its lock. The lock is the file's: it ends when the file is
-/// closed, by a crash too.
+/// Opens the file, creating it if it is missing, and takes its lock. The lock ends when the file is
+/// closed, also by a crash.
 ///
 /// # Errors
 ///
-/// [`Locked`](super::error::StorageErrorKind::Locked) where another run holds it; whatever stands in the way of a regular
-/// file of ours with that name.
+/// [`Locked`](super::error::StorageErrorKind::Locked) if another run holds the lock; else the error
+/// of creating or opening a regular file with that name that this user owns.
 pub(crate) fn open_locked<V: Volume>(
     volume: &V,
     name: &OsStr,
@@ -47,7 +49,7 @@ pub(crate) fn open_locked<V: Volume>(
             }
             TryLockError::Error(error) => failed(Operation::Lock, error),
         })?;
-        // Another run may have published or removed the file between our opening and locking it.
+        // Another run may have published or removed the file between opening and locking it.
         if is_named(volume, name, &file).map_err(|error| failed(Operation::Inspect, error))? {
             return Ok((file, origin));
         }
@@ -59,7 +61,7 @@ pub(crate) fn open_locked<V: Volume>(
     ))
 }
 
-/// Whether the name still stands for this very file.
+/// Whether the name still refers to this file.
 pub(super) fn is_named<V: Volume>(volume: &V, name: &OsStr, file: &V::File) -> io::Result<bool> {
     Ok(volume.identity(name)? == Some(file.identity()?))
 }

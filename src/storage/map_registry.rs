@@ -1,17 +1,17 @@
-//! Where maps lie in memory, for the handler of a signal: it may run between any two instructions, so that looking a
-//! map up takes no lock and allocates nothing.
+//! The address ranges of the maps, for the SIGBUS handler. The handler may run between any two
+//! instructions, so a look-up takes no lock and allocates nothing.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 static FIRST: MapEntry = MapEntry::free();
 
-/// Where one map lies, and whether it lost a page. Taken again after the map is gone and never given back: there are as
-/// many as there ever were maps at once.
+/// The address range of one map, and whether the map lost a page. Entries are reused and never
+/// freed: there are as many as there ever were maps at once.
 #[derive(Debug)]
 pub(super) struct MapEntry {
     taken: AtomicBool,
-    // INVARIANT: odd while a map lies here; `start` and `end` change only while it is even.
+    // INVARIANT: odd while a map uses the entry; `start` and `end` change only while it is even.
     age: AtomicUsize,
     start: AtomicUsize,
     end: AtomicUsize,
@@ -31,7 +31,7 @@ impl MapEntry {
         }
     }
 
-    /// Tells of a map of `length` bytes at `start`.
+    /// Registers a map of `length` bytes at `start`.
     pub(super) fn take(start: usize, length: usize) -> &'static Self {
         let mut place = &FIRST;
         while place
@@ -48,13 +48,14 @@ impl MapEntry {
         place
     }
 
-    /// The map is about to go.
+    /// Unregisters the map, before it is unmapped.
     pub(super) fn leave(&self) {
         self.age.fetch_add(1, SeqCst);
         self.taken.store(false, SeqCst);
     }
 
-    /// The place of the map that holds this address, which somebody is using at this moment. Safe in a handler.
+    /// The entry of the map that contains this address, which a copy is using at this moment. Safe
+    /// in a signal handler.
     pub(super) fn of(address: usize) -> Option<&'static Self> {
         let mut places =
             std::iter::successors(Some(&FIRST), |place| place.next.get().map(|next| &**next));
@@ -64,11 +65,11 @@ impl MapEntry {
     fn holds(&self, address: usize) -> bool {
         let age = self.age.load(SeqCst);
         let inside = (self.start.load(SeqCst)..self.end.load(SeqCst)).contains(&address);
-        // What was read may be half of one map and half of the next: then neither is the one in use.
+        // `start` and `end` may belong to two different maps: then neither is the one in use.
         age % 2 == 1 && inside && self.age.load(SeqCst) == age
     }
 
-    /// A page of the map is no longer the file's. Safe in a handler.
+    /// Records that a page of the map no longer belongs to the file. Safe in a signal handler.
     pub(super) fn lose(&self) {
         self.lost.store(true, SeqCst);
     }
@@ -82,7 +83,7 @@ impl MapEntry {
 mod tests {
     use super::*;
 
-    // Addresses of no user's memory, so that no map of another test lies there.
+    // Kernel addresses: no map of another test can be there.
     const START: usize = usize::MAX - (1 << 20);
 
     #[test]
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_is_that_maps_and_not_the_next_ones() {
+    fn a_loss_belongs_to_one_map_and_not_to_the_next() {
         let lost = MapEntry::take(START + 1000, 1);
         let other = MapEntry::take(START + 1001, 1);
         MapEntry::of(START + 1000).unwrap().lose();
@@ -110,7 +111,7 @@ mod tests {
         lost.leave();
         other.leave();
         let mut places = Vec::new();
-        // One of so many is the one that was lost, if no other test took it.
+        // One of these reuses the lost entry, unless another test took it.
         for nth in 0..8 {
             places.push(MapEntry::take(START + 1000 + nth, 1));
         }

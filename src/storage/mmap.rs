@@ -1,14 +1,16 @@
-//! Writing through a shared memory map: the only unsafe code of the crate.
+//! Writes through a shared memory map: the only unsafe code of the crate.
 //!
-//! The file is mapped once, over reserved blocks; the map is address space and no more. A window of it is populated for
-//! writing in one call, written, and released when its bytes are there, so that resident memory stays at the windows
-//! in use. Populating and releasing are advice about pages that are mapped already: they share the address space's lock,
-//! where a map and an unmap for each window would take it alone and make every other connection wait.
+//! The file is mapped once, over reserved blocks; the map itself takes only address space. A window
+//! of it is populated for writing in one call, written, and released when all its bytes have
+//! arrived, so only the windows in use are resident. Populating and releasing are advice about
+//! mapped pages and share the address space's lock. Mapping and unmapping each window would take
+//! that lock exclusively and make every other connection wait.
 //!
-//! A page may still lose its place in the file while it is written: somebody ignores the lock and truncates the file between
-//! the caller's check of its length and the copy, or the file system shuts itself down after an error of the device. The
-//! kernel then sends SIGBUS. A handler puts an anonymous page there, so that the copy comes to its end, and marks the map
-//! as lost, which is an error of that copy and of all that follow. Any other SIGBUS goes where it went before.
+//! A page may still lose its place in the file while it is written: another process ignores the
+//! lock and truncates the file between the caller's check of its length and the copy, or the file
+//! system shuts down after a device error. The kernel then sends SIGBUS. A handler maps an
+//! anonymous page there, so the copy ends, and marks the map as lost, which fails that copy and all
+//! later ones. Any other SIGBUS is passed to the earlier handler.
 
 #![expect(unsafe_code, reason = "a copy into a shared map has no safe form")]
 
@@ -22,21 +24,21 @@ use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use super::map_registry::MapEntry;
 use crate::object::ByteRange;
 
-/// A file, mapped shared and for writing. Never read through, never borrowed from.
+/// A file, mapped shared and for writing. The map is never read, and no reference into it is made.
 #[derive(Debug)]
 pub(crate) struct FileMap {
-    // INVARIANT: shared and writable but for pages that were lost; its first byte is the file's first.
+    // INVARIANT: shared and writable, except lost pages; its first byte is the file's first.
     map: MmapRaw,
-    // INVARIANT: tells of all of `map`.
+    // INVARIANT: covers all of `map`.
     place: &'static MapEntry,
 }
 
 /// Why bytes did not reach the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missed {
-    /// They lie outside the map: nothing was written.
+    /// The bytes are outside the map: nothing was written.
     Outside,
-    /// A page of the map is no longer the file's, at this copy or at an earlier one.
+    /// A page of the map was lost, during this copy or an earlier one.
     Lost,
 }
 
@@ -45,7 +47,8 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` where the file is shorter; `OutOfMemory` where the address space is too small.
+    /// `UnexpectedEof` where the file is shorter; `OutOfMemory` where the address space is too
+    /// small.
     pub(super) fn new(file: &File, length: u64) -> io::Result<Self> {
         if file.metadata()?.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -53,8 +56,8 @@ impl FileMap {
         let length =
             usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
         let map = MmapOptions::new().len(length).map_raw(file)?;
-        // Where the file system has large folios, a window is then one fault and one page-table entry. A kernel that
-        // does not know the advice goes page by page.
+        // With large folios, a window takes one fault and one page-table entry. A kernel that does
+        // not know the advice faults page by page.
         let _ = map.advise(Advice::HugePage);
         install();
         let place = MapEntry::take(map.as_mut_ptr().addr(), map.len());
@@ -65,42 +68,42 @@ impl FileMap {
     ///
     /// # Errors
     ///
-    /// What `madvise` reports, among it `EFAULT` where a page can't be had.
+    /// The error of `madvise`, such as `EFAULT` where a page can't be made present.
     pub(super) fn populate(&self, range: ByteRange) -> io::Result<()> {
         let (offset, length) = self.inside(range).ok_or(io::ErrorKind::InvalidInput)?;
         loop {
             match self.map.advise_range(Advice::PopulateWrite, offset, length) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Linux before 5.14 does not know the advice; pages are then faulted in one by one.
+                // Linux before 5.14 does not know the advice; it faults pages in one by one.
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(()),
                 result => return result,
             }
         }
     }
 
-    /// Gives the pages of `range` back. What was written to them stays with the file.
+    /// Releases the pages of `range`. The bytes written to them stay in the file.
     pub(super) fn release(&self, range: ByteRange) {
         let Some((offset, length)) = self.inside(range) else {
             return;
         };
-        // SAFETY: the advice is dangerous for private maps, whose bytes it throws away. This map is shared: the pages go
-        // out of this process's page table and stay, dirty as they are, in the file's page cache, from where a later
-        // access brings them back. No reference into the map exists that could see a difference, and a neighbour's
-        // window that shares a page with `range` only faults it in once more. A page that was lost is private, and
-        // nobody wants its bytes.
+        // SAFETY: the advice discards the bytes of private maps. This map is shared: the pages
+        // leave this process's page table and stay, still dirty, in the file's page cache, from
+        // where a later access brings them back. No reference into the map exists that could
+        // observe a difference, and a neighbouring window that shares a page with `range` only
+        // faults it in again. A lost page is private, and its bytes are not used.
         let released = unsafe {
             self.map
                 .unchecked_advise_range(UncheckedAdvice::DontNeed, offset, length)
         };
-        // A refusal costs resident memory and nothing else.
+        // A failure only leaves the pages resident.
         let _ = released;
     }
 
-    /// Copies the bytes to their place. The caller has just seen that the file is as long as it should be.
+    /// Copies the bytes to `position`. The caller has just checked the file's length.
     ///
     /// # Errors
     ///
-    /// Where the bytes lie outside the map, or may not have reached the file.
+    /// The bytes are outside the map, or may not have reached the file.
     pub(super) fn write(&self, position: u64, bytes: &[u8]) -> Result<(), Missed> {
         let range = u64::try_from(bytes.len())
             .ok()
@@ -108,12 +111,14 @@ impl FileMap {
         let Some((offset, length)) = range.and_then(|range| self.inside(range)) else {
             return Err(Missed::Outside);
         };
-        // SAFETY: `inside` has checked that `offset + length <= map.len()`, and `length` is `bytes.len()`, so source and
-        // destination are valid for it; the map lives as long as `self`, is writable, and bytes have no alignment. They
-        // do not overlap: no reference into the map is ever made, so `bytes` can't be part of it, and the kernel
-        // placed the map where nothing else was. Two threads may copy at once: leases give them different bytes, but
-        // for a hedge and for the last buffer of a lease whose tail was just taken, which bring bytes a second time;
-        // all copies are plain stores into memory that is shared with the kernel, and nothing in this process reads it.
+        // SAFETY: `inside` has checked that `offset + length <= map.len()`, and `length` is
+        // `bytes.len()`, so source and destination are valid for it; the map lives as long as
+        // `self`, is writable, and bytes have no alignment. They do not overlap: no reference into
+        // the map is ever made, so `bytes` can't be part of it, and the kernel placed the map in
+        // unused address space. Two threads may copy at once: leases give them different bytes,
+        // except for a hedge and for the last buffer of a lease whose tail was just taken, which
+        // bring the same bytes again; all copies are plain stores into memory that is shared with
+        // the kernel, and nothing in this process reads it.
         unsafe {
             ptr::copy_nonoverlapping(bytes.as_ptr(), self.map.as_mut_ptr().add(offset), length);
         }
@@ -123,7 +128,7 @@ impl FileMap {
         Ok(())
     }
 
-    /// Offset and length of `range` in the map, if all of it is there.
+    /// Offset and length of `range` in the map; `None` if any of it is outside.
     fn inside(&self, range: ByteRange) -> Option<(usize, usize)> {
         let end = usize::try_from(range.end()).ok()?;
         let start = usize::try_from(range.start()).ok()?;
@@ -133,7 +138,7 @@ impl FileMap {
 
 impl Drop for FileMap {
     fn drop(&mut self) {
-        // Before the map goes: what is mapped at its addresses next is not the handler's.
+        // Before unmapping: the next map at these addresses may not be ours.
         self.place.leave();
     }
 }
@@ -141,15 +146,16 @@ impl Drop for FileMap {
 static GUARD: OnceLock<Guard> = OnceLock::new();
 static HANDLER: Once = Once::new();
 
-/// What the handler of SIGBUS knows, which is the whole process's from the first map to its end.
+/// What the SIGBUS handler needs. It is set up before the first map and stays until the process
+/// ends.
 struct Guard {
     /// The size of a page in bytes.
     page: usize,
-    /// Who is asked about a SIGBUS that no map of ours is the cause of.
+    /// The earlier action, which handles a SIGBUS that no map of ours caused.
     earlier: libc::sigaction,
 }
 
-/// Installs the handler, once. What it needs is there before it is.
+/// Installs the handler, once. `GUARD` is initialised first.
 fn install() {
     HANDLER.call_once(|| {
         GUARD.get_or_init(Guard::look);
@@ -157,9 +163,9 @@ fn install() {
         let mut ours = no_action();
         ours.sa_sigaction = handler as libc::sighandler_t;
         ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        // SAFETY: `ours` is a struct of this frame. The handler has the signature that SA_SIGINFO asks for, and calls
-        // nothing but loads and stores of atomics and functions that may be called in a handler. The call fails only
-        // for a number that is no signal's.
+        // SAFETY: `ours` is a struct of this frame. The handler has the signature that SA_SIGINFO
+        // requires. It uses only atomics and functions that may be called in a handler. The call
+        // fails only for an invalid signal number.
         unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, ptr::null_mut()) };
     });
 }
@@ -180,17 +186,19 @@ impl Guard {
         }
     }
 
-    /// Puts a page at `address` where a map of ours lost one. Returns whether it did.
+    /// Maps an anonymous page at `address` if a map of ours lost its page there. Returns whether it
+    /// did.
     fn mend(&self, address: usize) -> bool {
         let Some(place) = MapEntry::of(address) else {
             return false;
         };
         place.lose();
         let at = ptr::without_provenance_mut::<c_void>(address & !(self.page - 1));
-        // SAFETY: the page lies in a map of ours, which starts at a page's first byte and is there for as long as the copy
-        // takes that was interrupted: the kernel sends this signal to the thread that touched the page, and none but
-        // `FileMap::write` does, which borrows the map. What the page held is the file's or lost. A system call
-        // allocates nothing and takes no lock of this process; `errno`, which it may set, is nobody's during a copy.
+        // SAFETY: the page is in a map of ours, which starts at a page boundary and stays mapped
+        // during the interrupted copy: the kernel sends this signal to the thread that touched the
+        // page, and only `FileMap::write` touches it, which borrows the map. The page's bytes are
+        // in the file or lost. A system call allocates nothing and takes no lock of this process;
+        // it may set `errno`, which a copy does not use.
         let page = unsafe {
             libc::mmap(
                 at,
@@ -209,7 +217,8 @@ type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
 
 extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let guard = GUARD.get();
-    // SAFETY: with SA_SIGINFO the kernel passes a valid `info`, whose address is set with this code.
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `info`, whose address is set with this
+    // code.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
     if code == libc::BUS_ADRERR && guard.is_some_and(|guard| guard.mend(address)) {
         return;
@@ -220,15 +229,17 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut libc::siginfo_t, context: *mut
     match earlier.sa_sigaction {
         libc::SIG_IGN if is_sent => {}
         libc::SIG_IGN | libc::SIG_DFL => {
-            // SAFETY: both may be called in a handler. The signal is held back until this one returns, and then ends the
-            // process, as it would have without a handler: an access ends even one that ignores the signal.
+            // SAFETY: both may be called in a handler. The signal is blocked until this handler
+            // returns, and then ends the process, as it would have without a handler: a faulting
+            // access ends even a process that ignores the signal.
             unsafe {
                 libc::signal(signal, libc::SIG_DFL);
                 libc::raise(signal);
             }
         }
         handler if earlier.sa_flags & libc::SA_SIGINFO == 0 => {
-            // SAFETY: a handler that was registered without SA_SIGINFO takes the signal's number alone.
+            // SAFETY: a handler that was registered without SA_SIGINFO takes the signal's number
+            // alone.
             let handler: extern "C" fn(c_int) = unsafe { mem::transmute(handler) };
             handler(signal);
         }
@@ -296,7 +307,7 @@ mod tests {
         map.populate(ByteRange::new(0, 1 << 20).unwrap()).unwrap();
         map.write(0, &[1; 1 << 20]).unwrap();
         shrinking.set_len(100_000).unwrap();
-        // Over many pages that are gone, from within the one that the file now ends in.
+        // Starts in the page where the file now ends and goes on over many missing pages.
         assert_eq!(map.write(99_990, &[2; 900_000]), Err(Missed::Lost));
         assert_eq!(map.write(0, b"x"), Err(Missed::Lost));
         map.release(ByteRange::new(0, 1 << 20).unwrap());
@@ -315,7 +326,8 @@ mod tests {
         unsafe { libc::_exit(7) };
     }
 
-    /// What becomes of a child process in which `earlier` stood before the first map, after a SIGBUS of another cause.
+    /// The exit status of a child process that installs `earlier` before its first map and then
+    /// gets a SIGBUS that no map of ours caused.
     fn child(earlier: &str, cause: &str) -> ExitStatus {
         let name = "storage::mmap::tests::a_bus_error_of_another_cause_goes_where_it_went_before";
         let child = Command::new(std::env::current_exe().unwrap())
@@ -350,7 +362,7 @@ mod tests {
         let theirs = file(5000);
         let foreign = MmapOptions::new().len(5000).map_raw(&theirs).unwrap();
         theirs.set_len(0).unwrap();
-        // SAFETY: within the map, which is writable; that its page is gone is what is tried.
+        // SAFETY: within the map, which is writable; the missing page is the subject of the test.
         unsafe { foreign.as_mut_ptr().write_volatile(1) };
     }
 

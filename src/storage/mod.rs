@@ -1,8 +1,8 @@
-//! Files: the folder that a download works in, its part file, and how bytes reach it. Linux only.
+//! Files: the folder that a download works in, its part file, and the ways to write it. Linux only.
 //!
-//! Every operation that the protocols of lock, commit and publish are made of goes through [`Volume`] and
-//! [`PartFile`], one primitive step a call, so that a test can stand in a disk that loses power between any two.
-//! All of them block.
+//! The lock, commit and publish protocols use the disk only through [`Volume`] and [`PartFile`],
+//! one primitive step per call, so a test can substitute a disk that loses power between any two
+//! steps. All calls block.
 
 mod error;
 #[cfg(test)]

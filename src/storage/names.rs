@@ -16,14 +16,15 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The longest `NAME` in bytes: with the longest suffix it still is a name that file systems take.
+    /// The longest `NAME` in bytes: file systems accept at most 255, and the longest suffix is
+    /// added.
     pub(crate) const LONGEST: usize = 255 - ".part.ckpt.tmp".len();
 
     /// The names around the final name `output`.
     ///
     /// # Errors
     ///
-    /// Where `output` is not one path component or longer than [`LONGEST`](Self::LONGEST).
+    /// `output` is not one path component, or is longer than [`LONGEST`](Self::LONGEST).
     pub(crate) fn new(output: &OsStr) -> Result<Self, StorageError> {
         let bytes = output.as_bytes();
         let refused = if bytes.is_empty() || bytes == b"." || bytes == b".." {
@@ -69,7 +70,7 @@ impl Names {
         &self.checkpoint
     }
 
-    /// The next checkpoint while it is being written. One that a crash left is of no use.
+    /// The next checkpoint while it is being written. A file left by a crash is discarded.
     pub(crate) fn temporary(&self) -> &OsStr {
         &self.temporary
     }
@@ -80,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_component_of_bearable_length() {
+    fn names_are_one_component_of_limited_length() {
         let names = Names::new(OsStr::new("v.mp4")).unwrap();
         assert_eq!(names.part(), "v.mp4.part");
         assert_eq!(names.checkpoint(), "v.mp4.part.ckpt");

@@ -1,4 +1,4 @@
-//! The last steps: the finished file gets its name, the checkpoint goes.
+//! Publishes the finished file: gives it its final name and removes the checkpoint.
 
 use std::ffi::OsStr;
 use std::io;
@@ -11,24 +11,25 @@ use super::volume::{Collision, Durability, PartFile, Volume};
 /// How a file was published.
 #[derive(Debug)]
 pub(crate) enum Published {
-    /// The file stands at its final name and nothing else is left.
+    /// The file has its final name, and nothing else is left.
     Clean,
-    /// The file stands at its final name, durable; what an interrupted run would leave could not be removed.
-    /// Worth a warning, not a failure.
+    /// The file has its final name and is durable, but the checkpoint could not be removed. Worth a
+    /// warning, not a failure.
     Leftover(StorageError),
 }
 
-/// Publishes a part file that is whole and verified, and of which every window is dropped: sync its bytes → permissions
-/// by umask → rename → sync the folder → remove the checkpoint → sync the folder.
+/// Publishes a part file that is whole and verified, and whose windows are all dropped: sync its
+/// bytes → permissions by umask → rename → sync the folder → remove the checkpoint → sync the
+/// folder.
 ///
-/// At whatever step a crash stops it, the final name stands for what it stood for before or for the whole file, and while
-/// it does not stand for the whole file, part file and checkpoint are there to go on from.
+/// After a crash at any step, the final name refers to the earlier file or to the whole new one.
+/// Until it refers to the new one, part file and checkpoint exist, and the download can resume.
 ///
 /// # Errors
 ///
-/// [`Exists`](super::error::StorageErrorKind::Exists) where the name is taken and may not be replaced;
-/// [`Tampered`](super::error::StorageErrorKind::Tampered) where the part file is not the one that was written. The final
-/// name is untouched, but by an error of the folder's sync right after the rename.
+/// [`Exists`](super::error::StorageErrorKind::Exists) if the name is taken and may not be replaced;
+/// [`Tampered`](super::error::StorageErrorKind::Tampered) if the part file is not the one that was
+/// written. The final name is unchanged, unless syncing the folder right after the rename failed.
 pub(crate) fn publish<V: Volume>(
     volume: &V,
     names: &Names,
@@ -65,9 +66,9 @@ pub(crate) fn publish<V: Volume>(
     })
 }
 
-/// Finishes the last steps of a run that a crash interrupted while it published: a part name that is a second name of the
-/// final file goes, and a checkpoint without a part file goes, because nothing can go on from it.
-/// Returns whether the final name stands for a file.
+/// Finishes the publishing that a crash interrupted: removes a part name that is a second name of
+/// the final file, and a checkpoint without a part file, from which nothing can resume. Returns
+/// whether a file has the final name.
 ///
 /// Call it with no lock held and before the part file is opened.
 pub(crate) fn sweep<V: Volume>(
@@ -91,8 +92,8 @@ pub(crate) fn sweep<V: Volume>(
     Ok(output.is_some())
 }
 
-/// Removes the part file and its checkpoint, for good; names that are free already are fine, and what another run is at
-/// work on stays. The checkpoint goes first: a part file alone is never taken for anything.
+/// Removes the part file and its checkpoint, if they exist. A part file that another run has locked
+/// stays. The checkpoint is removed first: a part file without one is never resumed.
 ///
 /// Call it with no lock held.
 pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(), StorageError> {
@@ -108,8 +109,8 @@ pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(),
     Ok(())
 }
 
-/// Empties a locked part file that something else was written to, and removes the checkpoint first, durably: one that came
-/// back would speak of bytes that are gone.
+/// Empties a locked part file that holds another object or version. Removes the checkpoint first,
+/// durably: if it came back, it would describe bytes that no longer exist.
 pub(crate) fn empty<V: Volume>(
     volume: &V,
     names: &Names,
@@ -121,7 +122,7 @@ pub(crate) fn empty<V: Volume>(
         .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
 }
 
-/// Whether the name still stands for this very file, and that is as long as it should be.
+/// Whether the name still refers to this file, and the file has the expected length.
 pub(crate) fn is_untouched<V: Volume>(
     volume: &V,
     name: &OsStr,
@@ -131,7 +132,8 @@ pub(crate) fn is_untouched<V: Volume>(
     check_untouched(volume, name, file, expected).is_ok()
 }
 
-/// A part file that somebody truncated, removed or replaced is not the one that was verified.
+/// Refuses a part file that another process truncated, removed or replaced: it is not the one that
+/// was verified.
 fn check_untouched<V: Volume>(
     volume: &V,
     name: &OsStr,
@@ -182,7 +184,7 @@ fn remove<V: Volume>(volume: &V, name: &OsStr) -> Result<bool, StorageError> {
     }
 }
 
-/// The process's umask, read without setting it: `umask(2)` can only be asked by changing it for every other thread.
+/// The process's umask, from `/proc`: `umask(2)` returns it only by changing it, for all threads.
 fn umask() -> u32 {
     std::fs::read_to_string("/proc/self/status")
         .ok()
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_file_that_somebody_touched_is_not_published() {
+    fn a_part_file_that_was_changed_is_not_published() {
         let disk = ready();
         let (file, _) = open_locked(&disk, names().part()).unwrap();
         file.set_len(3).unwrap();
@@ -359,7 +361,7 @@ mod tests {
         let refused = put(Collision::Refuse).unwrap_err();
         assert_eq!(refused.kind(), StorageErrorKind::Exists);
         assert!(matches!(put(Collision::Replace), Ok(Published::Clean)));
-        // Where RENAME_NOREPLACE is missing, a crash may leave the file with both names.
+        // Without RENAME_NOREPLACE, a crash may leave the file with both names.
         std::fs::hard_link(&output, dir.path().join("v.part")).unwrap();
         std::fs::write(dir.path().join("v.part.ckpt"), "x").unwrap();
         assert!(sweep(&folder, &names(), Durability::Synced).unwrap());

@@ -1,4 +1,5 @@
-//! Room for the whole file before its first byte comes, and what the file system's promise is worth.
+//! Reserves disk space for the whole file before the first byte arrives, and chooses the writer
+//! that is safe on the file system.
 
 use std::io;
 use std::path::Path;
@@ -8,16 +9,16 @@ use super::error::{Cause, Operation, StorageError};
 use super::sink::{SinkKind, WriterChoice};
 use super::volume::{Durability, PartFile, Space, Volume};
 
-/// What the file system did.
+/// What the file system reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reservation {
     /// Every block is allocated.
     Blocks,
-    /// The file has its length, and nothing else.
+    /// The file has its length, but no blocks are reserved.
     None,
 }
 
-/// A file that is ready to be written.
+/// How a reserved file can be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reserved {
     pub(crate) reservation: Reservation,
@@ -25,13 +26,15 @@ pub(crate) struct Reserved {
     pub(crate) kind: SinkKind,
 }
 
-/// Gives the locked part file its full length and, where the file system can, all its blocks; then syncs file and
-/// folder, so that a power cut can't take the name or the length away again. Repeating it at a resume is cheap.
+/// Gives the locked part file its full length and, where the file system can, all its blocks; then
+/// syncs file and folder, so a power cut can't undo the name or the length. Repeating it at a
+/// resume is cheap.
 ///
 /// # Errors
 ///
-/// [`Full`](super::error::StorageErrorKind::Full), with the bytes needed and available, before anything is written;
-/// [`Unsupported`](super::error::StorageErrorKind::Unsupported) where a map is demanded and can't be made safe.
+/// [`Full`](super::error::StorageErrorKind::Full), with the bytes needed and available, before
+/// anything is written; [`Unsupported`](super::error::StorageErrorKind::Unsupported) if a map is
+/// demanded and can't be made safe.
 pub(crate) fn reserve<V: Volume>(
     volume: &V,
     name: &std::ffi::OsStr,
@@ -68,7 +71,8 @@ fn allocate<F: PartFile>(file: &F, path: &Path, length: u64) -> Result<Reservati
         Ok(()) => Ok(Reservation::Blocks),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Reservation::None),
         Err(error) => {
-            // A partial allocation would keep the disk full for everybody else. The first error is the one to tell.
+            // A partial allocation would keep the disk full for other programs. The first error is
+            // reported.
             let _ = file.set_len(before);
             let needed = length.saturating_sub(space.allocated);
             Err(refused(error, path, needed, space.available))

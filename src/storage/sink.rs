@@ -1,4 +1,4 @@
-//! Where the bytes of replies go: windows of the part file, mapped or written positionally.
+//! Writes the bytes of replies to windows of the part file, through a map or positionally.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub(crate) enum SinkKind {
     Pwrite,
 }
 
-/// The part file as the engine's workers see it. Cloning shares the file.
+/// The part file, as the engine's workers write it. Cloning shares the file.
 #[derive(Debug)]
 pub(crate) struct Sink<F> {
     shared: Arc<Inner<F>>,
@@ -35,9 +35,9 @@ pub(crate) struct Sink<F> {
 struct Inner<F> {
     file: F,
     path: PathBuf,
-    // The file's length while it is written; `None` where it grows with an object of unknown length.
+    // The file's fixed length; `None` if it grows with an object of unknown length.
     length: Option<u64>,
-    // INVARIANT: where there is one, it maps the whole file.
+    // INVARIANT: a map covers the whole file.
     map: Option<FileMap>,
 }
 
@@ -50,12 +50,12 @@ impl<F> Clone for Sink<F> {
 }
 
 impl<F: PartFile> Sink<F> {
-    /// A sink over a file of `length` bytes that [`reserve`](super::reserve()) allowed to be written as `kind`. Where the
-    /// address space has no room for a map and `choice` leaves it open, positional writes serve.
+    /// A sink over a file of `length` bytes, where [`reserve`](super::reserve()) chose `kind`. If
+    /// mapping fails and `choice` is `Auto`, the sink writes positionally.
     ///
     /// # Errors
     ///
-    /// Where a map is demanded and can't be had.
+    /// A map is demanded, and mapping fails.
     pub(crate) fn new(
         file: F,
         path: PathBuf,
@@ -106,12 +106,13 @@ impl<F: PartFile> Sink<F> {
         &self.shared.file
     }
 
-    /// Makes these bytes ready to be written. Blocks: for a map, until every page of it is present.
+    /// Prepares these bytes for writing. Blocks: with a map, until every page of the range is
+    /// present.
     ///
     /// # Errors
     ///
-    /// Where a map can't be had, the file is shorter than it should be, or a growing file would come to be longer
-    /// than the process may write.
+    /// Populating the map fails, the file is shorter than expected, or a growing file would exceed
+    /// the process's file size limit.
     pub(crate) fn window(&self, range: ByteRange) -> Result<SinkWindow<F>, StorageError> {
         let shared = Arc::clone(&self.shared);
         shared.check_length(range.start())?;
@@ -120,7 +121,7 @@ impl<F: PartFile> Sink<F> {
         }
         if let Some(map) = &shared.map {
             map.populate(range).map_err(|error| {
-                // A file that was made shorter since has no pages to show: that is the cause to tell.
+                // A truncated file has no pages to populate: report that as the cause.
                 let shortened = shared.check_length(range.start()).err();
                 shortened.unwrap_or_else(|| StorageError::io(Operation::Map, &shared.path, error))
             })?;
@@ -135,19 +136,21 @@ impl<F: PartFile> Sink<F> {
             .map_err(|error| StorageError::io(Operation::Read, path, error))
     }
 
-    /// Begins to write these bytes back, so that the next sync is short. Does not wait for the disk. About 30 µs a
-    /// call, hence for some MiB at once rather than for each small part.
+    /// Starts write-back of these bytes, so that the next sync is short. Does not wait for the
+    /// disk. A call takes about 30 µs, so call it for some MiB at once rather than for each small
+    /// part.
     pub(crate) fn start_writeback(&self, range: ByteRange) -> Result<(), StorageError> {
         let Inner { file, path, .. } = &*self.shared;
         file.start_writeback(range)
             .map_err(|error| StorageError::io(Operation::Sync, path, error))
     }
 
-    /// Makes every byte that was written so far durable, through maps too.
+    /// Makes all bytes written so far durable, including those written through maps.
     ///
     /// # Errors
     ///
-    /// After an error the kernel may have thrown the bytes away: a second call that succeeds proves nothing.
+    /// After an error the kernel may have discarded the bytes: a later call that succeeds proves
+    /// nothing.
     pub(crate) fn sync(&self) -> Result<(), StorageError> {
         let Inner { file, path, .. } = &*self.shared;
         file.sync_data()
@@ -156,8 +159,8 @@ impl<F: PartFile> Sink<F> {
 }
 
 impl<F: PartFile> Inner<F> {
-    /// A file that somebody else made shorter has lost bytes that count as written: a write past its end would hide
-    /// that behind zeros, a copy into a map of it would go nowhere.
+    /// Fails if another process truncated the file, which lost bytes that count as written: a write
+    /// past the end would hide the loss behind zeros, and a copy into a map would be lost.
     fn check_length(&self, position: u64) -> Result<(), StorageError> {
         let found = self
             .file
@@ -186,8 +189,9 @@ impl<F: PartFile> Inner<F> {
     }
 }
 
-/// Bytes of the part file that one connection writes. Windows may be neighbours, and may overlap where both bring the same
-/// part (a hedge, the last buffer of a lease whose tail was taken). Dropping one gives its map back and makes nothing durable.
+/// A range of the part file that one connection writes. Windows may overlap where two connections
+/// bring the same part (a hedge, or the last buffer of a lease whose tail was taken). Dropping a
+/// window releases its pages and makes nothing durable.
 #[derive(Debug)]
 pub(crate) struct SinkWindow<F> {
     shared: Arc<Inner<F>>,
@@ -203,7 +207,7 @@ impl<F: PartFile> SinkWindow<F> {
     ///
     /// # Errors
     ///
-    /// Where they do not lie inside the window, the file is shorter than it should be, or writing fails.
+    /// The bytes are outside the window, the file is shorter than expected, or writing fails.
     pub(crate) fn write(&mut self, position: u64, bytes: &[u8]) -> Result<(), StorageError> {
         let outside = |window| Cause::Outside {
             window,
@@ -326,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_somebody_truncates_is_an_error_and_no_signal() {
+    fn a_truncated_file_is_an_error_and_no_signal() {
         for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, 100_000);

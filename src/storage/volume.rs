@@ -1,4 +1,4 @@
-//! The seam between the protocols and the disk.
+//! The interface between the protocols and the disk.
 
 use std::ffi::OsStr;
 use std::fs::TryLockError;
@@ -13,72 +13,78 @@ use crate::object::ByteRange;
 pub(crate) trait Volume: Send + Sync + 'static {
     type File: PartFile;
 
-    /// A new file, mode 0600. `AlreadyExists` where anything, a symbolic link included, has the name.
+    /// Creates a file with mode 0600. Fails with `AlreadyExists` if anything, even a symbolic link,
+    /// has the name.
     fn create(&self, name: &OsStr) -> io::Result<Self::File>;
 
-    /// A file that is there, for reading and writing. Refuses anything but a regular file of ours with one link;
-    /// neither follows a symbolic link nor waits for the other end of a FIFO.
+    /// Opens an existing file for reading and writing. Refuses anything but a regular file of this
+    /// user with one link; neither follows a symbolic link nor waits for the other end of a FIFO.
     fn open(&self, name: &OsStr) -> io::Result<Self::File>;
 
-    /// The bytes of a regular file of ours; `None` where the name is free, `FileTooLarge` past `limit` bytes.
+    /// Reads a regular file of this user; `None` if the name is free. Fails with `FileTooLarge`
+    /// past `limit` bytes.
     fn read(&self, name: &OsStr, limit: u64) -> io::Result<Option<Vec<u8>>>;
 
-    /// Moves a name, atomically. `AlreadyExists` where `to` is taken and `collision` refuses.
+    /// Renames a file atomically. Fails with `AlreadyExists` if `to` is taken and `collision`
+    /// refuses.
     fn rename(&self, from: &OsStr, to: &OsStr, collision: Collision) -> io::Result<()>;
 
-    /// Removes a name; a symbolic link is removed itself.
+    /// Removes a name; of a symbolic link, the link itself.
     fn remove(&self, name: &OsStr) -> io::Result<()>;
 
-    /// What the name stands for, `None` where it is free. A symbolic link stands for itself.
+    /// The identity of the file with this name, `None` if the name is free. A symbolic link is not
+    /// followed.
     fn identity(&self, name: &OsStr) -> io::Result<Option<FileId>>;
 
-    /// Whether another file may take the name: it is free, a regular file's, or a symbolic link's to such a name.
-    /// A folder can't be replaced, and a FIFO or a device is there for somebody else.
+    /// Whether another file may take the name: it is free, or names a regular file, possibly
+    /// through symbolic links. A folder can't be replaced, and a FIFO or a device should not be.
     fn is_replaceable(&self, name: &OsStr) -> io::Result<bool>;
 
-    /// How long the regular file of this name is; `None` where the name is free or stands for something else.
+    /// The length of the regular file with this name; `None` if the name is free or names something
+    /// else.
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>>;
 
-    /// Makes the names durable.
+    /// Makes the folder's names durable.
     fn sync(&self) -> io::Result<()>;
 
-    /// The path to show for a name.
+    /// The path of a name, for messages.
     fn path(&self, name: &OsStr) -> PathBuf;
 }
 
 /// An open file of a [`Volume`].
 pub(crate) trait PartFile: Send + Sync + 'static {
-    /// Takes the exclusive lock, without waiting. It is given back when the file is closed.
+    /// Takes the exclusive lock, without waiting. Closing the file releases it.
     fn try_lock(&self) -> Result<(), TryLockError>;
 
     fn identity(&self) -> io::Result<FileId>;
 
-    /// The file's length now.
+    /// The file's current length in bytes.
     fn len(&self) -> io::Result<u64>;
 
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    /// Allocates every block of `0..length` and makes the file at least that long; `Unsupported` where the file
-    /// system can't. Never falls back to writing zeros.
+    /// Allocates every block of `0..length` and makes the file at least that long. Fails with
+    /// `Unsupported` where the file system can't; never falls back to writing zeros.
     fn reserve(&self, length: u64) -> io::Result<()>;
 
     fn file_system(&self) -> io::Result<FileSystem>;
 
     fn space(&self) -> io::Result<Space>;
 
-    /// Fills the buffer; `UnexpectedEof` where the file ends first.
+    /// Fills the buffer. Fails with `UnexpectedEof` if the file ends first.
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()>;
 
     /// Writes all the bytes.
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()>;
 
-    /// Maps the first `length` bytes, which are there. `Unsupported` where there is nothing to map.
+    /// Maps the first `length` bytes, which must exist. Fails with `Unsupported` if the file can't
+    /// be mapped.
     fn map(&self, length: u64) -> io::Result<FileMap>;
 
-    /// Begins to write these bytes back, without waiting for it. A hint.
+    /// Starts write-back of these bytes without waiting. A hint.
     fn start_writeback(&self, range: ByteRange) -> io::Result<()>;
 
-    /// Makes the bytes durable, those of the maps included.
+    /// Makes the bytes durable, including those written through maps.
     fn sync_data(&self) -> io::Result<()>;
 
     /// Makes bytes and attributes durable.
@@ -87,34 +93,36 @@ pub(crate) trait PartFile: Send + Sync + 'static {
     fn set_mode(&self, mode: u32) -> io::Result<()>;
 }
 
-/// What to do with a file that has the name already.
+/// What to do if the name is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Collision {
     Refuse,
     Replace,
 }
 
-/// Whether a power cut may undo what was done.
+/// Whether changes are synced, so that a power cut can't undo them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
     Synced,
     Unsynced,
 }
 
-/// Tells one file from another, whatever their names.
+/// Identifies a file independently of its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileId {
     pub(crate) device: u64,
     pub(crate) inode: u64,
 }
 
-/// How much room there is, in bytes.
+/// The space available to a file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Space {
-    /// What this file has got already.
+    /// The bytes allocated to this file.
     pub(crate) allocated: u64,
-    /// What an unprivileged user can still have; `None` where the file system does not say. Knows no quota.
+    /// The bytes that an unprivileged user can still allocate, quotas ignored; `None` if the file
+    /// system does not report it.
     pub(crate) available: Option<u64>,
-    /// The longest file that the process may write (`RLIMIT_FSIZE`), past which the kernel would kill it.
+    /// The longest file that the process may write (`RLIMIT_FSIZE`); writing past it would kill the
+    /// process.
     pub(crate) file_limit: Option<u64>,
 }

@@ -1,4 +1,4 @@
-//! Open files of the disk for tests.
+//! Open files of the test disk.
 
 use std::fs::TryLockError;
 use std::io;
@@ -9,7 +9,7 @@ use crate::object::ByteRange;
 use crate::storage::mmap::FileMap;
 use crate::storage::{FileId, FileSystem, PartFile, Space};
 
-/// An open file of a [`FakeDisk`]. Dropping it gives its lock back.
+/// An open file of a [`FakeDisk`]. Dropping it releases its lock.
 #[derive(Debug)]
 pub(crate) struct FakeFile {
     disk: FakeDisk,

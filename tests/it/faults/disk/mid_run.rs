@@ -149,7 +149,7 @@ fn meddlings() -> Vec<Meddling> {
             ..meddling("a file put at the final name", |fixture| {
                 write(fixture, "d/x");
             })
-            .fails(&["d/x", "there already", "hint: "])
+            .fails(&["d/x", "already exists", "hint: "])
         },
         meddling("the folder removed", |fixture| {
             fs::remove_dir_all(fixture.path("d")).unwrap();
