@@ -1,4 +1,5 @@
-//! Who is told what: headers, user and token go to the origin that they were given for, on every hop.
+//! Decides which secrets a hop receives: headers, user and token go only to the origin that they
+//! were given for.
 
 use hyper::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, IF_MATCH,
@@ -11,7 +12,7 @@ use super::error::HttpError;
 use super::netrc::Netrc;
 use super::source::{Location, UserInfo, WebOrigin};
 
-/// What the correctness of a reply rests on: nobody else sets these.
+/// Fields that only the download itself sets: the checks of a reply depend on them.
 const OWN_FIELDS: [HeaderName; 10] = [
     RANGE,
     IF_RANGE,
@@ -33,7 +34,7 @@ pub(super) struct Secrets {
     netrc: Option<Netrc>,
 }
 
-/// What one hop is told.
+/// The headers and the user that one hop receives.
 #[derive(Debug, Default)]
 pub(super) struct Permit {
     pub(super) headers: HeaderMap,
@@ -44,8 +45,8 @@ pub(super) struct Permit {
 impl Secrets {
     /// # Errors
     ///
-    /// `Configuration` for a header that is none or is partwise's own, a token that no field can carry and a
-    /// broken netrc file. The text repeats no value.
+    /// `Configuration` for a header that is invalid or that only partwise sets, a token that no
+    /// field can carry, and a broken netrc file. The text repeats no value.
     pub(super) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let mut headers = HeaderMap::new();
         for (name, value) in &config.headers {
@@ -64,11 +65,11 @@ impl Secrets {
         })
     }
 
-    /// What may be told to `hop`, which the request for `given` has come to. `home` is the origin that headers,
-    /// user and token were given for.
+    /// The secrets for `hop`, which the request for `given` has reached. `home` is the origin that
+    /// headers, user and token were given for.
     ///
-    /// A header's `Authorization` goes before a token, that before `--user`, that before the URL's own user
-    /// information, that before netrc.
+    /// The order of precedence: an `Authorization` header, the token, the user, the URL's user
+    /// information, netrc.
     pub(super) fn permit(&self, home: &WebOrigin, given: &Location, hop: &Location) -> Permit {
         let mut permit = Permit::default();
         let origin = hop.origin();
@@ -143,7 +144,7 @@ mod tests {
         }
     }
 
-    /// The headers' number and the user that a hop is told.
+    /// The number of headers and the user that a hop receives.
     fn told(config: &ClientConfig, given: &str, hop: &str) -> (usize, Option<String>) {
         let given = location(given);
         let permit = Secrets::new(config).unwrap().permit(
@@ -186,7 +187,7 @@ mod tests {
             (0, Some("m".to_owned()))
         );
         assert_eq!(told(&secrets, mirror, "https://cdn/b"), (0, None));
-        // What a server puts into a Location is not the user's word.
+        // User information in a Location comes from the server and not from the user.
         assert_eq!(told(&secrets, mirror, "https://x:y@cdn/b"), (0, None));
         assert_eq!(
             told(&config(&[]), "https://own:p@home/a", "https://home/b"),

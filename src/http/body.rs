@@ -1,4 +1,4 @@
-//! The bytes of a reply, counted.
+//! The body of a reply, with its length checked.
 
 use std::fmt;
 use std::future::Future;
@@ -16,13 +16,13 @@ use super::head::Head;
 use super::reuse::Returns;
 use crate::object::ByteRange;
 
-/// How long the end of a body may take when all its bytes are there.
+/// How long to wait for the end of a body after all its bytes have arrived.
 const END_GRACE: Duration = Duration::from_secs(1);
 
 /// The body of a reply whose head was checked.
 pub(crate) struct Body {
     response: Response,
-    /// The positions of the bytes that are promised, in the object; `None` where its length is unknown.
+    /// The promised bytes' positions in the object; `None` if its length is unknown.
     range: Option<ByteRange>,
     first_byte: Duration,
     // INVARIANT: never beyond the length of `range`.
@@ -30,7 +30,7 @@ pub(crate) struct Body {
     state: State,
     returns: Returns,
     stall: Duration,
-    /// One timer for all chunks, set anew only when a chunk has to be waited for.
+    /// One timer for all chunks, reset only when a chunk has to be awaited.
     timer: Pin<Box<Sleep>>,
 }
 
@@ -66,19 +66,21 @@ impl Body {
         self.range
     }
 
-    /// How long the server took from standing connection to the head of this reply.
+    /// The time from the open connection to the head of this reply.
     pub(crate) fn first_byte(&self) -> Duration {
         self.first_byte
     }
 
-    /// The next bytes, never empty; `None` after exactly the promised ones, or at the end where none were promised.
+    /// The next bytes, never empty; `None` after exactly the promised ones, or at the end if no
+    /// length was promised.
     ///
-    /// The stall timeout counts from this call's first wait: a caller that takes its time is no stall.
-    /// Cancel safe: a call that is dropped loses no bytes.
+    /// The stall timeout starts when this call first waits: a slow caller does not count as a
+    /// stall. Cancel safe: a call that is dropped loses no bytes.
     ///
     /// # Errors
     ///
-    /// `Stalled`, `Short`, `Transport`; `Protocol` for a byte too many, of which none is handed out.
+    /// `Stalled`, `Short`, `Transport`; `Protocol` if the body is too long. No excess byte is
+    /// handed out.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
         match self.state {
             State::Open => {}
@@ -109,7 +111,7 @@ impl Body {
                     self.let_connection_return();
                     return self.end().map(|()| None);
                 }
-                // All bytes are there: how the connection ends tells nothing about them.
+                // All bytes have arrived: how the connection ends does not matter.
                 Some(Err(_)) | None if is_complete => return Ok(None),
                 Some(Err(error)) => {
                     let promised = self.range.map(|range| (range.len(), self.received));
@@ -120,7 +122,7 @@ impl Body {
         }
     }
 
-    /// The next frame, or `None` when it took too long.
+    /// The next frame, or `None` if it did not arrive in time.
     async fn next_frame(&mut self, is_complete: bool) -> Option<reqwest::Result<Option<Bytes>>> {
         let limit = if is_complete {
             END_GRACE.min(self.stall)
@@ -164,7 +166,7 @@ impl Body {
         }
     }
 
-    /// The whole reply was read. Of HTTP/2 no connection was ever away.
+    /// Records that the connection returns to the pool. An HTTP/2 connection never leaves it.
     fn let_connection_return(&self) {
         let head = Head {
             status: self.response.status(),
@@ -197,7 +199,7 @@ mod tests {
 
     const STALL: Duration = Duration::from_secs(60);
 
-    /// The reply as a body of which `promised` bytes are to come.
+    /// The reply as a body of `promised` bytes.
     async fn body(answer: Script, promised: Option<u64>) -> Body {
         let answer = std::sync::Mutex::new(Some(answer));
         let server =
@@ -321,7 +323,7 @@ mod tests {
         );
     }
 
-    /// The clock is stopped once the bytes are there: it leaps to the timer as soon as nothing else can happen.
+    /// Pauses the clock after the bytes have arrived: it jumps to the timer when no task can run.
     #[tokio::test]
     async fn a_stall_ends_the_wait_and_a_slow_caller_is_no_stall() {
         let stalled = script("200 OK", &["Content-Length: 10"], "0123", Then::Stall);

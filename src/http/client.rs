@@ -1,4 +1,4 @@
-//! The connection pool and what every request has in common.
+//! The HTTP client: its connection pool, and the sending of one request.
 
 use std::fmt;
 use std::future::Future;
@@ -21,10 +21,10 @@ use super::reuse::Returns;
 use super::source::Location;
 use super::tls;
 
-/// More than any server sends on purpose; hyper's own limit is 100.
+/// The most header fields of a reply. hyper's default is 100.
 const MOST_HEADERS: usize = 1000;
 
-/// How often a request that met a connection closed under it is sent again at once.
+/// How often a request is sent again at once after a reused connection was closed under it.
 const MOST_STALE: u32 = 4;
 
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -49,14 +49,15 @@ pub(super) struct Hop<'a> {
     pub(super) to: &'a Location,
     pub(super) fields: &'a HeaderMap,
     pub(super) permit: Permit,
-    /// The longest wait for the head of the reply, once there is a connection.
+    /// The longest wait for the head of the reply on an open connection.
     pub(super) stall: Duration,
 }
 
 impl Client {
     /// # Errors
     ///
-    /// `Configuration`: a header, token, certificate, key, proxy or netrc file that can't be used.
+    /// `Configuration` for a header, token, certificate, key, proxy or netrc file that can't be
+    /// used.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let secrets = Secrets::new(config)?;
         Ok(Self {
@@ -82,13 +83,13 @@ impl Client {
         self.inner.stall_timeout
     }
 
-    /// Sends one request and waits for the head of its reply, whatever its status. Also returns how long the
-    /// server took from standing connection to head.
+    /// Sends one request and waits for the head of its reply, of any status. Also returns the time
+    /// from the open connection to the head.
     ///
-    /// A connection that was kept alive and is closed under the request says nothing about the server: GET and
-    /// HEAD are sent again at once (RFC 9112, section 9.3.1).
+    /// If a kept-alive connection closes under the request, the request is sent again at once,
+    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1).
     ///
-    /// Cancel safe: dropping it drops the request.
+    /// Cancel safe: dropping the future drops the request.
     pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
         let mut stale = 0;
         loop {
@@ -134,7 +135,8 @@ impl Client {
         Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
     }
 
-    /// Awaits the head of a reply: at most `stall` once there is a connection, whose own timeout comes before.
+    /// Awaits the head of a reply, at most `stall` after the connection is open. Opening it has its
+    /// own timeout.
     async fn head_in_time<F: Future>(
         &self,
         sending: F,
@@ -142,7 +144,7 @@ impl Client {
         stall: Duration,
     ) -> Result<F::Output, HttpError> {
         let mut sending = pin!(sending);
-        // The outermost bound: a connection may be opened for this request and then go to another one.
+        // The outer bound: a connection may be opened for this request and then serve another one.
         let mut timer = pin!(tokio::time::sleep(self.inner.connect_timeout + stall));
         let mut is_waiting = false;
         std::future::poll_fn(|cx| {
@@ -206,7 +208,7 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
 }
 
 fn proxy(url: &str) -> Result<Proxy, HttpError> {
-    // The text of the parser's error may hold the URL, and that a password.
+    // The parser's error may contain the URL, and so a password.
     let wrong = || {
         HttpError::configuration(
             "the proxy's URL can't be used: expected http://, https:// or socks5:// with host and port",

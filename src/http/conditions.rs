@@ -10,7 +10,7 @@ use hyper::header::{
 use super::error::HttpError;
 use crate::object::EntityTag;
 
-/// What the caller asked for, sent with the probe as it is written here.
+/// The conditions, sent with the probe as they are written here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Conditions {
     pub(crate) if_match: Option<String>,
@@ -19,7 +19,7 @@ pub(crate) struct Conditions {
     pub(crate) if_unmodified_since: Option<String>,
 }
 
-/// What the fields of a reply say about the conditions.
+/// The result of checking a reply's fields against the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Judgement {
     Holds,
@@ -30,7 +30,7 @@ pub(super) enum Judgement {
 impl Conditions {
     /// # Errors
     ///
-    /// `Configuration` for a text that no header may hold.
+    /// `Configuration` for a text that no header may contain.
     pub(super) fn fields(&self) -> Result<HeaderMap, HttpError> {
         let mut fields = HeaderMap::new();
         let given: [(HeaderName, &Option<String>); 4] = [
@@ -51,12 +51,14 @@ impl Conditions {
         Ok(fields)
     }
 
-    /// Whether only another version than a known one is wanted, so that 304 is an answer.
+    /// Whether the caller wants only a version that it does not have, so that 304 is a valid
+    /// answer.
     pub(super) fn ask_for_another(&self) -> bool {
         self.if_none_match.is_some() || self.if_modified_since.is_some()
     }
 
-    /// Evaluates the conditions here as well, in the order of RFC 9110, section 13.2.2: many servers ignore them.
+    /// Evaluates the conditions locally, in the order of RFC 9110, section 13.2.2: many servers
+    /// ignore them.
     pub(super) fn judge(
         &self,
         tag: Option<&EntityTag>,
@@ -84,7 +86,7 @@ impl Conditions {
     }
 }
 
-/// Whether the object's date lies after the condition's. `None` where either is missing or no date.
+/// Whether the object's date is after the condition's. `None` if either is missing or not a date.
 fn is_later(last_modified: Option<SystemTime>, condition: Option<&str>) -> Option<bool> {
     let limit = httpdate::parse_http_date(condition?).ok()?;
     Some(last_modified? > limit)
@@ -101,7 +103,7 @@ fn matches_weakly(listed: &str, tag: Option<&EntityTag>) -> bool {
         || tag.is_some_and(|tag| tags(listed).any(|text| opaque(text) == opaque(tag.as_str())))
 }
 
-/// The members of a list of entity tags, where a comma may stand inside the quotes.
+/// The members of a list of entity tags. A comma inside the quotes belongs to the tag.
 fn tags(listed: &str) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     listed

@@ -1,17 +1,17 @@
-//! What a client needs to know.
+//! The configuration of an HTTP client.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a client needs to know. The defaults are the caller's.
+/// The configuration of an HTTP client. It has no defaults: the caller sets every field.
 pub(crate) struct ClientConfig {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) user: Option<(String, Option<String>)>,
     pub(crate) bearer: Option<String>,
     pub(crate) netrc: bool,
-    /// `None`: `partwise/` and the version.
+    /// `None` for `partwise/` and the version.
     pub(crate) user_agent: Option<String>,
-    /// `None`: the environment's.
+    /// `None` for the environment's proxy.
     pub(crate) proxy: Option<String>,
     pub(crate) no_proxy: bool,
     pub(crate) ca_certificate: Option<PathBuf>,
@@ -25,7 +25,7 @@ pub(crate) struct ClientConfig {
 
 #[cfg(test)]
 impl ClientConfig {
-    /// No secrets, no proxy, short timeouts.
+    /// A configuration without secrets and proxy, with short timeouts.
     pub(super) fn for_tests() -> Self {
         Self {
             headers: Vec::new(),

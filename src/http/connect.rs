@@ -13,21 +13,21 @@ use tower_service::Service;
 use super::reuse::let_one_return;
 
 tokio::task_local! {
-    /// The request that is being sent by this task.
+    /// The request that this task is sending.
     static SENDING: Arc<Dial>;
 }
 
-/// Whether a request still waits for a connection of its own, which has a timeout of its own.
+/// Tracks whether a request waits for a connection that is being opened for it.
 #[derive(Debug)]
 pub(super) struct Dial {
-    /// Until when to wait for one that is on its way back to the pool.
+    /// Until when to wait for a connection that is returning to the pool.
     returns_until: Option<Instant>,
     state: Mutex<DialState>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 enum DialState {
-    /// No connection was opened: the request went over one that stood.
+    /// No connection was opened: the request used an open one.
     #[default]
     Reused,
     Dialling,
@@ -42,7 +42,7 @@ impl Dial {
         }
     }
 
-    /// Runs a request, watching the connections that it opens.
+    /// Sends a request and tracks the connections that it opens.
     pub(super) async fn watch<F: Future>(self: Arc<Self>, send: F) -> F::Output {
         SENDING.scope(self, send).await
     }
@@ -55,7 +55,7 @@ impl Dial {
         matches!(self.state(), DialState::Reused)
     }
 
-    /// When the connection stood, where one was opened.
+    /// When the connection was open, if one was opened for this request.
     pub(super) fn dialled(&self) -> Option<Instant> {
         match self.state() {
             DialState::Dialled(at) => Some(at),
@@ -72,7 +72,8 @@ impl Dial {
     }
 }
 
-/// Opens no connection while one returns, and tells the request that opens one when that begins and ends.
+/// A connector layer that waits for a returning connection before it opens one, and records in the
+/// request's [`Dial`] when opening begins and ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WatchLayer;
 

@@ -1,4 +1,4 @@
-//! What can go wrong between here and a server.
+//! Errors of HTTP requests.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,14 +12,14 @@ use super::escape::escape;
 use super::resolve::ResolveError;
 use super::trust;
 
-/// A failed request: its kind, for the verdict, and a text without a secret, for people.
+/// A failed request: its kind, for the verdict, and a text without secrets, for people.
 ///
-/// The text names neither the URL nor the method, which the caller knows; only where a redirect led to
-/// another origin does it name that one.
+/// The text names neither the URL nor the method, which the caller knows. It names the origin if a
+/// redirect led to another one.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpError {
     kind: HttpErrorKind,
-    // INVARIANT: escaped; no user information, query, fragment, header value given by the user.
+    // INVARIANT: escaped; without user information, query, fragment and header values of the user.
     text: String,
     // Boxed, which keeps the error below 128 bytes.
     origin: Option<Box<str>>,
@@ -32,35 +32,35 @@ pub(crate) struct HttpError {
 /// The cause of a failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HttpErrorKind {
-    /// What the caller gave can't be used: a URL, a header, a certificate. Nothing was sent.
+    /// The caller's URL, header or certificate can't be used. Nothing was sent.
     Configuration,
-    /// The host's name has no address, for now or for good.
+    /// The host name could not be resolved; `temporary` if a retry may succeed.
     Resolve { temporary: bool },
-    /// No connection: refused, reset, unreachable, closed in the handshake.
+    /// The connection could not be opened: refused, reset, unreachable, closed in the handshake.
     Connect,
-    /// No trust: certificate, protocol version, alert.
+    /// TLS failed: certificate, protocol version, alert.
     Tls,
-    /// No connection within the connect timeout, or a connection that died silently.
+    /// The connection was not open within the connect timeout, or died silently.
     Timeout,
-    /// No byte for the stall timeout.
+    /// No byte arrived within the stall timeout.
     Stalled,
-    /// A fresh connection was closed before the head of a reply.
+    /// A new connection was closed before the head of a reply.
     Closed,
     /// The connection broke in the middle of a reply.
     Transport,
-    /// The body ended before its promised end, in bytes.
+    /// The body ended early. Lengths are in bytes.
     Short { expected: u64, found: u64 },
-    /// A status that is no answer to the request.
+    /// A status that does not answer the request.
     Status(StatusCode),
-    /// 401 or 403.
+    /// The server refused access: 401 or 403.
     Refused(StatusCode),
-    /// A condition that the caller set does not hold.
+    /// A condition of the caller does not hold.
     PreconditionFailed,
-    /// The object is another version than the pinned one.
+    /// The object is not the pinned version.
     Changed(String),
-    /// What no correct server may answer.
+    /// The reply violates HTTP.
     Protocol(String),
-    /// A redirect that is not followed.
+    /// A redirect that can't be followed.
     Redirect(String),
 }
 
@@ -69,13 +69,14 @@ impl HttpError {
         &self.kind
     }
 
-    /// What `Retry-After` asked for, clamped (see [`parse_retry_after`](super::retry::parse_retry_after)).
+    /// The pause that `Retry-After` asked for, clamped by
+    /// [`parse_retry_after`](super::retry::parse_retry_after).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The length that the reply named, in bytes, where nothing but that differs from the pinned version:
-    /// the length that HEAD gave may have been wrong, and a probe by GET tells.
+    /// The length in bytes that the reply named, if only the length differs from the pinned
+    /// version. HEAD may have named a wrong length; a probe by GET finds out.
     pub(crate) fn found_length(&self) -> Option<u64> {
         self.found_length
     }
@@ -91,7 +92,7 @@ impl HttpError {
         }
     }
 
-    /// An error as a simulation scripts it.
+    /// An error that a simulation scripts.
     #[cfg(test)]
     pub(crate) fn scripted(kind: HttpErrorKind, retry_after: Option<Duration>) -> Self {
         let text = format!("scripted: {kind:?}");
@@ -139,7 +140,7 @@ impl HttpError {
         )
     }
 
-    /// The error that a status is where it answers no request of ours.
+    /// The error for a status that does not answer the request.
     pub(super) fn status_of(status: StatusCode, retry_after: Option<Duration>) -> Self {
         let text = match status.canonical_reason() {
             Some(reason) => format!("the server answered {} {reason}", status.as_str()),
@@ -177,18 +178,19 @@ impl HttpError {
         }
     }
 
-    /// Names the origin that a redirect led to. An origin that is named already stays.
+    /// Adds the origin that a redirect led to, unless the error already names one.
     pub(super) fn at(mut self, origin: String) -> Self {
         self.origin.get_or_insert(origin.into());
         self
     }
 
-    /// What an error's sources say, each once; neither the URL nor what every error says.
+    /// The texts of an error's sources, each once, without the URL and without texts that say
+    /// nothing.
     pub(super) fn causes(error: &reqwest::Error) -> String {
         Causes::of(error).text
     }
 
-    /// An error from before the head of a reply.
+    /// The error of a request that failed before the head of its reply.
     pub(super) fn from_send(error: reqwest::Error) -> Self {
         let causes = Causes::of(&error);
         let failed = if error.is_connect() {
@@ -199,7 +201,7 @@ impl HttpError {
         failed.with_source(error.without_url())
     }
 
-    /// A request that failed over a connection that was open.
+    /// The error of a request that failed on an open connection.
     fn from_exchange(causes: Causes) -> Self {
         let kind = if causes.io(|kind| kind == io::ErrorKind::TimedOut) {
             HttpErrorKind::Timeout
@@ -238,7 +240,8 @@ impl HttpError {
         Self::new(kind, format!("could not connect: {}", causes.text))
     }
 
-    /// An error from the middle of a body. `promised` is the length of the body and what came of it, in bytes.
+    /// The error of a body that broke off. `promised` is the length of the body and the number of
+    /// bytes received.
     pub(super) fn from_body(error: reqwest::Error, promised: Option<(u64, u64)>) -> Self {
         let causes = Causes::of(&error);
         let is_early = causes.incomplete || causes.io(|kind| kind == io::ErrorKind::UnexpectedEof);
@@ -281,7 +284,7 @@ impl StdError for HttpError {
     }
 }
 
-/// What the sources of an error say, each once.
+/// The texts and kinds of an error's sources.
 struct Causes {
     text: String,
     io: Vec<io::ErrorKind>,
@@ -307,7 +310,7 @@ impl Causes {
             certificate: None,
         };
         let mut said: Vec<String> = Vec::new();
-        // The outermost error says only that something failed, and may hold the URL: its sources are what is told.
+        // The outermost error only says that the request failed, and may contain the URL: skip it.
         let mut next = error.source();
         while let Some(cause) = next {
             causes.note(cause);
@@ -348,7 +351,8 @@ impl Causes {
             self.incomplete |= http.is_incomplete_message();
             self.parse |= http.is_parse();
         }
-        // Their types are private, or another crate's that is not a dependency: the text is all there is.
+        // These types are private or of a crate that is no dependency: only the text identifies
+        // them.
         let text = cause.to_string();
         self.alert |= text.contains("fatal alert") || text.contains("certificate");
         self.proxy_authorization |= text.contains("proxy authorization required");
@@ -359,7 +363,7 @@ impl Causes {
     }
 }
 
-/// The next cause. `io::Error::source` skips the error that it wraps.
+/// The source of an error. `io::Error::source` skips the error that it wraps.
 fn inner<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
     match cause.downcast_ref::<io::Error>() {
         Some(io) => io

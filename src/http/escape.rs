@@ -1,12 +1,12 @@
-//! Making what a server sent fit to be shown.
+//! Escapes text from a server for display.
 
 use std::fmt::Write;
 
-/// The longest text of a server's that is shown, in characters.
+/// The longest text from a server that is shown, in characters.
 const LONGEST_SHOWN: usize = 200;
 
-/// The text with control characters (C0, C1, ESC, DEL), line separators and bidirectional marks written as
-/// `\u{…}`, cut after 200 characters.
+/// The text with control characters (C0, C1, ESC, DEL), line separators and bidirectional marks
+/// written as `\u{…}`, truncated after 200 characters.
 pub(crate) fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(LONGEST_SHOWN));
     for (position, c) in text.chars().enumerate() {

@@ -1,4 +1,4 @@
-//! One ranged GET, fully checked.
+//! One ranged GET, with the head of its reply checked.
 
 use hyper::header::{HeaderMap, HeaderValue, IF_MATCH, IF_UNMODIFIED_SINCE, RANGE};
 use reqwest::{Method, StatusCode};
@@ -19,32 +19,33 @@ pub(crate) struct Pinned {
     pub(crate) validator: Validator,
 }
 
-/// A reply whose head proved itself.
+/// A reply whose head passed all checks.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// 206. Begins where the asked range does and ends at or before its end.
+    /// A 206 that starts where the requested range starts and ends at or before its end.
     Part(Body),
-    /// 200: the whole object from byte 0, of the pinned version as far as the head tells.
+    /// A 200 with the whole object from byte 0, whose head agrees with the pinned version.
     Whole(Body),
 }
 
-/// What the head of a reply promises.
+/// The bytes that the head of a reply promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Promise {
     Part(ByteRange),
     Whole,
 }
 
-/// Asks for a range of the pinned version (RFC 9110, sections 13.1 and 14.2) and checks the head of the reply.
+/// Requests a range of the pinned version (RFC 9110, sections 13.1 and 14.2) and checks the head of
+/// the reply.
 ///
-/// An entity tag that differs is a change, even where it differs from one node of a CDN to the next.
-/// Every wait in it is bounded: by the connect timeout and the stall timeout for each hop.
-/// Cancel safe: dropping it drops the request.
+/// A different entity tag is a change, even between two nodes of a CDN. Every wait is bounded, by
+/// the connect timeout and the stall timeout of each hop. Cancel safe: dropping the future drops
+/// the request.
 ///
 /// # Errors
 ///
-/// `Changed` for another version; `Protocol` for what no correct server answers, an empty range included, which
-/// can't be asked for; else what [`HttpErrorKind`](super::HttpErrorKind) lists.
+/// `Changed` for another version; `Protocol` for a reply that violates HTTP and for an empty range,
+/// which can't be requested; else any other [`HttpErrorKind`](super::HttpErrorKind).
 pub(crate) async fn fetch(
     client: &Client,
     source: &Source,
@@ -66,13 +67,14 @@ pub(crate) async fn fetch(
     })
 }
 
-/// Asks for the whole of the pinned version, of a server without ranges, and checks the head of the reply.
+/// Requests the whole pinned version from a server without ranges, and checks the head of the
+/// reply.
 ///
-/// Bounded and cancel safe as [`fetch`].
+/// Bounded and cancel safe like [`fetch`].
 ///
 /// # Errors
 ///
-/// As [`fetch`].
+/// The errors of [`fetch`].
 pub(crate) async fn fetch_whole(
     client: &Client,
     source: &Source,
@@ -130,7 +132,7 @@ fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("ranges, entity tags and dates are visible ASCII")
 }
 
-/// Holds the head of a reply against what was asked and what is pinned.
+/// Checks the head of a reply against the requested range and the pinned version.
 fn check(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<Promise, HttpError> {
     match head.status {
         StatusCode::PARTIAL_CONTENT => check_part(head, pinned, asked).map(Promise::Part),
@@ -186,7 +188,7 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
     }
     check_version(head, pinned)?;
     let length = head.content_length()?;
-    // What came in place of the object, most likely: a page to log in with, or one that excuses itself.
+    // Most likely a login page or an error page in place of the object.
     if head.media() == Media::Html
         && length != Some(pinned.length)
         && !names_pinned_tag(head, &pinned.validator)
@@ -237,12 +239,12 @@ fn check_total(found: u64, pinned: u64) -> Result<(), HttpError> {
     )
 }
 
-/// Whether the reply carries the pinned tag, and that is a strong one.
+/// Whether the reply carries the pinned entity tag, and the tag is strong.
 fn names_pinned_tag(head: Head<'_>, validator: &Validator) -> bool {
     matches!(validator, Validator::Strong(pinned) if head.etag().as_ref() == Some(pinned))
 }
 
-/// Whether the reply carries what is pinned, where anything is.
+/// Whether the reply carries the pinned validator; true if nothing is pinned.
 fn proves_version(head: Head<'_>, validator: &Validator) -> bool {
     match validator {
         Validator::Strong(pinned) | Validator::Weak { tag: pinned, .. } => {

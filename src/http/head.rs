@@ -1,4 +1,4 @@
-//! The head of a reply, read once and strictly.
+//! The head of a reply, parsed strictly.
 
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use super::error::HttpError;
 use super::retry::parse_retry_after;
 use crate::object::{ContentRange, EntityTag};
 
-/// Neither a file nor any server's arithmetic goes further, in bytes.
+/// The longest object in bytes: file offsets are signed 64-bit numbers.
 const LONGEST_OBJECT: u64 = i64::MAX.unsigned_abs();
 
 /// Status and fields of a reply.
@@ -22,7 +22,7 @@ pub(super) struct Head<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
-/// The `Content-Type`s that matter.
+/// The kinds of `Content-Type` that the checks tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
     Multipart,
@@ -31,12 +31,12 @@ pub(super) enum Media {
 }
 
 impl Head<'_> {
-    /// `Content-Length` in bytes; `None` where there is none, or where a transfer coding overrides it
-    /// (RFC 9112, section 6.3).
+    /// `Content-Length` in bytes; `None` where there is none, or where a transfer coding overrides
+    /// it (RFC 9112, section 6.3).
     ///
     /// # Errors
     ///
-    /// `Protocol` for what is no number, contradicts itself or exceeds 2^63 - 1.
+    /// `Protocol` for a value that is not a number, contradicts itself or exceeds 2^63 - 1.
     pub(super) fn content_length(&self) -> Result<Option<u64>, HttpError> {
         if self.headers.contains_key(TRANSFER_ENCODING) {
             return Ok(None);
@@ -80,7 +80,7 @@ impl Head<'_> {
         Ok(Some(range))
     }
 
-    /// The entity tag; one that is none, or several that differ, count as absent.
+    /// The entity tag. A malformed one, or several that differ, count as absent.
     pub(super) fn etag(&self) -> Option<EntityTag> {
         EntityTag::parse(self.single(&ETAG).ok()??).ok()
     }
@@ -91,12 +91,12 @@ impl Head<'_> {
 
     /// # Errors
     ///
-    /// `Protocol` where the bytes come in a content coding: nothing of theirs would be in its place.
+    /// `Protocol` if the bytes are in a content coding: their positions would not be the object's.
     pub(super) fn refuse_coding(&self) -> Result<(), HttpError> {
         for value in self.headers.get_all(CONTENT_ENCODING) {
             let text = String::from_utf8_lossy(value.as_bytes());
             for coding in text.split(',').map(str::trim) {
-                // S3 keeps `aws-chunked`, a coding of the upload, as though it were the object's.
+                // S3 keeps `aws-chunked`, a coding of the upload, as if it were the object's.
                 if !["", "identity", "aws-chunked"]
                     .iter()
                     .any(|plain| coding.eq_ignore_ascii_case(plain))
@@ -110,7 +110,7 @@ impl Head<'_> {
         Ok(())
     }
 
-    /// Whether an HTTP/1.1 connection goes on after the reply (RFC 9112, sections 6.3 and 9.3).
+    /// Whether an HTTP/1.1 connection stays open after the reply (RFC 9112, sections 6.3 and 9.3).
     pub(super) fn keeps_connection(&self) -> bool {
         let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
             .iter()
@@ -136,7 +136,7 @@ impl Head<'_> {
         }
     }
 
-    /// What `Accept-Ranges` says: whether `bytes` are a unit, `None` where it says nothing of use.
+    /// Whether `Accept-Ranges` lists `bytes`; `None` if it lists neither `bytes` nor `none`.
     pub(super) fn accepts_ranges(&self) -> Option<bool> {
         let text = self.headers.get(ACCEPT_RANGES)?.to_str().ok()?;
         let mut units = text.split(',').map(str::trim);
@@ -153,7 +153,7 @@ impl Head<'_> {
         parse_retry_after(value, SystemTime::now())
     }
 
-    /// The error that the status is.
+    /// The error for the status.
     pub(super) fn status_error(&self) -> HttpError {
         HttpError::status_of(self.status, self.retry_after())
     }

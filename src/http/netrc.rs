@@ -1,4 +1,4 @@
-//! The `netrc` file: one user and password a machine.
+//! The `netrc` file: a user and password per machine.
 
 use std::env;
 use std::fs;
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use super::error::HttpError;
 use super::source::UserInfo;
 
-/// No netrc file is longer, in bytes; a larger one is something else.
+/// The longest netrc file that is read, in bytes.
 const LONGEST_FILE: u64 = 1 << 20;
 
 /// The entries of a netrc file.
 pub(super) struct Netrc {
-    // INVARIANT: an entry without a machine is the `default`, and the last one.
+    // INVARIANT: only the last entry, the `default`, may have no machine.
     entries: Vec<NetrcEntry>,
 }
 
@@ -25,11 +25,11 @@ struct NetrcEntry {
 }
 
 impl Netrc {
-    /// Reads `$NETRC`, else `~/.netrc`. Where the latter is missing, there are no entries.
+    /// Reads `$NETRC`, else `~/.netrc`. If the latter is missing, there are no entries.
     ///
     /// # Errors
     ///
-    /// `Configuration` where the file can't be read or its syntax is broken.
+    /// `Configuration` if the file can't be read or its syntax is broken.
     pub(super) fn read() -> Result<Self, HttpError> {
         let (file, is_named) = match env::var_os("NETRC") {
             Some(file) => (PathBuf::from(file), true),
@@ -51,7 +51,7 @@ impl Netrc {
         }
     }
 
-    /// User and password for a host; the file's first entry that fits counts.
+    /// User and password for a host, from the first entry that matches.
     pub(super) fn find(&self, host: &str) -> Option<UserInfo> {
         let entry = self.entries.iter().find(|entry| {
             entry
@@ -86,7 +86,7 @@ impl Netrc {
                 "password" => entries.last_mut().ok_or(ORPHAN)?.password = Some(value()?),
                 "account" => drop(value()?),
                 "macdef" => tokens.skip_macro(),
-                // The word may be a misplaced password: it is not repeated.
+                // The word may be a misplaced password: do not repeat it.
                 _ => return Err("an unknown keyword"),
             }
         }
@@ -106,7 +106,8 @@ fn read_limited(file: &Path) -> io::Result<String> {
     fs::read_to_string(file)
 }
 
-/// Words apart by white space; `"…"` with backslash escapes is one word; `#` at a word's place begins a comment.
+/// Splits a netrc file into words at white space. `"…"` with backslash escapes is one word; a word
+/// that begins with `#` begins a comment.
 struct Tokens<'a> {
     rest: &'a str,
 }

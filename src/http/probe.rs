@@ -1,4 +1,4 @@
-//! Finding out what there is to download.
+//! Asks a server for the metadata of an object.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,25 +14,26 @@ use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
 use crate::object::{ByteRange, ContentRange, EntityTag, Validator};
 
-/// How long HEAD may take before GET is asked instead: some servers never answer it.
+/// How long to wait for the reply to HEAD before GET is used instead: some servers never answer
+/// HEAD.
 const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the probe's reply says of the object.
+/// The object's metadata, from the probe's reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
-    /// In bytes; `None` where the server doesn't tell.
+    /// In bytes; `None` if the server does not name it.
     pub(crate) length: Option<u64>,
     pub(crate) validator: Validator,
     pub(crate) etag: Option<EntityTag>,
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) ranges: RangeSupport,
-    /// The fields that may carry digests of the whole object, names in lower case.
+    /// The fields that may carry digests of the whole object. Names are in lower case.
     pub(crate) fields: Vec<(String, String)>,
-    /// How long the server took from standing connection to the head of its reply.
+    /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
 }
 
-/// Whether ranges can be asked for.
+/// Whether the server supports byte ranges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RangeSupport {
     Yes,
@@ -46,21 +47,22 @@ pub(crate) enum RangeSupport {
 pub(crate) enum Probed {
     Found {
         metadata: Metadata,
-        /// The whole object from byte 0, where the server answered so to the ranged GET: to be used as the one stream.
+        /// The whole object from byte 0, if the server answered the ranged GET with it.
         stream: Option<Body>,
     },
-    /// The caller's condition says that nothing newer is there.
+    /// The caller's condition holds that there is no newer version.
     NotModified,
 }
 
-/// Asks for the metadata: by HEAD, and by a GET of the first byte where HEAD tells too little.
+/// Requests the metadata by HEAD, and by a GET of the first byte if the reply to HEAD is not
+/// enough.
 ///
-/// Every wait in it is bounded. Cancel safe: dropping it drops the request.
+/// Every wait is bounded. Cancel safe: dropping the future drops the request.
 ///
 /// # Errors
 ///
-/// `PreconditionFailed` where a condition of the caller's does not hold; else what
-/// [`HttpErrorKind`] lists.
+/// `PreconditionFailed` if a condition of the caller does not hold; else any other
+/// [`HttpErrorKind`].
 pub(crate) async fn probe(
     client: &Client,
     source: &Source,
@@ -89,11 +91,11 @@ pub(crate) async fn probe(
     }
 }
 
-/// Asks for the metadata by a GET of the first byte, which is right where HEAD is wrong.
+/// Requests the metadata by a GET of the first byte, which is right where HEAD is wrong.
 ///
 /// # Errors
 ///
-/// As [`probe`].
+/// The errors of [`probe`].
 pub(crate) async fn probe_by_get(
     client: &Client,
     source: &Source,
@@ -141,7 +143,7 @@ async fn get(client: &Client, source: &Source, fields: HeaderMap) -> Result<Fina
     follow(client, source, &ask).await
 }
 
-/// The reply to a range of an empty object (416) names no version; the one to HEAD may.
+/// Takes the validator from the reply to HEAD if the object is empty: a 416 names no version.
 fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
     match probed {
         Probed::Found {
@@ -163,7 +165,7 @@ fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
     }
 }
 
-/// What a reply to HEAD is good for.
+/// The result of a HEAD request.
 enum Heard {
     Length(u64),
     TooLittle,
@@ -174,7 +176,7 @@ enum Heard {
 fn judge_head(head: Head<'_>) -> Heard {
     match head.status {
         StatusCode::OK => match (head.refuse_coding(), head.content_length()) {
-            // No length, and no object either, in the mouth of many a server.
+            // Many servers name a length of 0 when they do not know it.
             (Ok(()), Ok(Some(length))) if length > 0 => Heard::Length(length),
             _ => Heard::TooLittle,
         },
@@ -190,7 +192,7 @@ fn judge_head(head: Head<'_>) -> Heard {
     }
 }
 
-/// Whether GET may fare better than HEAD did.
+/// Whether the failure may concern HEAD only, so that GET is worth a try.
 fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
     matches!(
         kind,
@@ -201,12 +203,12 @@ fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
     )
 }
 
-/// What a reply to GET is good for.
+/// The result of a GET request.
 enum Got {
-    /// Ranges work; the object's length in bytes.
+    /// The server supports ranges; the object's length in bytes.
     Ranged(u64),
     Stream(Option<u64>),
-    /// Nothing against the object, but the range was answered so that only a GET without one can help.
+    /// The reply to the range is unusable; a GET without a range may succeed.
     Unusable,
     NotModified,
     Failed(HttpError),
@@ -256,7 +258,7 @@ fn precondition_failed() -> HttpError {
     HttpError::precondition_failed("the server says that the condition does not hold (412)")
 }
 
-/// The metadata of a reply that tells enough, if the caller's conditions hold.
+/// The metadata in a reply, if the caller's conditions hold.
 fn found(
     answer: &FinalReply,
     conditions: &Conditions,
@@ -295,8 +297,8 @@ fn range_support(head: Head<'_>) -> RangeSupport {
     }
 }
 
-/// The fields whose names speak of a digest. On a part, those that are defined over the message's content
-/// (RFC 9530, section 2; RFC 1864) say nothing of the whole.
+/// The fields whose names suggest a digest. In a partial reply, those defined over the message's
+/// content (RFC 9530, section 2; RFC 1864) are left out: they cover only the part.
 fn digest_fields(head: Head<'_>) -> Vec<(String, String)> {
     let is_part = head.status != StatusCode::OK;
     head.headers

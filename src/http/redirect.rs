@@ -1,4 +1,4 @@
-//! Redirects, followed here and not by the HTTP client, which would take secrets along.
+//! Follows redirects. The HTTP client below would send secrets along.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::source::{Endpoint, Location, Source, Start};
 /// How many redirects one request follows.
 const MOST_REDIRECTS: usize = 10;
 
-/// A request to a source.
+/// A request to a source, before redirects.
 pub(super) struct Ask {
     pub(super) method: Method,
     pub(super) endpoint: Endpoint,
@@ -22,11 +22,11 @@ pub(super) struct Ask {
     pub(super) stall: Duration,
 }
 
-/// The reply at the end of the redirects, whatever its status.
+/// The reply at the end of the redirects, of any status.
 pub(super) struct FinalReply {
     pub(super) response: Response,
     pub(super) first_byte: Duration,
-    /// The origin that the redirects led to, where it is another than the source's.
+    /// The origin that the redirects led to, if it is not the source's.
     pub(super) origin: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl FinalReply {
         }
     }
 
-    /// Names the origin in an error, where the source's own isn't the one at fault.
+    /// Adds the origin to an error, if the redirects led to another one than the source's.
     pub(super) fn blame(&self, error: HttpError) -> HttpError {
         match &self.origin {
             Some(origin) => error.at(origin.clone()),
@@ -47,12 +47,12 @@ impl FinalReply {
     }
 }
 
-/// Sends a request and follows its redirects. Where the redirects led to the last time is asked first; when that
-/// refuses, the URL itself is resolved once more.
+/// Sends a request and follows its redirects. It goes to the last redirect target first; if that
+/// refuses, the original URL is resolved again.
 ///
 /// # Errors
 ///
-/// Those of [`Client::send`], and `Redirect`. A status is no error here.
+/// The errors of [`Client::send`], and `Redirect`. A status is not an error here.
 pub(super) async fn follow(
     client: &Client,
     source: &Source,
@@ -80,7 +80,7 @@ pub(super) async fn follow(
     Ok(answer)
 }
 
-/// Follows the redirects from `first`, and returns where they ended as well.
+/// Follows the redirects from `first`. Also returns where they ended.
 async fn walk(
     client: &Client,
     start: &Start,
@@ -128,7 +128,8 @@ async fn walk(
     }
 }
 
-/// Records a reply in the span of its request. The origin alone is shown of a URL: a redirect may lead to a signed one.
+/// Records a reply in the span of its request. Of a URL it shows only the origin: a redirect may
+/// lead to a signed URL.
 fn note(at: &Location, ask: &Ask, status: StatusCode, first_byte: Duration) {
     let span = tracing::Span::current();
     if span.is_disabled() {
@@ -140,7 +141,7 @@ fn note(at: &Location, ask: &Ask, status: StatusCode, first_byte: Duration) {
     tracing::trace!(method = %ask.method, server, status = status.as_u16(), ?first_byte, "reply");
 }
 
-/// Where a reply sends the request to; `None` where it is no redirect.
+/// The target of a redirect; `None` if the reply is not a redirect.
 fn next_hop(
     from: &Location,
     status: StatusCode,
@@ -176,7 +177,7 @@ fn next_hop(
     }
 }
 
-/// Whether a target that once answered is likely to have expired.
+/// Whether a remembered target has probably expired.
 fn is_expired(status: StatusCode) -> bool {
     matches!(
         status,
@@ -184,7 +185,7 @@ fn is_expired(status: StatusCode) -> bool {
     )
 }
 
-/// Whether a target gives no answer at all, so that the next attempt had better ask for another one.
+/// Whether a target does not answer at all, so that the next attempt should resolve a new one.
 fn is_unreachable(kind: &HttpErrorKind) -> bool {
     matches!(
         kind,

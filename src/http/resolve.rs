@@ -1,4 +1,4 @@
-//! Names to addresses in turn.
+//! Resolves host names, with the addresses rotated.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The system's resolver, with the answers rotated from one connection to the next, so that a name with several
-/// addresses has all of them working. The family that the system prefers stays first.
+/// The system's resolver. It rotates the addresses from one connection to the next, so that all
+/// addresses of a name are used. The family that the system prefers stays first.
 #[derive(Debug, Default)]
 pub(super) struct Rotation {
     turn: Arc<AtomicUsize>,
@@ -34,7 +34,7 @@ impl Resolve for Rotation {
     }
 }
 
-/// The addresses, each family turned by `turn` places, the families in the order in which they came.
+/// The addresses with each family rotated by `turn` places. The order of the families is kept.
 fn rotated(found: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
     let prefers_v6 = found.first().is_some_and(SocketAddr::is_ipv6);
     let (mut first, mut second): (Vec<_>, Vec<_>) = found
@@ -50,7 +50,7 @@ fn rotated(found: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
     first
 }
 
-/// A name without an address.
+/// A host name that could not be resolved.
 #[derive(Debug)]
 pub(super) struct ResolveError {
     text: String,
@@ -60,7 +60,8 @@ pub(super) struct ResolveError {
 impl ResolveError {
     fn new(error: &io::Error) -> Self {
         let text = error.to_string();
-        // std keeps the resolver's code to itself; these are the texts of EAI_AGAIN in glibc, musl and macOS.
+        // std does not expose the resolver's error code; these are the texts of EAI_AGAIN in glibc,
+        // musl and macOS.
         let temporary = ["emporary failure", "Try again", "try again"]
             .iter()
             .any(|again| text.contains(again));

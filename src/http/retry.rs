@@ -1,4 +1,4 @@
-//! What to do about an error. Pure: no clock, no chance of its own.
+//! Decides whether a failed request is tried again, and when. Pure: no clock, no randomness.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,28 +6,29 @@ use reqwest::StatusCode;
 
 use super::error::{HttpError, HttpErrorKind};
 
-/// What an error asks for.
+/// What to do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// Try again after a pause; `after` is what the server asked for, at most [`LONGEST_RETRY_AFTER`].
+    /// Try again after a pause; `after` is the pause that the server asked for, at most
+    /// [`LONGEST_RETRY_AFTER`].
     Retry { after: Option<Duration> },
-    /// The server has enough: lower the number of connections before this costs an attempt.
+    /// The server is overloaded: lower the number of connections before counting an attempt.
     Throttled { after: Option<Duration> },
     /// Trying again can't help.
     Fatal,
 }
 
-/// The pause that a server may ask for at most: a longer one is a decision for the user, not for a loop.
+/// The longest pause that a server may ask for. A longer one is the user's decision.
 pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// The first pause's ceiling. A reset or a 502 is often gone within a round trip or two.
+/// The upper bound of the first pause. A reset or a 502 often passes within a round trip or two.
 const BACKOFF_BASE: Duration = Duration::from_millis(250);
 
-/// No pause is longer: from the seventh retry on the ceiling stands still, and with the default of eight
-/// retries an outage of about half a minute on average is survived.
+/// The upper bound of every pause, reached at the eighth retry. With the default of eight retries,
+/// a download survives an outage of about half a minute on average.
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
-/// Final is the default; what may be retried is listed.
+/// The verdict on an error. Errors are fatal unless they are listed here.
 pub(crate) fn verdict(error: &HttpError) -> Verdict {
     let after = error.retry_after();
     match error.kind() {
@@ -53,7 +54,7 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
 }
 
 impl HttpError {
-    /// The same failure where another source may do better: trying again can help, whatever failed.
+    /// The same failure, made retryable, because another source may succeed.
     pub(crate) fn passing(self) -> Self {
         match verdict(&self) {
             Verdict::Fatal => self.with_kind(HttpErrorKind::Transport),
@@ -62,19 +63,19 @@ impl HttpError {
     }
 }
 
-/// The pause before a retry, with full jitter: somewhere between nothing and
-/// `min(30 s, 250 ms × 2^(attempt - 1))`.
+/// The pause before a retry, with full jitter: between 0 and `min(30 s, 250 ms × 2^(attempt - 1))`.
 ///
-/// `attempt` is 1 for the first retry; `random` is uniform in `0.0..1.0` (what lies outside is clamped).
+/// `attempt` is 1 for the first retry; `random` is uniform in `0.0..1.0` and clamped to it.
 pub(crate) fn backoff(attempt: u32, random: f64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
     let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
-    // A NaN, which would pass clamp and panic in mul_f64, counts as 0.
+    // NaN passes clamp and makes mul_f64 panic: it counts as 0.
     let share = if random > 0.0 { random.min(1.0) } else { 0.0 };
     ceiling.mul_f64(share)
 }
 
-/// `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3), clamped to `0..=120 s`; `None` for garbage.
+/// Parses `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3) and clamps it to
+/// `0..=120 s`; `None` if it is neither.
 pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
@@ -217,7 +218,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_a_server_asks_for_is_bounded(value in "\\PC{0,40}|[0-9]{1,30}|[0-9 +.e-]{0,12}", seconds: u32) {
+        fn the_pause_a_server_asks_for_is_bounded(value in "\\PC{0,40}|[0-9]{1,30}|[0-9 +.e-]{0,12}", seconds: u32) {
             let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.into());
             if let Some(pause) = parse_retry_after(&value, now) {
                 prop_assert!(pause <= LONGEST_RETRY_AFTER);

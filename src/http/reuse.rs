@@ -1,4 +1,4 @@
-//! No new connection is opened while one comes back.
+//! Waits for a connection that is returning to the pool before a new one is opened.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,15 +10,15 @@ use std::time::Duration;
 use reqwest::Url;
 use tokio::time::Instant;
 
-/// How long a connection may take from the last byte of a reply to its place in the pool. That is a matter of
-/// microseconds, and of more where the processors are busy.
+/// How long a connection may take to return to the pool after the last byte of a reply. It takes
+/// microseconds, or longer on a busy machine.
 const RETURN_GRACE: Duration = Duration::from_millis(20);
 
-/// Connections that are on their way back to the pool.
+/// The connections that are returning to the pool.
 #[derive(Clone, Debug)]
 pub(super) struct Returns {
     grace: Duration,
-    /// Where each leads to, and until when it is waited for.
+    /// The origin of each connection, and until when to wait for it.
     under_way: Arc<Mutex<Vec<(String, Instant)>>>,
 }
 
@@ -36,14 +36,14 @@ impl Returns {
         }
     }
 
-    /// A reply from `url` was read to its end, and its connection stays open.
+    /// Records that a reply from `url` was read to its end and its connection stays open.
     pub(super) fn note(&self, url: &Url) {
         let origin = url.origin().ascii_serialization();
         self.lock().push((origin, Instant::now() + self.grace));
     }
 
-    /// Until when a connection that leads to `url` is to be waited for; `None` where none returns. No other request is told
-    /// of the same one.
+    /// Claims a returning connection to the origin of `url`, and returns until when to wait for it;
+    /// `None` if there is none. Each connection is claimed once.
     pub(super) fn claim(&self, url: &Url) -> Option<Instant> {
         let now = Instant::now();
         let mut under_way = self.lock();
@@ -63,11 +63,12 @@ impl Returns {
     }
 }
 
-/// Leaves a connection time to return, which then beats the one that is to be opened.
+/// Waits until `until`, or until the request has a connection that returned.
 ///
 /// # Errors
 ///
-/// [`Superfluous`] once the request has it: hyper then leaves the opening to a task of its own.
+/// [`Superfluous`] if the request already has a connection: hyper then polls this future on a
+/// background task, where `is_awaited` is false.
 pub(super) async fn let_one_return(
     until: Instant,
     is_awaited: impl Fn() -> bool,
@@ -83,7 +84,7 @@ pub(super) async fn let_one_return(
     .await
 }
 
-/// Nobody waits for the connection any more.
+/// The connection is no longer needed.
 #[derive(Debug)]
 pub(super) struct Superfluous;
 

@@ -1,4 +1,4 @@
-//! Where an object is fetched from.
+//! The URL of an object, its origin, and the target of its redirects.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,13 +9,13 @@ use reqwest::Url;
 use super::error::HttpError;
 use super::escape::{escape, is_hidden};
 
-/// The longest file name taken from a URL, in bytes: with `.part.ckpt` and a temporary suffix it stays below
-/// the 255 that file systems allow.
+/// The longest file name taken from a URL, in bytes: with `.part.ckpt` and a temporary suffix it
+/// stays below the file systems' limit of 255.
 const LONGEST_NAME: usize = 240;
 
-/// The URL of an object, the one that its metadata is asked from, and where its redirects led to the last time.
+/// The URL of an object, the URL for its metadata, and the last target of its redirects.
 ///
-/// Cheap to clone; all clones are the same source. The target of a redirect lives in memory alone.
+/// Cheap to clone; all clones are the same source. The target of a redirect is only kept in memory.
 #[derive(Clone)]
 pub(crate) struct Source {
     inner: Arc<Inner>,
@@ -25,13 +25,13 @@ struct Inner {
     /// The origin that headers, user and token were given for.
     home: WebOrigin,
     head: Option<Location>,
-    /// A short critical section without an await; a poisoned lock holds nothing half-done.
+    /// Locked briefly and never over an await; a poisoned lock leaves consistent data.
     state: Mutex<State>,
 }
 
 struct State {
     given: Location,
-    // INVARIANT: where the redirects of `given` led to.
+    // INVARIANT: the target of the redirects of `given`.
     target: Option<Location>,
 }
 
@@ -39,7 +39,7 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WebOrigin(String);
 
-/// A URL without user information and fragment, and that user information.
+/// A URL without user information and fragment, and the user information taken from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Location {
     url: Url,
@@ -60,33 +60,33 @@ pub(super) enum Endpoint {
     Object,
 }
 
-/// Where a request begins.
+/// The start of a request.
 pub(super) struct Start {
     pub(super) home: WebOrigin,
-    /// The URL as it was given.
+    /// The URL as given.
     pub(super) given: Location,
-    /// Where its redirects led to the last time.
+    /// The last target of its redirects.
     pub(super) target: Option<Location>,
 }
 
 impl Source {
-    /// A source that headers, user and token of the client are meant for.
+    /// A source that receives the client's headers, user and token.
     ///
     /// # Errors
     ///
-    /// `Configuration` where a URL is not `http://` or `https://` with a host.
+    /// `Configuration` if a URL is not `http://` or `https://` with a host.
     pub(crate) fn new(url: &str, head_url: Option<&str>) -> Result<Self, HttpError> {
         let given = Location::parse(url)?;
         let head = head_url.map(Location::parse).transpose()?;
         Ok(Self::build(given.origin(), given, head))
     }
 
-    /// Another source of the same object. Headers, user and token of the client stay with the origin of `self`;
-    /// user information in the mirror's own URL is the mirror's.
+    /// Another source of the same object. The client's headers, user and token still go only to the
+    /// origin of `self`; user information in the mirror's URL goes to the mirror.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub(crate) fn mirror(&self, url: &str) -> Result<Self, HttpError> {
         Ok(Self::build(
             self.inner.home.clone(),
@@ -110,17 +110,18 @@ impl Source {
         }
     }
 
-    /// The URL for people: no user information, query or fragment, control characters escaped.
+    /// The URL for display: without user information, query and fragment, control characters
+    /// escaped.
     pub(crate) fn shown(&self) -> String {
         self.state().given.shown()
     }
 
-    /// The URL as it was given, its query included: for the caller's own refresh command alone.
+    /// The URL as given, with its query. Only for the caller's refresh command.
     pub(crate) fn given_url(&self) -> String {
         self.state().given.url.to_string()
     }
 
-    /// `scheme://host`, and the port where it is not the scheme's own.
+    /// The origin as `scheme://host`, with the port unless it is the scheme's default.
     pub(crate) fn origin(&self) -> String {
         self.state().given.origin().to_string()
     }
@@ -130,8 +131,8 @@ impl Source {
         self.state().given.url.path().to_owned()
     }
 
-    /// `scheme://host:port/path`, for a keyed hash: two URLs of one object that differ in their signature
-    /// alone agree in it.
+    /// The URL as `scheme://host:port/path`, for a keyed hash. Two URLs that differ only in their
+    /// signature give the same text.
     pub(crate) fn key_text(&self) -> String {
         let state = self.state();
         let url = &state.given.url;
@@ -144,19 +145,19 @@ impl Source {
         )
     }
 
-    /// The last segment of the path, percent-decoded, as a harmless file name of at most 240 bytes.
-    /// `None` where nothing is left of it.
+    /// The last segment of the path, percent-decoded, as a safe file name of at most 240 bytes.
+    /// `None` if nothing is left of it.
     pub(crate) fn file_name(&self) -> Option<String> {
         let state = self.state();
         safe_name(state.given.url.path_segments()?.next_back()?)
     }
 
-    /// The same object under another URL, as a refresh of an expired one gives it. Headers, user and token stay with
-    /// the origin that they were given for.
+    /// The same object under the URL that a refresh returned. Headers, user and token still go only
+    /// to the origin that they were given for.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// The errors of [`new`](Self::new).
     pub(crate) fn refreshed(&self, url: &str) -> Result<Self, HttpError> {
         let given = Location::parse(url)?;
         let Inner { home, head, .. } = &*self.inner;
@@ -180,7 +181,7 @@ impl Source {
         }
     }
 
-    /// Keeps where the redirects of `given` led to, unless that is not, or no longer, the object's URL.
+    /// Remembers the target of the redirects of `given`, if `given` is the object's URL.
     pub(super) fn remember_target(&self, given: &Location, target: Location) {
         let mut state = self.state();
         if state.given == *given {
@@ -188,7 +189,7 @@ impl Source {
         }
     }
 
-    /// Forgets this target, unless another request has resolved a newer one meanwhile.
+    /// Forgets this target, unless another request has resolved a newer one.
     pub(super) fn forget_this_target(&self, target: &Location) {
         let mut state = self.state();
         if state.target.as_ref() == Some(target) {
@@ -219,7 +220,7 @@ impl fmt::Display for WebOrigin {
 impl Location {
     /// # Errors
     ///
-    /// `Configuration`, with a text that says what is expected and repeats nothing of the URL.
+    /// `Configuration`. The text repeats nothing of the URL.
     pub(super) fn parse(text: &str) -> Result<Self, HttpError> {
         let wrong = |why: &str| {
             HttpError::configuration(format!(
@@ -233,7 +234,7 @@ impl Location {
             .split_once("://")
             .ok_or_else(|| wrong("found no `://`"))?;
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-            // What stands before a later `://` may be anything, a secret too.
+            // The text before a later `://` may contain a secret.
             let plausible = scheme.len() <= 12 && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
             return Err(wrong(&if plausible {
                 format!("found the scheme `{scheme}`")
@@ -241,7 +242,7 @@ impl Location {
                 "found another scheme".to_owned()
             }));
         }
-        // The parser would take the first segment of the path for a missing host.
+        // The parser would use the first path segment as a missing host.
         if rest.is_empty() || rest.starts_with(['/', '\\', '?', '#', ':']) {
             return Err(wrong("found no host"));
         }
@@ -249,7 +250,7 @@ impl Location {
         Ok(Self::from_url(url))
     }
 
-    /// Takes user information and fragment out of a URL of scheme http or https.
+    /// Removes user information and fragment from an http or https URL.
     pub(super) fn from_url(mut url: Url) -> Self {
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
         let user = (!url.username().is_empty() || url.password().is_some()).then(|| UserInfo {
@@ -257,7 +258,7 @@ impl Location {
             password: url.password().map(decoded),
         });
         url.set_fragment(None);
-        // These fail for a URL without a host alone, which http and https don't allow.
+        // These fail only for a URL without a host, which http and https don't allow.
         let _ = url.set_username("");
         let _ = url.set_password(None);
         Self { url, user }
@@ -288,10 +289,10 @@ impl fmt::Debug for UserInfo {
     }
 }
 
-/// A file name that leads nowhere else, hides nothing and is no other system's device or drive.
+/// A safe file name: no path, not hidden, no control characters, no drive letter.
 fn safe_name(segment: &str) -> Option<String> {
     let decoded = percent_decode_str(segment).decode_utf8_lossy();
-    // What an encoded separator leads through is dropped, as a path's folders are.
+    // Folders before an encoded separator are dropped, like the folders of a path.
     let last = decoded.rsplit(['/', '\\']).next()?;
     let mut name: String = last
         .trim()

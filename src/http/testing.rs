@@ -1,4 +1,5 @@
-//! A scripted server: raw bytes over TCP, so that it can answer what no HTTP library would.
+//! A scripted server. It sends raw bytes over TCP, so it can send replies that no HTTP library
+//! would.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,20 +11,20 @@ use super::client::Client;
 use super::config::ClientConfig;
 use super::source::Source;
 
-/// A client for plain HTTP that does nothing of its own.
+/// A client for plain HTTP with default settings.
 pub(crate) fn plain_client() -> reqwest::Client {
-    // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+    // reqwest requires a TLS provider even for plain HTTP; installing a second one fails.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
-/// A request as it came over the wire.
+/// A request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) target: String,
     fields: Vec<(String, String)>,
-    /// Which of the server's connections it came over, from 0.
+    /// The number of the server's connection, from 0.
     pub(crate) connection: usize,
 }
 
@@ -51,19 +52,19 @@ impl Seen {
     }
 }
 
-/// What follows the bytes of a reply.
+/// What the server does after the bytes of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
     KeepOpen,
     Close,
-    /// Nothing more, and the connection stays.
+    /// Sends nothing more and keeps the connection open.
     Stall,
 }
 
-/// A reply: its bytes, and what follows them.
+/// A reply: its bytes, and what the server does after them.
 pub(crate) struct Script(pub(super) Vec<u8>, pub(super) Then);
 
-/// A reply with a status line, fields and a body, and nothing added.
+/// A reply with a status line, fields and a body; nothing is added.
 pub(crate) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then: Then) -> Script {
     let mut bytes = format!("HTTP/1.1 {status}\r\n").into_bytes();
     for field in fields {
@@ -75,7 +76,7 @@ pub(crate) fn script(status: &str, fields: &[&str], body: impl AsRef<[u8]>, then
     Script(bytes, then)
 }
 
-/// A server that lives as long as the test's runtime.
+/// A server that answers by script and runs until the test's runtime ends.
 pub(crate) struct ScriptedServer {
     port: u16,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -105,7 +106,7 @@ impl ScriptedServer {
         }
     }
 
-    /// How many were accepted, whether or not a request came over them.
+    /// How many connections were accepted, with or without a request.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Acquire)
     }

@@ -1,4 +1,4 @@
-//! TLS as the caller wants it.
+//! Sets up TLS from the client's configuration.
 
 use std::fs;
 use std::path::Path;
@@ -15,11 +15,11 @@ use super::trust;
 /// A certificate chain and the private key of its first certificate.
 type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
-/// The TLS of one client. All its connections share it, and with it the sessions that can be resumed.
+/// The TLS configuration of one client. All its connections share it and its resumable sessions.
 ///
 /// # Errors
 ///
-/// `Configuration`: a certificate or key that can't be used.
+/// `Configuration` for a certificate or key that can't be used.
 pub(super) fn configure(config: &ClientConfig) -> Result<rustls::ClientConfig, HttpError> {
     let provider = Arc::new(default_provider());
     let extra = match &config.ca_certificate {
@@ -27,7 +27,7 @@ pub(super) fn configure(config: &ClientConfig) -> Result<rustls::ClientConfig, H
         None => Vec::new(),
     };
     let verifier = if config.insecure {
-        trust::anybody(&provider)
+        trust::accept_all(&provider)
     } else {
         trust::verifier(&extra, &provider)
             .map_err(|error| cannot("the certificates to be trusted", error))?

@@ -1,4 +1,5 @@
-//! Whom to trust: the system's certificate authorities, the certificates that the caller adds, or anybody.
+//! Verifies server certificates: against the system's authorities and the caller's certificates, or
+//! not at all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +15,12 @@ use x509_cert::der::oid::db::rfc5280::ID_KP_SERVER_AUTH;
 use x509_cert::der::{DateTime, Decode};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage};
 
-/// The verifier that trusts the system's authorities and these certificates.
+/// A verifier that trusts the system's authorities and the certificates in `extra`.
 ///
 /// # Errors
 ///
-/// A certificate that can't be used as an authority's. A system without a store of certificates is none: nobody is
-/// trusted then but these.
+/// A certificate in `extra` can't be used as an authority. A system without a certificate store is
+/// not an error: then only `extra` is trusted.
 pub(super) fn verifier(
     extra: &[CertificateDer<'static>],
     provider: &Arc<CryptoProvider>,
@@ -28,10 +29,10 @@ pub(super) fn verifier(
     let ordinary: Arc<dyn ServerCertVerifier> =
         match rustls_platform_verifier::Verifier::new_with_extra_roots(all, Arc::clone(&provider)) {
             Ok(platform) => Arc::new(platform),
-            // What is wrong is the system's store then: plain http works without it.
+            // The system's store is unusable. Plain HTTP works without it.
             Err(_) if extra.is_empty() => Arc::new(Blind {
                 provider,
-                trusts: Trusts::Nobody,
+                trusts: Trusts::None,
             }),
             Err(error) => return Err(error),
         };
@@ -44,38 +45,41 @@ pub(super) fn verifier(
     }))
 }
 
-/// The ordinary verification, but that a server may show one of the caller's own certificates itself.
+/// Verifies like `ordinary`, but also accepts a server that shows one of the caller's certificates
+/// itself.
 ///
-/// A self-signed certificate as `openssl req -x509` makes it is marked as an authority's, and the ordinary verification
-/// refuses such a one as a server's, trusted or not. Where the server shows to the byte what the caller named, there is
-/// no chain to build: its period, host and purpose are left to check, and that it has the key, which the handshake's
-/// signature proves as ever. curl does the same.
+/// `openssl req -x509` marks a self-signed certificate as an authority's, which the ordinary
+/// verification refuses as a server's, trusted or not. If the server shows exactly the caller's
+/// certificate, there is no chain to build: this verifier checks period, host and purpose, and the
+/// handshake's signature proves the key. curl does the same.
 #[derive(Debug)]
 struct Verifier {
     ordinary: Arc<dyn ServerCertVerifier>,
     given: Vec<TrustedCertificate>,
 }
 
-/// A certificate of the caller's.
+/// A certificate that the caller trusts.
 #[derive(Debug)]
 struct TrustedCertificate {
     der: CertificateDer<'static>,
     facts: Facts,
 }
 
-/// What a certificate says of itself.
+/// The contents of a certificate that are checked.
 #[derive(Debug)]
 struct Facts {
     not_before: UnixTime,
     not_after: UnixTime,
-    /// It may be a server's, or does not say what it may be (RFC 5280, section 4.2.1.12).
+    /// Whether the certificate allows server use or does not restrict its use (RFC 5280, section
+    /// 4.2.1.12).
     serves: bool,
-    /// It belongs to an authority that vouches for itself.
+    /// Whether the certificate is a self-signed authority's.
     is_root: bool,
 }
 
 impl TrustedCertificate {
-    /// `None` for a certificate that can't be read: the ordinary verification says what is wrong with it.
+    /// Parses a certificate; `None` if it can't be read. Then the ordinary verification reports
+    /// what is wrong.
     fn parse(der: CertificateDer<'static>) -> Option<Self> {
         let facts = Facts::of(&der)?;
         Some(Self { der, facts })
@@ -88,7 +92,7 @@ impl TrustedCertificate {
             serves,
             ..
         } = self.facts;
-        // Refuses critical extensions that nobody here understands, too.
+        // Also refuses unknown critical extensions.
         let parsed = ParsedCertificate::try_from(&self.der)?;
         if now < not_before {
             let time = now;
@@ -142,8 +146,8 @@ impl ServerCertVerifier for Verifier {
         self.ordinary
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             .map_err(|error| match error {
-                // The ordinary verification stumbles over the use of such a certificate before it looks who signed
-                // it; for a person the latter is what matters.
+                // The ordinary verification checks the certificate's use before its issuer; the
+                // unknown issuer is what the user needs to know.
                 Error::InvalidCertificate(CertificateError::Other(_))
                     if Facts::of(end_entity).is_some_and(|facts| facts.is_root) =>
                 {
@@ -178,15 +182,15 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The verifier that accepts whatever a server shows.
-pub(super) fn anybody(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+/// A verifier that accepts every certificate.
+pub(super) fn accept_all(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
     Arc::new(Blind {
         provider: Arc::clone(provider),
-        trusts: Trusts::Anybody,
+        trusts: Trusts::All,
     })
 }
 
-/// Looks at no certificate.
+/// A verifier that ignores the certificate and always gives the same answer.
 #[derive(Debug)]
 struct Blind {
     provider: Arc<CryptoProvider>,
@@ -195,8 +199,8 @@ struct Blind {
 
 #[derive(Clone, Copy, Debug)]
 enum Trusts {
-    Anybody,
-    Nobody,
+    All,
+    None,
 }
 
 impl ServerCertVerifier for Blind {
@@ -209,8 +213,8 @@ impl ServerCertVerifier for Blind {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         match self.trusts {
-            Trusts::Anybody => Ok(ServerCertVerified::assertion()),
-            Trusts::Nobody => Err(CertificateError::UnknownIssuer.into()),
+            Trusts::All => Ok(ServerCertVerified::assertion()),
+            Trusts::None => Err(CertificateError::UnknownIssuer.into()),
         }
     }
 
@@ -239,7 +243,7 @@ impl ServerCertVerifier for Blind {
     }
 }
 
-/// What is wrong with a server's certificate, for people.
+/// Describes what is wrong with a server's certificate.
 pub(super) fn explain(error: &CertificateError) -> String {
     match error {
         CertificateError::UnknownIssuer => {

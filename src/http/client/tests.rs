@@ -177,7 +177,7 @@ async fn a_connection_that_does_not_return_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_head_that_never_comes_is_a_stall_that_does_not_wait_for_the_connect_timeout() {
+async fn a_missing_head_is_a_stall_before_the_connect_timeout() {
     let server =
         ScriptedServer::start(|_: &Seen| Script(b"HTTP/1.1 200".to_vec(), Then::Stall)).await;
     let begun = Instant::now();

@@ -42,7 +42,8 @@ fn judge(status: u16, fields: &[(&str, &str)], pinned: &Pinned) -> String {
     }
 }
 
-/// {status} × {Content-Range} × {Content-Length}: what is expected follows from the three rules below.
+/// {status} × {Content-Range} × {Content-Length}: what is expected follows from the three rules
+/// below.
 #[test]
 fn product_of_status_range_and_length() {
     // Each with the range that a 206 may take from it, and the total that it names.
@@ -209,7 +210,7 @@ fn what_a_whole_reply_must_prove() {
 }
 
 #[test]
-fn another_total_is_told_so_that_a_wrong_head_can_be_put_right() {
+fn another_total_is_reported_to_correct_a_wrong_head() {
     let headers = header_map(&[("content-range", "bytes 10-19/90")]);
     let head = Head {
         status: StatusCode::PARTIAL_CONTENT,

@@ -106,7 +106,8 @@ async fn ten_redirects_are_followed_and_no_more() {
     }
 }
 
-/// Home redirects to another origin, that one to itself and then back: the two strangers are told nothing.
+/// Home redirects to another origin, which redirects to itself and then back. The other origin
+/// receives no secret.
 #[tokio::test]
 async fn another_origin_is_told_no_secret_on_any_hop() {
     let foreign = Arc::new(std::sync::OnceLock::<String>::new());

@@ -18,7 +18,7 @@ use crate::http::{
     Client, ClientConfig, Conditions, HttpError, HttpErrorKind, Source, Verdict, probe, verdict,
 };
 
-/// What a certificate says of itself.
+/// The contents of a certificate that are checked.
 struct Says {
     names: &'static [&'static str],
     is_ca: IsCa,
@@ -26,7 +26,7 @@ struct Says {
     purposes: Vec<ExtendedKeyUsagePurpose>,
 }
 
-/// As `openssl req -x509` makes it.
+/// A certificate like those that `openssl req -x509` makes.
 fn openssl_says() -> Says {
     Says {
         names: &["localhost", "127.0.0.1"],
@@ -68,7 +68,7 @@ fn self_signed(says: Says) -> Shown {
     shown(&params(says).self_signed(&key).unwrap(), &key)
 }
 
-/// An authority's certificate in PEM, and one that it signed.
+/// An authority's certificate in PEM, and a certificate that it signed.
 fn signed(says: Says) -> (String, Shown) {
     let authority = Says {
         names: &[],
@@ -156,7 +156,7 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, log: Arc<Mutex<Vec<Begu
         }
     }
     let reply = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\n";
-    // A client that is gone is none of the server's business.
+    // The client may have closed the connection.
     let _ = stream.write_all(reply).await;
     let _ = stream.shutdown().await;
 }
@@ -185,7 +185,7 @@ async fn ask(client: &Client, server: &TlsServer) -> Result<(), HttpError> {
         .map(|_| ())
 }
 
-/// Why the certificate is refused, with nothing tried again.
+/// The error for a refused certificate, after a single attempt.
 async fn refusal(shown: &Shown, trusted: &str) -> String {
     let server = TlsServer::start(shown).await;
     let error = ask(&client_with(trusted), &server).await.unwrap_err();
@@ -224,7 +224,7 @@ async fn exactly_the_given_self_signed_certificate_is_trusted() {
 }
 
 #[tokio::test]
-async fn an_authority_speaks_for_what_it_signed() {
+async fn a_certificate_signed_by_a_given_authority_is_trusted() {
     let leaf = || Says {
         is_ca: IsCa::NoCa,
         ..openssl_says()
