@@ -1,4 +1,4 @@
-//! What is to be measured, and how much traffic that makes.
+//! What to measure, and how much traffic that takes.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -8,15 +8,15 @@ use serde::Serialize;
 use super::units;
 use crate::PartSize;
 
-/// Where the bytes of a run go.
+/// Where a run writes the downloaded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sink {
-    /// Nowhere: they are fetched, checked and checksummed.
+    /// Nowhere. The bytes are fetched, checked and checksummed.
     Null,
-    /// Memory, by the way that bytes take to a file.
+    /// A file in memory, written like a file on disk.
     Memory,
-    /// A file, with every sync.
+    /// A file on disk, with every sync.
     File,
 }
 
@@ -30,38 +30,38 @@ impl fmt::Display for Sink {
     }
 }
 
-/// What to measure: every combination of the lists.
+/// A benchmark: every combination of the lists is measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sweep {
     /// Numbers of connections.
     pub connections: Vec<NonZeroU32>,
     /// Part sizes.
     pub part_sizes: Vec<PartSize>,
-    /// Where the bytes go.
+    /// Where the bytes are written.
     pub sinks: Vec<Sink>,
     /// How often each cell is measured.
     pub runs: NonZeroU32,
-    /// The most bytes that may be fetched in all.
+    /// The most bytes that all runs together may fetch.
     pub traffic: u64,
 }
 
-/// One combination.
+/// One combination of connections, part size and sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Transfers at once.
+    /// The number of connections.
     pub connections: NonZeroU32,
-    /// What one bit of the bitmap stands for.
+    /// The part size.
     pub part_size: PartSize,
-    /// Where the bytes go.
+    /// Where the bytes are written.
     pub sink: Sink,
 }
 
-/// Shorter runs measure little but their beginnings and ends.
+/// The fewest bytes of a run. Shorter runs measure mostly their start and end.
 const LEAST_BYTES: u64 = 1 << 20;
-/// What retries and hedges may fetch on top, as a share of a run.
+/// Divisor for the share of a run's traffic that is kept free for retries and hedges.
 const HEADROOM: u64 = 8;
 
-/// A sweep whose traffic is known.
+/// A checked sweep with its traffic shared out among the runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Course {
     cells: Vec<Cell>,
@@ -71,11 +71,11 @@ pub struct Course {
 }
 
 impl Sweep {
-    /// Shares the traffic out among the runs and one warm-up.
+    /// Shares the traffic out among all runs and one warm-up.
     ///
     /// # Errors
     ///
-    /// A list is empty, or less than 1 MiB would be left for a run; the text says what was expected.
+    /// A list is empty, or a run would have less than 1 MiB. The text says what was expected.
     pub fn course(self) -> Result<Course, String> {
         let mut cells = Vec::new();
         for &sink in &self.sinks {
@@ -110,7 +110,7 @@ impl Sweep {
     }
 }
 
-/// A number of bytes that reads well and is not greater.
+/// Rounds down to whole MiB, from 16 MiB on.
 fn round(bytes: u64) -> u64 {
     match bytes {
         0..0x100_0000 => bytes,
@@ -119,7 +119,7 @@ fn round(bytes: u64) -> u64 {
 }
 
 impl Course {
-    /// Every combination once.
+    /// All combinations.
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
         &self.cells
@@ -131,25 +131,25 @@ impl Course {
         self.runs
     }
 
-    /// The most bytes that may be fetched in all.
+    /// The most bytes that all runs together may fetch.
     #[must_use]
     pub fn traffic(&self) -> u64 {
         self.traffic
     }
 
-    /// How many bytes a run fetches, where the object has as many.
+    /// How many bytes a run fetches, unless the object is shorter.
     #[must_use]
     pub fn bytes_per_run(&self) -> u64 {
         self.bytes_per_run
     }
 
-    /// Whether any cell has this sink.
+    /// Whether any cell uses this sink.
     #[must_use]
     pub fn has(&self, sink: Sink) -> bool {
         self.cells.iter().any(|cell| cell.sink == sink)
     }
 
-    /// A sentence for the user, before anything is fetched from `host`.
+    /// A sentence that tells the user how much will be fetched from `host`.
     #[must_use]
     pub fn announcement(&self, host: &str) -> String {
         format!(

@@ -1,25 +1,26 @@
-//! The machine that measured.
+//! The machine that runs the benchmark.
 
 use std::fs;
 
 use serde::Serialize;
 
-/// What a reader must know to compare figures. Neither the host's name nor an address is part of it.
+/// The machine's properties that a reader needs to compare figures. Contains neither host name nor
+/// address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Machine {
     /// The processor's name.
     pub processor: String,
-    /// Threads that can run at once.
+    /// The number of threads that can run at once.
     pub processors: usize,
-    /// Bytes of memory; 0 where unknown.
+    /// Memory in bytes; 0 if unknown.
     pub memory_bytes: u64,
     /// The kernel's release.
     pub kernel: String,
 }
 
 impl Machine {
-    /// This one.
+    /// Describes the machine that this process runs on.
     #[must_use]
     pub fn this() -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -33,7 +34,7 @@ impl Machine {
         }
     }
 
-    /// Bytes of memory that can be used without swapping, where the system tells.
+    /// Bytes of memory that can be used without swapping; `None` if the system does not report it.
     #[must_use]
     pub fn available_memory() -> Option<u64> {
         memory("MemAvailable")

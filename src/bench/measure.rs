@@ -1,4 +1,4 @@
-//! One run of one cell.
+//! Runs one download of one cell.
 
 use std::path::Path;
 use std::pin::Pin;
@@ -13,10 +13,10 @@ use crate::{
     Samples,
 };
 
-/// The file sink's file, in the folder of the benchmark.
+/// The name of the file that the file sink writes.
 const NAME: &str = "bench.bin";
 
-/// What one run showed.
+/// The figures of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Measurement {
     pub(super) bytes: u64,
@@ -30,19 +30,19 @@ pub(super) struct Measurement {
     pub(super) retries: u64,
     pub(super) bottleneck: Bottleneck,
     pub(super) samples: Samples,
-    /// Seconds since the start, and bytes that came up to then since the mark before.
+    /// Seconds since the start, and bytes that arrived since the previous entry.
     pub(super) timeline: Vec<(f64, u64)>,
 }
 
 impl Measurement {
-    /// Bytes a second over the whole run, from the first request to the last sync.
+    /// Bytes per second over the whole run, from the first request to the last sync.
     pub(super) fn rate(&self) -> f64 {
         self.bytes as f64 / self.elapsed.as_secs_f64().max(1e-9)
     }
 }
 
-/// Fetches the first `bytes` of the object as `cell` says; `None` where `stop` was ready before the end, and then nobody
-/// writes in the folder any more.
+/// Fetches the first `bytes` of the object as `cell` says. Returns `None` if `stop` was ready
+/// first; then no task writes to the folder any more.
 pub(super) async fn measure(
     template: &DownloadBuilder,
     cell: Cell,
@@ -66,7 +66,7 @@ pub(super) async fn measure(
     let timeline = tokio::select! {
         biased;
         () = stop => {
-            // It may just have ended by itself; whatever it wrote goes with the folder.
+            // The download may have just ended; its file is removed with the folder.
             let _ = handle.cancel().await;
             return Ok(None);
         }
@@ -84,7 +84,7 @@ pub(super) async fn measure(
     }))
 }
 
-/// Follows a run to its end.
+/// Waits for the end of a run and returns its timeline.
 async fn watch(handle: &DownloadHandle, begun: Instant) -> Result<Vec<(f64, u64)>, Error> {
     let mut events = handle.events();
     let mut timeline = Vec::new();
@@ -95,7 +95,7 @@ async fn watch(handle: &DownloadHandle, begun: Instant) -> Result<Vec<(f64, u64)
                 return Err(Error::new(
                     ErrorKind::Network,
                     "can't measure",
-                    "the server has no byte ranges, so that there is but one connection and no part to sweep over",
+                    "the server has no byte ranges, so only one connection is possible and there are no parts to compare",
                 ));
             }
             Event::Progress(progress) => {

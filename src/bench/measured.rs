@@ -1,4 +1,4 @@
-//! What the runs of one cell come to.
+//! The figures of one cell, over all its runs.
 
 use serde::Serialize;
 
@@ -7,41 +7,43 @@ use super::measure::Measurement;
 use super::statistics::{Percentiles, Summary};
 use crate::{Bottleneck, PartSize};
 
-/// What the runs of one cell come to.
+/// The figures of one cell, over all its runs.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Measured {
-    /// Transfers at once.
+    /// The number of connections.
     pub connections: u32,
-    /// Bytes that one bit of the bitmap stood for.
+    /// The part size in bytes.
     pub part_size: u64,
-    /// Whether that size was found by partwise.
+    /// Whether partwise chose the part size.
     pub part_size_auto: bool,
-    /// Where the bytes went.
+    /// Where the bytes were written.
     pub sink: Sink,
-    /// Throughput of a whole run, from the first request to the last sync.
+    /// Throughput of a whole run in bytes per second, from the first request to the last sync.
     pub bytes_per_second: Summary,
-    /// From the start to the first body byte.
+    /// Seconds from the start to the first body byte.
     pub first_byte_seconds: Summary,
-    /// The time at the end in which fewer transfers than ever were under way.
+    /// Seconds at the end of a run during which fewer connections than before were transferring.
     pub tail_seconds: Summary,
-    /// Processor time for each GiB; the embedded server's is not part of it.
+    /// Processor seconds per GiB, without those of the embedded server.
     pub cpu_seconds_per_gib: Summary,
-    /// The share of all processors that the process kept busy, the embedded server in it included; 0 to 1.
+    /// The share of all processors that the process kept busy, including the embedded server; 0 to
+    /// 1.
     pub cpu_busy: f64,
-    /// Throughput of one connection: that of each lease, its waits included, over all runs.
+    /// Throughput of one connection in bytes per second: that of each lease, including its waits,
+    /// over all runs.
     pub connection_bytes_per_second: Option<Percentiles>,
-    /// The wait of each request for its first byte, over all runs.
+    /// Seconds to the first byte of each request, over all runs.
     pub request_first_byte_seconds: Option<Percentiles>,
-    /// Attempts that followed a failed one, over all runs.
+    /// Attempts after a failed one, over all runs.
     pub retries: u64,
-    /// Bytes that were thrown away, over all runs.
+    /// Bytes that were discarded, over all runs.
     pub wasted_bytes: u64,
-    /// What each run said held it back.
+    /// The bottleneck of each run.
     pub bottlenecks: Vec<Bottleneck>,
-    /// Throughput of each run, in the order in which they were made.
+    /// Throughput of each run in bytes per second, in the order of the runs.
     pub each_bytes_per_second: Vec<f64>,
-    /// Of each run: seconds since its start, and bytes since the mark before.
+    /// The timeline of each run: seconds since its start, and bytes since the previous entry.
     #[serde(skip)]
     pub timelines: Vec<Vec<(f64, u64)>>,
 }

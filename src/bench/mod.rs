@@ -1,10 +1,11 @@
 //! The throughput benchmark behind `partwise bench`: a sweep over connections × part sizes × sinks.
 //!
-//! [`Sweep`] says what to measure and becomes a [`Course`], which knows its traffic before any of it flows; [`run`]
-//! measures; [`Results`] holds what was measured and renders it as a table, Markdown, JSON or a page.
+//! [`Sweep`] describes what to measure. It becomes a [`Course`], whose traffic is known before a
+//! request is sent. [`run`] measures it. [`Results`] holds the figures and renders them as a table,
+//! Markdown, JSON or a page.
 //!
-//! Runs are interleaved: each round measures every cell once, in an order of its own, so that a machine or a line that
-//! changes meanwhile does so to all cells alike.
+//! Runs are interleaved: each round measures every cell once, in a random order, so a change of the
+//! machine or the network meanwhile affects all cells alike.
 
 mod course;
 mod machine;

@@ -1,4 +1,5 @@
-//! The results as one page that needs nothing else: no script, no font, no picture from elsewhere.
+//! Renders the results as one self-contained page: no script, and no font or picture from
+//! elsewhere.
 
 use std::fmt::Write as _;
 
@@ -8,7 +9,7 @@ use super::plot::{Axis, Plot, colour, escape};
 use super::results::Results;
 use super::units;
 
-/// Points of a line over time; more would not be seen.
+/// The most points of a line over time; more would not be visible.
 const POINTS: usize = 200;
 
 const STYLE: &str = "\
@@ -35,7 +36,7 @@ th,td{padding:.25rem .75rem;text-align:right;border-bottom:1px solid var(--grid)
 ";
 
 impl Results {
-    /// A page of its own, with plots; `title` says what was measured.
+    /// Renders a self-contained HTML page with plots; `title` names what was measured.
     #[must_use]
     pub fn html(&self, title: &str) -> String {
         let title = escape(title);
@@ -84,7 +85,7 @@ impl Results {
         Axis::places("connections", self.numbers().iter().map(u32::to_string))
     }
 
-    /// Of each sink the part size that did best at its best.
+    /// Plots throughput over connections: for each sink, the part size of its best cell.
     fn over_connections(&self) -> String {
         let most = greatest(self.cells.iter().map(|cell| cell.bytes_per_second.max));
         let mut plot = Plot::new(
@@ -230,7 +231,7 @@ impl Results {
         })
     }
 
-    /// The Markdown table's rows, as a table of the page.
+    /// The rows of the Markdown table as an HTML table.
     fn html_table(&self) -> String {
         let markdown = self.markdown();
         let rows = markdown.lines().filter(|line| line.starts_with("| "));
@@ -285,7 +286,7 @@ fn told(cell: &Measured) -> String {
     )
 }
 
-/// Bytes at moments as rates over stretches, at most [`POINTS`] of them.
+/// Turns a timeline into at most [`POINTS`] rates.
 fn smooth(timeline: &[(f64, u64)]) -> Vec<(f64, f64)> {
     let group = timeline.len().div_ceil(POINTS).max(1);
     let mut before = 0.0;

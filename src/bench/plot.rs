@@ -1,8 +1,8 @@
-//! Plots as SVG that stands in a page: no script, no font, no colour of its own; the page's style sheet has them.
+//! Plots as inline SVG, without script, fonts and colours; the page's style sheet sets them.
 
 use std::fmt::Write as _;
 
-/// Size of every plot, in the units of its view box.
+/// The width of every plot, in the units of its view box.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 300.0;
 const LEFT: f64 = 84.0;
@@ -10,7 +10,7 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
-/// Where a value stands on an axis.
+/// An axis: maps values to positions and has ticks.
 #[derive(Clone, Debug)]
 pub(super) struct Axis {
     pub(super) title: String,
@@ -20,7 +20,7 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    /// Named places at equal distances: 0, 1, 2, …
+    /// An axis with names at equal distances: 0, 1, 2, …
     pub(super) fn places(title: &str, names: impl IntoIterator<Item = String>) -> Self {
         let ticks: Vec<_> = (0_u32..).map(f64::from).zip(names).collect();
         Self {
@@ -31,7 +31,7 @@ impl Axis {
         }
     }
 
-    /// From 0 to at least `most`, with a handful of round ticks, labelled by `label`.
+    /// An axis from 0 to at least `most`, with a few round ticks, labelled by `label`.
     pub(super) fn linear(title: &str, most: f64, base: f64, label: impl Fn(f64) -> String) -> Self {
         let most = if most > 0.0 { most } else { 1.0 };
         let step = round_step(most / 4.0, base);
@@ -58,7 +58,8 @@ impl Axis {
     }
 }
 
-/// The next of 1, 2, 5 (or the powers of two, for `base` 1024) times a power of the base that is not smaller.
+/// The smallest step of at least `least`: 1, 2 or 5 (powers of two for `base` 1024) times a power
+/// of the base.
 fn round_step(least: f64, base: f64) -> f64 {
     let unit = base.powf(least.log(base).floor());
     let steps: &[f64] = if base > 10.0 {
@@ -73,7 +74,7 @@ fn round_step(least: f64, base: f64) -> f64 {
     fits.unwrap_or(unit * base)
 }
 
-/// One plot that is being drawn.
+/// A plot under construction.
 #[derive(Debug)]
 pub(super) struct Plot {
     svg: String,
@@ -131,7 +132,7 @@ impl Plot {
         bottom - self.y.share(value) * (bottom - TOP)
     }
 
-    /// A line through points, in the `series`th colour.
+    /// Draws a line through points, in the colour of `series`.
     pub(super) fn line(&mut self, series: usize, points: &[(f64, f64)]) {
         let mut path = String::new();
         for (index, (x, y)) in points.iter().enumerate() {
@@ -142,7 +143,7 @@ impl Plot {
         let _ = writeln!(self.svg, "<path class=\"line {class}\" d=\"{path}\"/>");
     }
 
-    /// A dot with a bar from `low` to `high`, and what it stands for.
+    /// Draws a dot with a bar from `low` to `high`; `told` is its tooltip.
     pub(super) fn dot(&mut self, series: usize, x: f64, y: f64, low: f64, high: f64, told: &str) {
         let (at, middle) = (self.x_at(x), self.y_at(y));
         let (top, bottom) = (self.y_at(high), self.y_at(low));
@@ -154,7 +155,8 @@ impl Plot {
         );
     }
 
-    /// A box from the second to the fourth of five values, whiskers to the others, a line at the middle one.
+    /// Draws a box from the second to the fourth of five values, whiskers to the others and a line
+    /// at the middle one.
     pub(super) fn spread(&mut self, series: usize, x: f64, values: [f64; 5], told: &str) {
         const HALF: f64 = 14.0;
         let at = self.x_at(x);
@@ -173,7 +175,7 @@ impl Plot {
         );
     }
 
-    /// A tile around a place of both axes, the darker the nearer `share` is to 1.
+    /// Draws a tile at a position on both axes, the darker the nearer `share` is to 1.
     pub(super) fn tile(&mut self, x: f64, y: f64, share: f64, text: &str, told: &str) {
         let (left, right) = (self.x_at(x - 0.5) + 1.0, self.x_at(x + 0.5) - 1.0);
         let (top, bottom) = (self.y_at(y + 0.5) + 1.0, self.y_at(y - 0.5) - 1.0);
@@ -201,12 +203,12 @@ impl Plot {
     }
 }
 
-/// The class that has a series' colour.
+/// The CSS class with the colour of a series.
 pub(super) fn colour(series: usize) -> String {
     format!("s{}", series % 6)
 }
 
-/// Text as it stands in a page, in its attributes too.
+/// Escapes text for HTML, including attributes.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! Processor time: of the process, and of the threads of the embedded server in it.
+//! Measures processor time: of the process, and of the threads of the embedded server in it.
 
 use std::fs;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::server::THREADS;
 
-/// Processor time that was used up to a moment.
+/// Processor time used up to a moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CpuMark {
     process: Duration,
@@ -22,7 +22,7 @@ impl CpuMark {
         }
     }
 
-    /// What the whole process has used since, and what of that was not the embedded server's.
+    /// Processor time since the mark: of the whole process, and without the embedded server.
     pub(super) fn since(self) -> Used {
         let now = Self::now();
         let process = now.process.saturating_sub(self.process);
@@ -34,7 +34,7 @@ impl CpuMark {
     }
 }
 
-/// Processor time of a stretch.
+/// Processor time of an interval.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     pub(super) process: Duration,
@@ -49,7 +49,8 @@ fn process() -> Duration {
     )
 }
 
-/// Threads that share the server's name; nothing where the kernel does not tell a thread's time.
+/// Processor time of the embedded server's threads, which are found by name; 0 if the kernel does
+/// not report a thread's time.
 fn server() -> Duration {
     let Ok(threads) = fs::read_dir("/proc/self/task") else {
         return Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What a sweep found.
+//! The results of a sweep.
 
 use serde::Serialize;
 
@@ -9,32 +9,32 @@ use super::measured::Measured;
 use super::verdict::{Advice, advise};
 use crate::{Error, ErrorKind};
 
-/// Everything that was measured. Serialises to the benchmark's `--json`.
+/// The results of a sweep. Serialises to the benchmark's `--json`.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Results {
     /// The version of partwise that measured.
     pub version: &'static str,
-    /// Where it measured.
+    /// The machine that measured.
     pub machine: Machine,
-    /// Bytes of one run.
+    /// Bytes that one run fetched.
     pub bytes_per_run: u64,
-    /// How often each cell was to be measured.
+    /// The planned number of runs of each cell.
     pub runs: u32,
-    /// Body bytes that were fetched in all, the warm-up's included.
+    /// Body bytes fetched by all runs and the warm-up.
     pub fetched_bytes: u64,
-    /// Why not every run was made; `None` where all were.
+    /// Why the sweep ended early; `None` if all runs were made.
     pub ended_early: Option<String>,
-    /// What ended it early, where that was a failure.
+    /// The kind of the error that ended the sweep early, if an error did.
     #[serde(skip)]
     pub failure: Option<ErrorKind>,
-    /// What was measured, cell by cell; a cell without a run is absent.
+    /// The figures of each cell; a cell without a run is absent.
     pub cells: Vec<Measured>,
-    /// What to do with it; `None` where nothing was measured.
+    /// The recommended settings; `None` if nothing was measured.
     pub advice: Option<Advice>,
 }
 
-/// How a sweep came to its end.
+/// How a sweep ended.
 #[derive(Debug)]
 pub(super) enum SweepEnd {
     Whole,

@@ -1,4 +1,5 @@
-//! The embedded origin on threads of its own, so that its processor time can be told from the download's.
+//! Runs the embedded origin on separate threads, so its processor time can be told from the
+//! download's.
 
 use std::fmt;
 use std::io;
@@ -7,22 +8,22 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::origin::{Object, Origin};
 
-/// What its threads are called; the kernel keeps 15 bytes.
+/// The name of the server's threads. The kernel keeps 15 bytes.
 pub(super) const THREADS: &str = "bench-origin";
 
-/// An embedded origin. Dropping it ends it.
+/// An embedded origin on separate threads. Dropping it stops the server.
 pub struct Server {
     origin: Option<Origin>,
-    // Taken when it is dropped.
+    // Taken when the server is dropped.
     runtime: Option<Runtime>,
 }
 
 impl Server {
-    /// Serves an object of `length` bytes on 127.0.0.1, as fast as it goes.
+    /// Serves an object of `length` bytes on 127.0.0.1, without a rate limit.
     ///
     /// # Errors
     ///
-    /// No thread or no port can be had.
+    /// No thread can be started, or no port can be bound.
     pub async fn start(length: u64) -> io::Result<Self> {
         let runtime = Builder::new_multi_thread()
             .thread_name(THREADS)
@@ -37,7 +38,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Where the object is.
+    /// The URL of the object.
     #[must_use]
     pub fn url(&self) -> String {
         self.origin
@@ -50,7 +51,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.origin = None;
         if let Some(runtime) = self.runtime.take() {
-            // A runtime must not be waited for where tasks run.
+            // Blocking on a runtime's shutdown panics inside a task.
             runtime.shutdown_background();
         }
     }

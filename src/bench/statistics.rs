@@ -3,26 +3,26 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// What a few measurements of one thing come to.
+/// Mean, deviation and range of a few measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
-    /// How many there were.
+    /// The number of measurements.
     pub runs: usize,
-    /// Their mean.
+    /// The mean.
     pub mean: f64,
-    /// The deviation that a sample of so many estimates (divisor n - 1); `None` for a single one.
+    /// The sample standard deviation (divisor n - 1); `None` for a single measurement.
     pub standard_deviation: Option<f64>,
-    /// The middle one.
+    /// The median.
     pub median: f64,
-    /// The smallest.
+    /// The smallest measurement.
     pub min: f64,
-    /// The greatest.
+    /// The greatest measurement.
     pub max: f64,
 }
 
 impl Summary {
-    /// Sums up values that are numbers; `None` where there are none.
+    /// Summarises values, which must not be NaN; `None` if there are none.
     #[must_use]
     pub fn of(values: &[f64]) -> Option<Self> {
         let mut sorted = values.to_vec();
@@ -46,7 +46,7 @@ impl Summary {
         })
     }
 
-    /// The deviation as a share of the mean; 0 where either is unknown.
+    /// The standard deviation as a share of the mean; 0 if there is none.
     #[must_use]
     pub fn noise(&self) -> f64 {
         match self.standard_deviation {
@@ -56,11 +56,11 @@ impl Summary {
     }
 }
 
-/// How many values lie below which. To three significant digits.
+/// Percentiles, to three significant digits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Percentiles {
-    /// How many values there were.
+    /// The number of values.
     pub count: u64,
     /// 5 % lie below it.
     pub p5: f64,
@@ -77,13 +77,13 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// Percentiles of whole values, each multiplied by `scale`; `None` where there are none.
+    /// The percentiles of integers, each multiplied by `scale`; `None` if there are no values.
     #[must_use]
     pub fn of(values: impl IntoIterator<Item = u64>, scale: f64) -> Option<Self> {
-        // Three digits and a range that grows: the creation can't fail, and no value is out of range.
+        // Creation can't fail with three digits, and the range grows with the values.
         let mut histogram = Histogram::<u64>::new(3).ok()?;
         for value in values {
-            // It grows as needed; what even that does not hold counts as the most that it does.
+            // A value beyond the largest possible range counts as the greatest one.
             if histogram.record(value).is_err() {
                 histogram.saturating_record(value);
             }

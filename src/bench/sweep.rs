@@ -1,4 +1,4 @@
-//! The runs of all cells, interleaved.
+//! Measures all cells, with their runs interleaved.
 
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::measure::{Measurement, measure};
 use super::results::{Results, SweepEnd};
 use crate::{DownloadBuilder, Error};
 
-/// How far a sweep is.
+/// The progress of a sweep.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -17,34 +17,35 @@ pub enum Step {
     WarmUp,
     /// A run has begun.
     Began {
-        /// What is measured.
+        /// The cell being measured.
         cell: Cell,
-        /// Runs that are done.
+        /// The number of finished runs.
         done: usize,
-        /// Runs in all.
+        /// The number of all runs.
         total: usize,
     },
     /// A run has ended.
     Ended {
-        /// What was measured.
+        /// The cell that was measured.
         cell: Cell,
-        /// Runs that are done.
+        /// The number of finished runs.
         done: usize,
-        /// Runs in all.
+        /// The number of all runs.
         total: usize,
-        /// What it came to.
+        /// The throughput in bytes per second.
         bytes_per_second: f64,
     },
 }
 
-/// Measures every cell of the course, `runs` times, until all is measured or `stop` is ready.
+/// Measures every cell of the course as often as it says, until all is measured or `stop` is ready.
 ///
-/// `template` has the URL and the options of the network; connections, part size, range and output are set for each run.
-/// The file sink writes in `folder`.
+/// `template` provides the URL and the network options; connections, part size, range and output
+/// are set for each run. The file sink writes to `folder`.
 ///
 /// # Errors
 ///
-/// That of a download which fails before anything was measured. Later ones end the sweep with what there is.
+/// The error of a download that fails before anything was measured. A later failure ends the sweep
+/// and is recorded in the results.
 pub async fn run(
     course: &Course,
     template: &DownloadBuilder,
@@ -62,7 +63,7 @@ pub async fn run(
         return Ok(Results::new(course, 0, 0, &runs, SweepEnd::Stopped));
     };
     let (bytes, mut fetched, mut done) = (warm_up.bytes, warm_up.fetched_bytes, 0);
-    // What a run may fetch beside what it keeps: hedges, attempts that broke off.
+    // Bytes that a run may fetch in excess: hedges and broken attempts.
     let mut extra = fetched.saturating_sub(bytes);
     for _round in 0..course.runs() {
         fastrand::shuffle(&mut order);
@@ -95,7 +96,7 @@ pub async fn run(
     Ok(Results::new(course, bytes, fetched, &runs, SweepEnd::Whole))
 }
 
-/// What opens doors: names resolved, routes and caches warm, the most connections once.
+/// The cell of the warm-up: the most connections, so that names are resolved and caches are warm.
 fn warm_up(course: &Course) -> Cell {
     let most = course.cells().iter().map(|cell| cell.connections).max();
     Cell {

@@ -1,4 +1,4 @@
-//! The results as text: for a terminal, and as Markdown.
+//! Renders the results as text: for a terminal, and as Markdown.
 
 use std::fmt::Write as _;
 
@@ -18,11 +18,11 @@ const COLUMNS: [&str; 8] = [
     "CPU s/GiB",
 ];
 
-/// A deviation above this share of the mean is named.
+/// A standard deviation above this share of the mean is reported as noisy.
 const NOISY: f64 = 0.1;
 
 impl Results {
-    /// A table for a terminal, with the advice under it.
+    /// Renders a table for a terminal, followed by the advice.
     #[must_use]
     pub fn table(&self) -> String {
         let rows: Vec<_> = self.cells.iter().map(row).collect();
@@ -51,7 +51,7 @@ impl Results {
         text
     }
 
-    /// A section of Markdown: the table, the advice, and where it was measured.
+    /// Renders a section of Markdown: table, advice and machine.
     #[must_use]
     pub fn markdown(&self) -> String {
         let mut text = format!("| {} |\n", COLUMNS.join(" | "));
@@ -66,7 +66,7 @@ impl Results {
         text
     }
 
-    /// What is to be said under a table.
+    /// The sentences under a table.
     pub(super) fn sentences(&self) -> Vec<String> {
         let mut sentences = Vec::new();
         if let Some(advice) = &self.advice {

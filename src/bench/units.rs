@@ -1,16 +1,16 @@
-//! Numbers as people read them.
+//! Formats numbers for people.
 
-/// Bytes with three digits and a 1024-based unit.
+/// Formats bytes with three digits and a 1024-based unit.
 pub(super) fn bytes(count: u64) -> String {
     scaled(count as f64)
 }
 
-/// Bytes a second.
+/// Formats bytes per second.
 pub(super) fn rate(bytes_per_second: f64) -> String {
     format!("{}/s", scaled(bytes_per_second))
 }
 
-/// A mean and its deviation in the mean's unit: `1.02 ± 0.03 GiB/s`.
+/// Formats a mean and its deviation in the mean's unit: `1.02 ± 0.03 GiB/s`.
 pub(super) fn rate_with_deviation(mean: f64, deviation: Option<f64>) -> String {
     let Some(deviation) = deviation else {
         return rate(mean);
@@ -21,7 +21,7 @@ pub(super) fn rate_with_deviation(mean: f64, deviation: Option<f64>) -> String {
     format!("{mean:.decimals$} ± {deviation:.decimals$} {unit}/s")
 }
 
-/// Seconds with three digits.
+/// Formats seconds with three digits.
 pub(super) fn seconds(seconds: f64) -> String {
     match seconds {
         s if s < 0.000_999_5 => format!("{:.0} µs", s * 1e6),
@@ -33,13 +33,13 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// `1 part`, `2 parts`.
+/// Formats a count with its noun: `1 part`, `2 parts`.
 pub(super) fn count(number: u64, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }
 
-/// A size as it is typed on a command line: `256K`, `4M`, or plain bytes.
+/// Formats a size for a command line: `256K`, `4M`, or plain bytes.
 pub(super) fn typed(bytes: u64) -> String {
     for (shift, unit) in [(30, "G"), (20, "M"), (10, "K")] {
         let size = 1_u64 << shift;

@@ -1,4 +1,4 @@
-//! What the figures advise, and what they say held the transfer back. Pure.
+//! Derives the recommended settings and the limiting factor from the figures. Pure.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use super::measured::Measured;
 use super::units;
 use crate::Bottleneck;
 
-/// What held the transfer back.
+/// The factor that limits the throughput.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LimitingFactor {
-    /// The path between server and client; also the answer where nothing else shows.
+    /// The network path; also the default if no other limit is found.
     Network,
     /// The server: it refuses connections, or holds each to a rate.
     Server,
@@ -34,38 +34,40 @@ impl fmt::Display for LimitingFactor {
     }
 }
 
-/// What to do with the figures.
+/// The recommended settings, and what limits the throughput.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Advice {
-    /// Transfers at once.
+    /// The number of connections.
     pub connections: u32,
-    /// Bytes that one bit of the bitmap stands for.
+    /// The part size in bytes.
     pub part_size: u64,
-    /// The sink that the advice is about: the file, where there was one.
+    /// The sink that the advice is about: the file, if it was measured.
     pub sink: Sink,
-    /// What it came to.
+    /// The throughput in bytes per second.
     pub bytes_per_second: f64,
-    /// The same in one line.
+    /// The recommended settings as one line.
     pub recommendation: String,
-    /// What held the transfer back.
+    /// The factor that limits the throughput.
     pub verdict: LimitingFactor,
-    /// The figures behind the verdict.
+    /// The figures behind `verdict`.
     pub why: String,
 }
 
-/// Means this close to the best one count as equal, whatever the deviation.
+/// A mean of at least this share of the best counts as equally good.
 const AS_GOOD: f64 = 0.97;
-/// The processors are the limit from this share on; the rest is waiting that no transfer is free of.
+/// The processors are the limit if they are busy for at least this share of the time.
 const BUSY: f64 = 0.75;
-/// The disk is the limit where keeping nothing is this much faster than a file.
+/// The disk is the limit if a sink without a disk is faster by this factor.
 const SLOWED_BY_DISK: f64 = 1.25;
-/// Each connection is held to a rate where this much of a lone one's is left at the greatest number.
+/// The server limits the rate of each connection if, at the greatest number of connections, a
+/// connection keeps at least this share of its rate at the smallest number.
 const STILL_ITS_OWN: f64 = 0.8;
-/// … and that number is this many times the smallest.
+/// The least ratio of the greatest to the smallest number of connections from which a rate limit
+/// per connection is inferred.
 const WIDE: u32 = 4;
 
-/// The advice that these figures give; `None` without figures.
+/// Derives the advice; `None` without figures.
 #[must_use]
 pub(super) fn advise(cells: &[Measured]) -> Option<Advice> {
     let sink = [Sink::File, Sink::Memory, Sink::Null]
@@ -84,7 +86,8 @@ pub(super) fn advise(cells: &[Measured]) -> Option<Advice> {
     })
 }
 
-/// The fewest connections that do as well as the best cell; of these the fastest.
+/// The cell with the fewest connections that does as well as the best cell; among equals, the
+/// fastest.
 fn choose(cells: &[Measured], sink: Sink) -> Option<&Measured> {
     let candidates = || cells.iter().filter(|cell| cell.sink == sink);
     let best = candidates().max_by(|a, b| mean(a).total_cmp(&mean(b)))?;
@@ -137,7 +140,7 @@ fn judge(cells: &[Measured], chosen: &Measured) -> (LimitingFactor, String) {
         .or_else(|| refused(cells))
         .or_else(|| held_to_a_rate(cells, chosen.sink))
         .unwrap_or_else(|| {
-            let why = "neither processors, disk nor server showed a limit of their own".to_owned();
+            let why = "neither processors, disk nor server showed a limit".to_owned();
             (LimitingFactor::Network, why)
         })
 }
@@ -222,7 +225,7 @@ pub(super) mod tests {
 
     const MIB: f64 = 1_048_576.0;
 
-    /// A made-up cell: throughput in MiB a second, one value a run.
+    /// A made-up cell; `rates` is the throughput of each run in MiB per second.
     pub(in super::super) fn cell(connections: u32, sink: Sink, rates: &[f64]) -> Measured {
         let each: Vec<f64> = rates.iter().map(|rate| rate * MIB).collect();
         let one = Summary::of(&[0.5]).unwrap();
@@ -264,7 +267,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_noisy_best_cell_beats_nobody() {
+    fn a_noisy_best_cell_does_not_win() {
         let cells = [
             cell(2, Sink::Null, &[80.0, 81.0, 82.0]),
             cell(8, Sink::Null, &[60.0, 100.0, 110.0]),
