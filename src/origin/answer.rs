@@ -1,4 +1,4 @@
-//! The answer to a request.
+//! Answers requests.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -20,10 +20,11 @@ use super::pacer::Pacer;
 use super::ranges::{Selected, select};
 use super::state::{ObjectVersion, OriginState};
 
-/// What separates the parts of a multipart body. The object's bytes may hold it by chance: readers go by the lengths.
+/// The boundary of a multipart body. The object's bytes may contain it by chance: readers use the
+/// lengths.
 const BOUNDARY: &str = "partwise-origin";
 
-/// The answer to one request, before it is known what that is.
+/// Answers one request of a connection.
 pub(super) struct Responder {
     pub(super) shared: Arc<OriginState>,
     pub(super) pacer: Arc<Pacer>,
@@ -31,7 +32,7 @@ pub(super) struct Responder {
     pub(super) connection: u64,
 }
 
-/// The kind of an answer and what its body is made of.
+/// The status, headers and body of an answer.
 struct Outline {
     status: StatusCode,
     headers: Vec<(HeaderName, String)>,
@@ -87,7 +88,7 @@ impl Responder {
         response
     }
 
-    /// Method, then conditions, then range: the order of section 13.2.1.
+    /// Evaluates method, conditions and range, in the order of section 13.2.1.
     fn outline(&self, request: &request::Parts) -> Outline {
         let config = &self.shared.config;
         match (&request.method, config.head) {
@@ -101,7 +102,7 @@ impl Responder {
             Evaluated::NotModified => return Outline::bare(StatusCode::NOT_MODIFIED),
             Evaluated::Proceed => {}
         }
-        // A range means something in a GET alone (section 14.2).
+        // A range applies only to a GET (section 14.2).
         let wanted = request.method == Method::GET
             && config.ranges == RangePolicy::Served
             && range_applies(&request.headers, validators);
@@ -168,7 +169,7 @@ fn partial(parts: &[Range<u64>], length: u64) -> Outline {
     .with(CONTENT_RANGE, content_range(only, length))
 }
 
-/// Section 14.6.
+/// Several ranges as `multipart/byteranges` (section 14.6).
 fn multipart(parts: &[Range<u64>], length: u64) -> Outline {
     let mut outline = Outline::bare(StatusCode::PARTIAL_CONTENT).with(
         CONTENT_TYPE,

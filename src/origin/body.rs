@@ -1,4 +1,4 @@
-//! The body of an answer, made while it is sent.
+//! The body of an answer, generated while it is sent.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,16 +14,17 @@ use super::object::Object;
 use super::pacer::Pacer;
 use super::state::OriginState;
 
-/// A body as hyper wants it.
+/// The type of an answer's body.
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;
 
-/// The most bytes of one frame: large enough that the work per frame does not show, small enough for the cache.
+/// The most bytes of one frame: large enough to amortise the work per frame, small enough for the
+/// cache.
 const FRAME: u64 = 128 << 10;
 
-/// A stretch of a body.
+/// A slice of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BodySlice {
-    /// What surrounds the object's bytes in a multipart body.
+    /// The text around the object's bytes in a multipart body.
     Text(Bytes),
     /// Bytes of the object.
     Object(Range<u64>),
@@ -38,7 +39,7 @@ impl BodySlice {
     }
 }
 
-/// Where the bytes of a body come from and whom they are accounted to.
+/// Generates the bytes of a body, paced and counted.
 pub(super) struct BodySource {
     pub(super) object: Object,
     pub(super) shared: Arc<OriginState>,
@@ -65,7 +66,7 @@ impl BodySource {
         {
             self.stretches.pop_front();
         }
-        // What is counted as passed must be what is sent.
+        // The bytes that the gate counts must be the bytes sent.
         let wanted = match self.stretches.front()? {
             BodySlice::Text(text) => text.len() as u64,
             BodySlice::Object(range) => self
@@ -85,7 +86,7 @@ impl BodySource {
         Some(bytes)
     }
 
-    /// At most `limit` bytes of the first stretch.
+    /// Takes at most `limit` bytes from the first slice.
     fn take(&mut self, limit: usize) -> Bytes {
         match self.stretches.front_mut() {
             Some(BodySlice::Text(text)) => text.split_to(limit.min(text.len())),

@@ -1,4 +1,4 @@
-//! The description of an origin.
+//! Describes an origin before it starts.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -12,7 +12,7 @@ use super::config::{Config, Etag, LengthPolicy, RangePolicy};
 use super::object::Object;
 use super::state::OriginState;
 
-/// The description of an origin. Made by [`Origin::builder`].
+/// Describes an origin before it starts. Returned by [`Origin::builder`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     object: Object,
@@ -37,74 +37,76 @@ impl Builder {
         }
     }
 
-    /// The entity tag. Default: [`Etag::Strong`].
+    /// Sets the kind of entity tag. Default: [`Etag::Strong`].
     #[must_use]
     pub fn etag(mut self, etag: Etag) -> Self {
         self.config.etag = etag;
         self
     }
 
-    /// The modification date, or none. Default: 2024-01-01T00:00:00Z; a replaced object is an hour younger each time.
+    /// Sets the modification date; `None` for no date. Default: 2024-01-01T00:00:00Z. Each
+    /// replacement of the object adds an hour.
     #[must_use]
     pub fn last_modified(mut self, date: Option<SystemTime>) -> Self {
         self.config.modified = date;
         self
     }
 
-    /// Answers 200 with the whole object whatever range is asked for, and sends no `Accept-Ranges`.
+    /// Ignores ranges: every answer is 200 with the whole object, without `Accept-Ranges`.
     #[must_use]
     pub fn without_ranges(mut self) -> Self {
         self.config.ranges = RangePolicy::Ignored;
         self
     }
 
-    /// Never tells the length: bodies are chunked, ranges are not served.
+    /// Hides the length: bodies are chunked, and ranges are ignored.
     #[must_use]
     pub fn without_length(mut self) -> Self {
         self.config.length = LengthPolicy::Chunked;
         self.without_ranges()
     }
 
-    /// Answers `HEAD` with this status, 400 to 599, as the server behind a presigned URL does.
+    /// Answers `HEAD` with this status, 400 to 599, like a server behind a presigned URL.
     #[must_use]
     pub fn refuse_head(mut self, status: u16) -> Self {
         self.config.head = StatusCode::from_u16(status).ok();
         self
     }
 
-    /// Bytes a second over all connections. Default, and for 0: no limit.
+    /// Limits the rate of all connections together, in bytes per second. 0, the default, means no
+    /// limit.
     #[must_use]
     pub fn rate(mut self, bytes_per_second: u64) -> Self {
         self.config.rate = NonZeroU64::new(bytes_per_second);
         self
     }
 
-    /// Bytes a second on each connection. Default, and for 0: no limit.
+    /// Limits the rate of each connection, in bytes per second. 0, the default, means no limit.
     #[must_use]
     pub fn rate_per_connection(mut self, bytes_per_second: u64) -> Self {
         self.config.rate_per_connection = NonZeroU64::new(bytes_per_second);
         self
     }
 
-    /// Begins as after [`Origin::hold_after`].
+    /// Holds bodies after `total` bytes, like [`Origin::hold_after`].
     #[must_use]
     pub fn hold_after(mut self, total: u64) -> Self {
         self.config.hold_after = Some(total);
         self
     }
 
-    /// Sends this header with the object, in a 200, 206 or the answer to `HEAD`: a digest, say. Repeatable.
+    /// Adds a header, such as a digest, to every 200, 206 and answer to `HEAD`. Repeatable.
     #[must_use]
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    /// Starts it on the caller's Tokio runtime.
+    /// Starts the origin on the caller's Tokio runtime.
     ///
     /// # Errors
     ///
-    /// A header is not one, or no port of 127.0.0.1 can be bound.
+    /// A header is invalid, or no port of 127.0.0.1 can be bound.
     pub async fn start(mut self) -> io::Result<Origin> {
         for (name, value) in &self.headers {
             let name = HeaderName::try_from(name).map_err(invalid)?;

@@ -1,4 +1,4 @@
-//! Conditional requests: the order of RFC 9110, section 13.2.2.
+//! Evaluates conditional requests (RFC 9110, section 13.2.2).
 
 use std::time::SystemTime;
 
@@ -7,34 +7,34 @@ use hyper::header::{
     HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
 };
 
-/// What the conditions of a `GET` or `HEAD` come to.
+/// The result of evaluating the conditions of a `GET` or `HEAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Evaluated {
-    /// Answer as though there were none.
+    /// Answer as if there were no conditions.
     Proceed,
-    /// 304.
+    /// Answer 304.
     NotModified,
-    /// 412.
+    /// Answer 412.
     PreconditionFailed,
 }
 
-/// The validators of the object as it stands.
+/// The current validators of the object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Validators<'a> {
-    /// The entity tag with its quotes and, where it is weak, its `W/`.
+    /// The entity tag with its quotes and, if it is weak, its `W/`.
     pub(super) etag: Option<&'a str>,
     /// The modification date; only whole seconds count.
     pub(super) modified: Option<SystemTime>,
 }
 
-/// Steps 1 to 4 of section 13.2.2.
+/// Evaluates steps 1 to 4 of section 13.2.2.
 pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Evaluated {
     let demanded = if headers.contains_key(IF_MATCH) {
         lists(headers, &IF_MATCH, |tag| {
             current.matches(tag, Comparison::Strong)
         })
     } else {
-        // A bad date, or an object without one: the header is ignored (section 13.1.4).
+        // The header is ignored if its date is malformed or the object has none (section 13.1.4).
         dates(headers, &IF_UNMODIFIED_SINCE, current)
             .is_none_or(|(since, modified)| modified <= since)
     };
@@ -55,7 +55,7 @@ pub(super) fn evaluate(headers: &HeaderMap, current: Validators<'_>) -> Evaluate
     }
 }
 
-/// Step 5: whether a `Range` header counts, by `If-Range`.
+/// Evaluates step 5 of section 13.2.2: whether `If-Range` lets the `Range` header apply.
 pub(super) fn range_applies(headers: &HeaderMap, current: Validators<'_>) -> bool {
     let Some(value) = headers.get(IF_RANGE) else {
         return true;
@@ -78,7 +78,7 @@ enum Comparison {
 }
 
 impl Validators<'_> {
-    /// Section 8.8.3.2. `*` matches whatever exists, even without a tag.
+    /// Compares entity tags (section 8.8.3.2). `*` matches every object, even one without a tag.
     fn matches(self, tag: &str, comparison: Comparison) -> bool {
         if tag == "*" {
             return true;
@@ -97,7 +97,7 @@ fn opaque(tag: &str) -> &str {
     tag.strip_prefix("W/").unwrap_or(tag)
 }
 
-/// Whether any tag of any line of a header is as `wanted`.
+/// Whether `wanted` accepts any tag in any line of a header.
 fn lists(headers: &HeaderMap, name: &HeaderName, wanted: impl Fn(&str) -> bool) -> bool {
     headers
         .get_all(name)
@@ -145,7 +145,7 @@ mod tests {
         headers
     }
 
-    /// With a fraction of a second, as a file system gives it.
+    /// A modification date with a fraction of a second, like a file system's.
     fn modified() -> Option<SystemTime> {
         let date: SystemTime = httpdate::parse_http_date(EQUAL).unwrap();
         Some(date + Duration::from_millis(700))
@@ -218,7 +218,7 @@ mod tests {
     fn the_order_of_conditions() {
         type Lines<'a> = &'a [(&'static str, &'a str)];
         let table: [(Lines<'_>, Evaluated); 7] = [
-            // If-Match true: If-Unmodified-Since is not looked at.
+            // If-Match is true: If-Unmodified-Since is ignored.
             (
                 &[("if-match", "\"a\""), ("if-unmodified-since", BEFORE)],
                 Proceed,
@@ -227,7 +227,7 @@ mod tests {
                 &[("if-match", "\"b\""), ("if-unmodified-since", AFTER)],
                 PreconditionFailed,
             ),
-            // If-None-Match there: If-Modified-Since is not looked at.
+            // If-None-Match is present: If-Modified-Since is ignored.
             (
                 &[("if-none-match", "\"b\""), ("if-modified-since", AFTER)],
                 Proceed,

@@ -1,4 +1,4 @@
-//! How an origin answers.
+//! The configuration of an origin.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, SystemTime};
@@ -11,12 +11,12 @@ use super::object::Object;
 /// Which entity tag an object has (RFC 9110, section 8.8.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Etag {
-    /// A strong one, made of seed and length.
+    /// A strong tag, made of seed and length.
     #[default]
     Strong,
-    /// The same with `W/` before it.
+    /// A weak tag: the strong one with `W/` before it.
     Weak,
-    /// None.
+    /// No entity tag.
     None,
 }
 
@@ -30,7 +30,7 @@ impl Etag {
     }
 }
 
-/// How an origin answers, checked.
+/// The checked configuration of an origin.
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) etag: Etag,
@@ -56,7 +56,8 @@ pub(super) enum LengthPolicy {
     Chunked,
 }
 
-/// The first version's modification date: 2024-01-01, long enough ago to be a strong validator (section 8.8.2.2).
+/// The first version's modification date: 2024-01-01, long enough ago to be a strong validator
+/// (section 8.8.2.2).
 const FIRST_MODIFIED: Duration = Duration::from_secs(1_704_067_200);
 
 impl Default for Config {

@@ -1,17 +1,17 @@
-//! The gate that every body byte passes, so that a test can stop a download at a known point.
+//! A gate that every body byte passes. With it, a test can hold a download at a known byte.
 
 use tokio::sync::watch;
 
-/// Counts body bytes and, where asked to, holds them.
+/// Counts body bytes, and holds them past a limit.
 pub(super) struct Gate {
-    // A watch and not a mutex: who waits for the gate to open and who waits for a count both need to be woken.
+    // A watch and not a mutex, because tasks wait for the gate to open and for a count.
     state: watch::Sender<State>,
 }
 
 #[derive(Clone, Copy)]
 struct State {
     passed: u64,
-    // INVARIANT: nothing passes while this is not above `passed`.
+    // INVARIANT: nothing passes unless `limit` is above `passed`.
     limit: u64,
 }
 
@@ -25,10 +25,10 @@ impl Gate {
         }
     }
 
-    /// Waits until the gate lets something through, takes at most `wanted` of it and returns how much that is.
-    /// Never 0 unless `wanted` is.
+    /// Waits until bytes may pass, and returns how many of the `wanted` bytes did: at least one,
+    /// unless `wanted` is 0.
     ///
-    /// Not cancel safe: what was let through counts as served.
+    /// Not cancel safe: bytes that passed count as sent.
     pub(super) async fn pass(&self, wanted: u64) -> u64 {
         loop {
             let mut granted = 0;
@@ -41,7 +41,7 @@ impl Gate {
                 return granted;
             }
             let mut open = self.state.subscribe();
-            // The sender lives in self, so this can't fail before it holds.
+            // The sender is in self, so this wait can't fail.
             let _ = open.wait_for(|state| state.passed < state.limit).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What the origin was asked, and how it answered.
+//! The log of requests and answers.
 
 use hyper::header::{
     AUTHORIZATION, HOST, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Logged {
-    /// The number of the connection that it came on, from 0.
+    /// The number of the request's connection, from 0.
     pub connection: u64,
     /// The method.
     pub method: String,
@@ -31,15 +31,15 @@ pub struct Logged {
     pub authorization: Option<String>,
     /// `Host`.
     pub host: Option<String>,
-    /// Every header, with names in lower case, in the order in which they came.
+    /// All headers in the order of arrival, with names in lower case.
     pub headers: Vec<(String, String)>,
     /// The status of the answer.
     pub status: u16,
-    /// The bytes of the object that a 206 carries, half open; none for another status or a list of ranges.
+    /// The bytes of the object in a 206, half open; `None` for another status or a list of ranges.
     pub asked: Option<(u64, u64)>,
-    /// Bytes in the body of the answer, were it read to its end.
+    /// The length of the answer's body in bytes.
     pub body_bytes_asked: u64,
-    /// Bytes of it that were sent so far.
+    /// Body bytes sent so far.
     pub body_bytes_sent: u64,
 }
 
@@ -70,9 +70,9 @@ impl Logged {
     }
 }
 
-/// The log. It only grows, so that an entry's index stays its name.
+/// The log of requests. It only grows, so an entry keeps its index.
 pub(super) struct Log {
-    // A watch and not a mutex, so that a test can await a state instead of sleeping.
+    // A watch and not a mutex, so a test can await a state.
     entries: watch::Sender<Vec<Logged>>,
 }
 
@@ -106,7 +106,7 @@ impl Log {
         let mut entries = self.entries.subscribe();
         match entries.wait_for(|entries| reached(entries)).await {
             Ok(entries) => entries.clone(),
-            // The sender lives in self and so outlives this wait.
+            // The sender is in self and outlives this wait.
             Err(_) => self.entries(),
         }
     }

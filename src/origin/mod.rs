@@ -1,8 +1,9 @@
-//! An honest HTTP/1.1 server on the loopback interface, with an object whose every byte is known.
+//! An HTTP/1.1 server on the loopback interface that follows the RFCs and serves an object of known
+//! bytes.
 //!
-//! `partwise demo`, the throughput benchmark and the integration tests download from it. It answers as RFC 9110 asks:
-//! byte ranges, all four conditions, `HEAD`. It shares no code with the downloader, so that a mistake in the one
-//! does not hide behind the same mistake in the other.
+//! `partwise demo`, the throughput benchmark and the integration tests download from it. It
+//! implements RFC 9110: byte ranges, all four conditions, `HEAD`. It shares no code with the
+//! downloader, so a defect in one can't hide the same defect in the other.
 //!
 //! ```no_run
 //! # async fn example() -> std::io::Result<()> {
@@ -54,8 +55,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Serves `object` with a strong entity tag, a modification date and byte ranges, as fast as it goes.
-    /// Runs on the caller's Tokio runtime.
+    /// Serves `object` with a strong entity tag, a modification date and byte ranges, without a
+    /// rate limit. Runs on the caller's Tokio runtime.
     ///
     /// # Errors
     ///
@@ -76,13 +77,13 @@ impl Origin {
         })
     }
 
-    /// The URL of the object under this name: every path leads to it.
+    /// The URL of the object with `name` as its path. Every path returns the object.
     #[must_use]
     pub fn url(&self, name: &str) -> String {
         format!("http://{}/{name}", self.address)
     }
 
-    /// Where it listens.
+    /// The address that the origin listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -94,57 +95,58 @@ impl Origin {
         self.shared.version().etag
     }
 
-    /// Every request that was answered so far, in the order in which they came.
+    /// All requests answered so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Logged> {
         self.shared.log.entries()
     }
 
-    /// Waits until the log of requests is as `reached` wants it, and returns it.
+    /// Waits until `reached` returns true for the log of requests, and returns the log.
     ///
     /// Cancel safe.
     pub async fn wait_for(&self, reached: impl FnMut(&[Logged]) -> bool) -> Vec<Logged> {
         self.shared.log.wait_for(reached).await
     }
 
-    /// Body bytes handed to the kernel's sockets so far, over all connections.
+    /// Body bytes sent so far, over all connections.
     #[must_use]
     pub fn served_bytes(&self) -> u64 {
         self.shared.gate.passed()
     }
 
-    /// Waits until at least this many body bytes were served in total.
+    /// Waits until at least `total` body bytes were sent.
     ///
     /// Cancel safe.
     pub async fn wait_for_bytes(&self, total: u64) {
         self.shared.gate.wait_for(total).await;
     }
 
-    /// Puts another object in this one's place, with a new entity tag and a later modification date.
+    /// Replaces the object by another one, with a new entity tag and a later modification date.
     ///
-    /// A body that is under way goes on with the bytes that it began with, as from a file that was renamed over;
-    /// later requests see the new object alone, so that the old `If-Match` gets 412.
+    /// A body that is being sent continues with the old object's bytes, like one from a file that
+    /// was replaced by a rename. Later requests see only the new object, so the old `If-Match` gets
+    /// 412.
     pub fn replace(&self, object: Object) {
         self.shared.replace(object);
     }
 
-    /// Ends every connection, in the middle of whatever it sends; new ones are welcome.
+    /// Closes every connection, even while it is sending. New connections are accepted.
     pub fn hang_up(&self) {
         self.shared.hang_up.send_replace(());
     }
 
-    /// Holds all bodies until [`release`](Self::release), from now on.
+    /// Holds all bodies from now on until [`release`](Self::release).
     pub fn hold(&self) {
         self.shared.gate.hold();
     }
 
-    /// Lets bodies pass until this many bytes were served in total since the start, then holds them until
-    /// [`release`](Self::release). Exact: not one byte more passes.
+    /// Holds all bodies after `total` bytes were sent since the start, until
+    /// [`release`](Self::release). Exact: not one byte more is sent.
     pub fn hold_after(&self, total: u64) {
         self.shared.gate.hold_after(total);
     }
 
-    /// Lets bodies pass again.
+    /// Releases the bodies held by [`hold`](Self::hold) or [`hold_after`](Self::hold_after).
     pub fn release(&self) {
         self.shared.gate.release();
     }
@@ -180,7 +182,7 @@ mod tests {
     }
 
     fn plain_client() -> reqwest::Client {
-        // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+        // reqwest requires a TLS provider even for plain HTTP; installing a second one fails.
         let _ = rustls::crypto::ring::default_provider().install_default();
         reqwest::Client::builder().no_proxy().build().unwrap()
     }
@@ -333,7 +335,7 @@ mod tests {
             .wait_for(|log| log[0].body_bytes_sent == LENGTH)
             .await;
         assert_eq!(log.len(), 1);
-        // A cheap object begins anew in the middle of a frame.
+        // A cheap object repeats in the middle of a frame.
         let length = 5 << 20;
         let origin = Origin::start(Object::cheap(length)).await.unwrap();
         let response = get(&origin, &[]).await;

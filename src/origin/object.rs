@@ -1,4 +1,4 @@
-//! The object: bytes that are a function of seed and position.
+//! The served object. Its bytes are a function of seed and position.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,8 +8,8 @@ use bytes::Bytes;
 /// Bytes in a word of the generator.
 const WORD: u64 = 8;
 
-/// Length of what a cheap object repeats: a prime, so that no part size or frame size is a multiple of it and a byte
-/// that strayed by any power of two is still a wrong byte.
+/// The period of a cheap object. A prime, so no part size or frame size is a multiple of it, and a
+/// byte displaced by a power of two is a wrong byte.
 const CYCLE: u64 = 1_048_583;
 
 /// The odd constant by which the counter of SplitMix64 advances.
@@ -17,8 +17,8 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// An object whose byte at position `p` is a function of its seed and `p`.
 ///
-/// The function works on words of 8 bytes and mixes them well, so that a byte in the wrong place, or of another
-/// object, is a wrong byte; [`Object::position_of`] even tells where it belongs.
+/// The function mixes words of 8 bytes, so a byte in the wrong place, or of another object, is
+/// almost surely a wrong byte. [`Object::position_of`] finds the place where a word belongs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     source: Content,
@@ -32,7 +32,7 @@ enum Content {
 }
 
 impl Object {
-    /// The object of `length` bytes that belongs to this seed.
+    /// The object of `length` bytes with this seed.
     #[must_use]
     pub fn new(seed: u64, length: u64) -> Self {
         Self {
@@ -41,8 +41,8 @@ impl Object {
         }
     }
 
-    /// An object of `length` bytes that costs next to nothing to serve: the first 1,048,583 bytes of the object of
-    /// seed 0, over and over, handed to the socket without a copy.
+    /// An object of `length` bytes that is cheap to serve: it repeats the first 1,048,583 bytes of
+    /// the object with seed 0, which are sent without a copy.
     #[must_use]
     pub fn cheap(length: u64) -> Self {
         Self {
@@ -51,7 +51,7 @@ impl Object {
         }
     }
 
-    /// The byte at a position of the object of this seed.
+    /// The byte at `position` of the object with this seed.
     #[must_use]
     pub fn byte(seed: u64, position: u64) -> u8 {
         let mut byte = [0];
@@ -59,7 +59,7 @@ impl Object {
         byte[0]
     }
 
-    /// Fills `bytes` with those from `offset` on of the object of this seed.
+    /// Fills `bytes` from `offset` on with the bytes of the object with this seed.
     pub fn fill(seed: u64, offset: u64, bytes: &mut [u8]) {
         let key = mix(seed);
         let mut word = offset / WORD;
@@ -81,9 +81,10 @@ impl Object {
         tail.copy_from_slice(&word_at(key, word)[..tail.len()]);
     }
 
-    /// Where in the object of this seed this word of 8 bytes stands, if it stands anywhere below `length`.
+    /// The position below `length` of this word of 8 bytes in the object with this seed; `None` if
+    /// it has none.
     ///
-    /// The generator is run backwards, so this is no search. Only positions that are multiples of 8 are found.
+    /// Inverts the generator instead of searching. Finds only positions that are multiples of 8.
     #[must_use]
     pub fn position_of(seed: u64, bytes: [u8; 8], length: u64) -> Option<u64> {
         let key = mix(seed);
@@ -93,13 +94,13 @@ impl Object {
         word.checked_mul(WORD).filter(|at| *at < length)
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Its seed; 0 for a cheap one.
+    /// The seed; 0 for a cheap object.
     #[must_use]
     pub fn seed(&self) -> u64 {
         match self.source {
@@ -108,7 +109,7 @@ impl Object {
         }
     }
 
-    /// Fills `bytes` with this object's from `offset` on; the length is not looked at.
+    /// Fills `bytes` with this object's bytes from `offset` on, ignoring the object's length.
     pub fn read_at(&self, offset: u64, bytes: &mut [u8]) {
         match self.source {
             Content::Generated { seed } => Self::fill(seed, offset, bytes),
@@ -124,7 +125,7 @@ impl Object {
         }
     }
 
-    /// How many bytes from `offset` on one frame can hold, at least one.
+    /// How many bytes from `offset` on fit in one frame; at least one.
     pub(super) fn at_once(&self, offset: u64) -> u64 {
         match self.source {
             Content::Generated { .. } => u64::MAX,
@@ -132,7 +133,8 @@ impl Object {
         }
     }
 
-    /// At most `limit` bytes from `offset` on, and all of them up to [`at_once`](Self::at_once).
+    /// At most `limit` bytes from `offset` on; exactly `limit` if it is at most
+    /// [`at_once`](Self::at_once).
     pub(super) fn frame(&self, offset: u64, limit: usize) -> Bytes {
         match self.source {
             Content::Generated { seed } => {
@@ -148,7 +150,7 @@ impl Object {
         }
     }
 
-    /// An opaque tag that tells this object from others (RFC 9110, section 8.8.3), without quotes.
+    /// An opaque tag for this object (RFC 9110, section 8.8.3), without quotes.
     pub(super) fn tag(&self) -> String {
         match self.source {
             Content::Generated { seed } => format!("{seed:x}-{:x}", self.length),
@@ -163,7 +165,7 @@ impl fmt::Debug for Object {
     }
 }
 
-/// What a cheap object repeats, from a position on to the end of the cycle.
+/// The bytes of a cheap object from `offset` to the end of the period.
 fn cycle_from(offset: u64) -> Bytes {
     static BYTES: OnceLock<Bytes> = OnceLock::new();
     let cycle = BYTES.get_or_init(|| {
@@ -174,7 +176,7 @@ fn cycle_from(offset: u64) -> Bytes {
     cycle.slice(usize::try_from(offset % CYCLE).expect("less than the cycle")..)
 }
 
-/// The 8 bytes of a word: SplitMix64 with the counter given.
+/// The 8 bytes of a word: SplitMix64 with `word` as the counter.
 fn word_at(key: u64, word: u64) -> [u8; 8] {
     mix(word.wrapping_mul(STEP).wrapping_add(key)).to_le_bytes()
 }
@@ -189,7 +191,7 @@ fn mix(mut x: u64) -> u64 {
 /// [`STEP`]'s inverse modulo 2^64.
 const INVERSE_STEP: u64 = inverse(STEP);
 
-/// Runs [`mix`] backwards.
+/// Inverts [`mix`].
 fn unmix(mut x: u64) -> u64 {
     x = unshift(x, 31).wrapping_mul(const { inverse(0x94d0_49bb_1331_11eb) });
     x = unshift(x, 27).wrapping_mul(const { inverse(0xbf58_476d_1ce4_e5b9) });
@@ -201,7 +203,8 @@ const fn unshift(y: u64, shift: u32) -> u64 {
     y ^ (y >> shift) ^ (y >> (2 * shift))
 }
 
-/// The inverse of an odd number modulo 2^64: each step of Newton's doubles the number of right bits.
+/// The inverse of an odd number modulo 2^64: each step of Newton's doubles the number of right
+/// bits.
 const fn inverse(odd: u64) -> u64 {
     let mut x = odd;
     let mut step = 0;

@@ -1,4 +1,4 @@
-//! A rate limit, on the server's side.
+//! Limits the rate of sending.
 
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Lets bytes go at a rate: each stretch is given a slot of time after the last one, and waits for the slot's end.
+/// Limits a rate: each write gets a time slot after the previous one and waits for the slot's end.
 pub(super) struct Pacer {
     rate: Option<NonZeroU64>,
     // Held for a few instructions, never over an await.
@@ -14,7 +14,7 @@ pub(super) struct Pacer {
 }
 
 impl Pacer {
-    /// `rate` is in bytes a second; `None` = no limit.
+    /// Makes a limit of `rate` bytes per second; `None` for no limit.
     pub(super) fn new(rate: Option<NonZeroU64>) -> Self {
         Self {
             rate,
@@ -22,12 +22,12 @@ impl Pacer {
         }
     }
 
-    /// The most bytes to send at once, so that they flow rather than drip: a fiftieth of a second's worth.
+    /// The most bytes to send at once: those of 20 ms, so that the stream is smooth.
     pub(super) fn grain(&self) -> u64 {
         self.rate.map_or(u64::MAX, |rate| (rate.get() / 50).max(1))
     }
 
-    /// Waits until it is these bytes' turn.
+    /// Waits until these bytes may be sent.
     pub(super) async fn pace(&self, bytes: u64) {
         let Some(rate) = self.rate else {
             return;

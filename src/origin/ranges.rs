@@ -1,21 +1,22 @@
-//! The `Range` header (RFC 9110, section 14.2), from the server's side.
+//! Parses the `Range` header (RFC 9110, section 14.2) for the server.
 
 use std::ops::Range;
 
-/// What a `Range` header selects of an object.
+/// The bytes that a `Range` header selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selected {
-    /// All of it: there was no header, or none that a server has to understand.
+    /// The whole object: there is no header, or the server ignores it.
     Whole,
-    /// These stretches, in the order in which they were asked for; at least one, none empty.
+    /// These ranges, in the requested order; at least one, none empty.
     Parts(Vec<Range<u64>>),
-    /// Nothing: 416.
+    /// No byte: answer 416.
     Unsatisfiable,
 }
 
-/// Reads a `Range` header for an object of `length` bytes.
+/// Parses a `Range` header for an object of `length` bytes.
 ///
-/// A malformed header or another unit is ignored, as section 14.2 allows; of a list, what lies past the end is left out.
+/// A malformed header or another unit is ignored, as section 14.2 allows. Ranges past the end are
+/// left out of a list.
 pub(super) fn select(header: Option<&str>, length: u64) -> Selected {
     let Some(specs) = header.and_then(parse) else {
         return Selected::Whole;
@@ -68,7 +69,7 @@ fn parse(header: &str) -> Option<Vec<Spec>> {
     set.split(',').map(Spec::parse).collect()
 }
 
-/// Digits and nothing else; more than a `u64` holds is as good as its maximum.
+/// Parses digits; a number that overflows counts as `u64::MAX`.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))

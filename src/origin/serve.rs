@@ -15,7 +15,7 @@ use super::answer::Responder;
 use super::pacer::Pacer;
 use super::state::OriginState;
 
-/// Accepts connections until it is aborted; that ends them too, because they live in its join set.
+/// Accepts connections until it is aborted, which also ends the connections in its join set.
 pub(super) async fn accept(listener: TcpListener, shared: Arc<OriginState>) {
     let mut connections = JoinSet::new();
     for number in 0.. {
@@ -23,7 +23,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<OriginState>) {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => break stream,
-                    // Out of descriptors, say: time may help.
+                    // For example, out of descriptors: try again later.
                     Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 },
                 Some(_) = connections.join_next() => {}
@@ -33,7 +33,7 @@ pub(super) async fn accept(listener: TcpListener, shared: Arc<OriginState>) {
     }
 }
 
-/// Serves one connection to its end. A client that goes away is no fault of this server's, so errors are not told.
+/// Serves one connection to its end. Errors are ignored: a client may leave at any time.
 async fn converse(stream: TcpStream, number: u64, shared: Arc<OriginState>) {
     let _ = stream.set_nodelay(true);
     let mut hang_up = shared.hang_up.subscribe();
@@ -50,7 +50,8 @@ async fn converse(stream: TcpStream, number: u64, shared: Arc<OriginState>) {
     });
     let served = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // Looked at first, so that what happens after the call, such as a release, reaches no connection that it ends.
+        // Polled first: a call after `hang_up`, such as `release`, must not reach a connection that
+        // it ends.
         biased;
         _ = hang_up.changed() => {}
         _ = served => {}

@@ -12,19 +12,19 @@ use super::log::Log;
 use super::object::Object;
 use super::pacer::Pacer;
 
-/// What all connections share.
+/// The state that all connections share.
 pub(super) struct OriginState {
     pub(super) config: Config,
-    // Locked to read or replace a version as a whole, never over an await.
+    // Locked only to read or replace the whole version, never over an await.
     version: Mutex<ObjectVersion>,
     pub(super) log: Log,
     pub(super) gate: Gate,
     pub(super) pacer: Pacer,
-    /// Each message ends every connection that is open then. Connections subscribe before they are served.
+    /// Each message ends all open connections. Connections subscribe before they are served.
     pub(super) hang_up: watch::Sender<()>,
 }
 
-/// The object as it stands, with its validators.
+/// The current object with its validators.
 #[derive(Clone)]
 pub(super) struct ObjectVersion {
     pub(super) object: Object,
@@ -59,7 +59,7 @@ impl OriginState {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
         version.etag = self.config.etag.of(&object);
         version.object = object;
-        // A date has no more than seconds, so a version that came at once needs a date that differs.
+        // Dates have whole seconds: without a jump, two versions could have the same date.
         version.modified = version
             .modified
             .map(|date| date + Duration::from_secs(3600));
