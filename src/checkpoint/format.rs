@@ -1,4 +1,5 @@
-//! The bytes of a checkpoint: `src/manual/checkpoint_format.md`. The only user of bincode.
+//! Encodes and decodes a checkpoint, as `src/manual/checkpoint_format.md` specifies. The only user
+//! of bincode.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,14 +12,14 @@ use crate::integrity::Crc64;
 use crate::object::{ByteRange, MAX_PARTS, PartBitmap};
 use crate::storage::StorageError;
 
-/// The version of the format that is written, and the newest that is read.
+/// The format version that is written, and the newest that can be read.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: [u8; 8] = *b"PARTWISE";
-/// Magic, version, length of the body.
+/// The length of magic, version and body length.
 const HEAD: usize = 8 + 4 + 8;
 const TAIL: usize = 8;
-/// Bitmap and CRCs of the most parts, and 2 MiB for the rest.
+/// The longest body: bitmap and CRCs of the most parts, and 2 MiB for the rest.
 const MAX_BODY: usize = MAX_PARTS as usize / 8 + MAX_PARTS as usize * 8 + (2 << 20);
 
 /// The longest file that is written or read, in bytes.
@@ -37,7 +38,7 @@ pub(crate) enum CheckpointError {
     Magic { found: String },
     #[error("its checksum is wrong: {expected:016x} expected, {found:016x} found")]
     Checksum { expected: u64, found: u64 },
-    /// Whole, and from a later partwise: not to be thrown away without asking.
+    /// The checkpoint is intact and from a later partwise. It must not be discarded without asking.
     #[error(
         "its format is version {found}, and this partwise reads up to version {FORMAT_VERSION}"
     )]
@@ -55,14 +56,14 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Whether the file says nothing that could be used, in which case nothing is lost by starting over. A checkpoint
-    /// of a newer format is not damaged, nor is one that can't be read just now.
+    /// Whether the file is unusable, so that starting over loses nothing. A checkpoint of a newer
+    /// format is not damaged, nor is one that can't be read at the moment.
     pub(crate) fn is_damage(&self) -> bool {
         !matches!(self, Self::Storage(_) | Self::Newer { .. })
     }
 }
 
-/// The body as it lies in the file. The order of the fields is the format.
+/// The body of a checkpoint file. The order of the fields is the format.
 #[derive(Encode, Decode)]
 struct BodyFields {
     generation: u64,
@@ -81,11 +82,11 @@ struct BodyFields {
     clean: bool,
 }
 
-/// The bytes of a checkpoint.
+/// Encodes a checkpoint.
 ///
 /// # Errors
 ///
-/// Where strings or selection are so long that [`decode`] would refuse the file.
+/// Strings or selection are so long that [`decode`] would refuse the file.
 pub(crate) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError> {
     let body = bincode::encode_to_vec(BodyFields::from(checkpoint), config::legacy())
         .map_err(|error| CheckpointError::Body(error.to_string()))?;
@@ -95,7 +96,7 @@ pub(crate) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError
     Ok(seal(&body))
 }
 
-/// Puts the envelope around a body, whatever that is.
+/// Puts the envelope around any body.
 pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
     bytes.extend(MAGIC);
@@ -107,7 +108,7 @@ pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The checkpoint that these bytes are. Allocates at most about sixteen times their length.
+/// Decodes a checkpoint. Allocates at most about sixteen times the length of `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let body = open_envelope(bytes)?;
     let (parsed, consumed) = decode_body(body).map_err(|e| CheckpointError::Body(e.to_string()))?;
@@ -117,8 +118,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     parsed.check()
 }
 
-/// Checks everything around the body. Magic, version and the CRC of all in the last eight bytes are where they are in every
-/// version of the format, so that a newer file can be told from a damaged one.
+/// Checks the envelope and returns the body. Magic, version and the CRC in the last eight bytes
+/// have the same place in every version of the format, so a newer file can be told from a damaged
+/// one.
 fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
     if bytes.len() > MAX_FILE {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
@@ -157,8 +159,9 @@ fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
     Ok(body)
 }
 
-/// bincode takes its limit as a constant and trusts a length up to it before it has seen the bytes: the limit that is
-/// just above the body's own length keeps a crafted length from allocating much more than the file is long.
+/// Decodes the body. bincode takes its limit as a constant and allocates up to it for a length that
+/// it has not verified: a limit just above the body's length keeps a crafted length from allocating
+/// much more than the file's length.
 fn decode_body(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
     fn limited<const LIMIT: usize>(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
         bincode::decode_from_slice(body, config::legacy().with_limit::<LIMIT>())
@@ -202,7 +205,7 @@ impl From<&Checkpoint> for BodyFields {
 }
 
 impl BodyFields {
-    /// Turns what is written into what it means, with every number held against the others.
+    /// Converts the fields into a checkpoint and checks that they are consistent.
     fn check(self) -> Result<Checkpoint, CheckpointError> {
         let selection = check_selection(&self.selection, self.length)?;
         for (name, text) in [

@@ -1,4 +1,4 @@
-//! The checkpoint: what of an object is on disk, durable, and under which version of the object.
+//! The checkpoint: which parts of which version of an object are durable on disk.
 //!
 //! `src/manual/checkpoint_format.md` describes the file byte by byte.
 

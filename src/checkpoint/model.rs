@@ -1,29 +1,29 @@
-//! What a checkpoint says.
+//! The contents of a checkpoint.
 
 use std::time::SystemTime;
 
 use crate::object::{ByteRange, PartBitmap, Plan, PlanError, Selection};
 
-/// The state of one download, as it was durable at one moment.
+/// The durable state of one download at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// Counts the commits of this download; the later checkpoint has the greater number.
     pub(crate) generation: u64,
     /// Length of the object in bytes.
     pub(crate) length: u64,
-    /// Bytes that one bit stands for.
+    /// The part size in bytes.
     pub(crate) part_size: u64,
-    /// Which bytes of the object stand end to end in the file; empty for the whole object.
+    /// The bytes of the object that are end to end in the file; empty for the whole object.
     pub(crate) selection: Vec<ByteRange>,
     /// The object's entity tag as the server sent it.
     pub(crate) etag: Option<String>,
-    /// The object's modification date; whole seconds are kept.
+    /// The object's modification date, in whole seconds.
     pub(crate) last_modified: Option<SystemTime>,
-    /// `scheme://host[:port]`.
+    /// The URL's origin, `scheme://host[:port]`.
     pub(crate) origin: String,
     /// The URL's path, without query and fragment.
     pub(crate) path: String,
-    /// Drawn at random for this download; the key of `url_hash`.
+    /// The key of `url_hash`, random for each download.
     pub(crate) url_key: [u8; 16],
     /// [`hash_url`] of the URL without user information, query and fragment.
     pub(crate) url_hash: [u8; 32],
@@ -31,15 +31,16 @@ pub(crate) struct Checkpoint {
     pub(crate) completed: PartBitmap,
     // INVARIANT: one CRC-64/XZ for each completed part, in the order of the parts.
     pub(crate) crcs: Vec<u64>,
-    /// The boot of the machine in which the checkpoint was written; `None` where the system does not tell,
-    /// or where every part is to be read back before it is trusted.
+    /// The boot of the machine in which the checkpoint was written; `None` if the system does not
+    /// report it, or if every part must be read back before it is trusted.
     pub(crate) boot_id: Option<[u8; 16]>,
-    /// Whether the run ended in order, with every written byte committed.
+    /// Whether the run ended cleanly, with every written byte committed.
     pub(crate) clean: bool,
 }
 
 impl Checkpoint {
-    /// How many bytes the file has: the selection's, or the object's. Saturates, which no plan bears.
+    /// The length of the file in bytes: that of the selection, or of the object. Saturates; no plan
+    /// accepts a saturated length.
     pub(crate) fn file_length(&self) -> u64 {
         if self.selection.is_empty() {
             return self.length;
@@ -49,7 +50,7 @@ impl Checkpoint {
             .fold(0, |sum, extent| sum.saturating_add(extent.len()))
     }
 
-    /// Which bytes of the object are wanted.
+    /// The selected bytes of the object.
     pub(crate) fn selected(&self) -> Selection {
         let extents = || Selection::from_extents(self.selection.clone());
         match self.selection.as_slice() {
@@ -58,25 +59,26 @@ impl Checkpoint {
         }
     }
 
-    /// Whether it was made under this URL, given without user information, query and fragment.
+    /// Whether the checkpoint belongs to this URL, given without user information, query and
+    /// fragment.
     pub(crate) fn is_of_url(&self, url: &str) -> bool {
         hash_url(&self.url_key, url) == self.url_hash
     }
 
-    /// How the file's bytes are cut into parts.
+    /// The plan that cuts the file into parts.
     pub(crate) fn plan(&self) -> Result<Plan, PlanError> {
         Plan::new(self.file_length(), self.part_size)
     }
 }
 
-/// The keyed hash by which a resume knows its URL again, and that tells a reader of the file nothing about a URL that
-/// can't be guessed.
+/// The keyed hash by which a resume recognises its URL. It reveals nothing about a URL that can't
+/// be guessed.
 pub(crate) fn hash_url(key: &[u8; 16], url: &str) -> [u8; 32] {
     let key = blake3::derive_key("partwise checkpoint url hash v1", key);
     *blake3::keyed_hash(&key, url.as_bytes()).as_bytes()
 }
 
-/// The identity of this boot of the machine; `None` where the system does not tell.
+/// The identifier of this boot of the machine; `None` if the system does not report it.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
     parse_uuid(&std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?)
 }

@@ -1,4 +1,4 @@
-//! Reading a checkpoint, and replacing it so that there always is one.
+//! Reads a checkpoint, and replaces it atomically.
 
 use std::ffi::OsStr;
 use std::io;
@@ -7,7 +7,7 @@ use super::format::{CheckpointError, MAX_FILE, decode, encode};
 use super::model::Checkpoint;
 use crate::storage::{Collision, Durability, Names, Operation, PartFile, StorageError, Volume};
 
-/// The checkpoint of the download with these names; `None` where there is none.
+/// Reads the checkpoint of the download with these names; `None` if there is none.
 pub(crate) fn load<V: Volume>(
     volume: &V,
     names: &Names,
@@ -15,7 +15,7 @@ pub(crate) fn load<V: Volume>(
     read(volume, names.checkpoint())
 }
 
-/// The checkpoint of this name; `None` where there is none.
+/// Reads the checkpoint with this file name; `None` if there is none.
 pub(crate) fn read<V: Volume>(
     volume: &V,
     name: &OsStr,
@@ -33,12 +33,12 @@ pub(crate) fn read<V: Volume>(
     }
 }
 
-/// Writes the checkpoint in place of the one before, which stands until the new one is whole: temporary file → sync →
-/// rename → sync the folder. The caller has made durable every part that it names.
+/// Replaces the checkpoint: temporary file → sync → rename → sync the folder. The earlier one stays
+/// in place until the new one is whole. The caller must have made every part that it names durable.
 ///
 /// # Errors
 ///
-/// After an error the former checkpoint or this one is in force, and either is true.
+/// After an error, either the earlier checkpoint or the new one is in place; both are valid.
 pub(crate) fn save<V: Volume>(
     volume: &V,
     names: &Names,
@@ -57,7 +57,7 @@ fn replace<V: Volume>(
 ) -> Result<(), StorageError> {
     let failed =
         |operation| move |error| StorageError::io(operation, volume.path(names.temporary()), error);
-    // What a crash or somebody else left at that name is removed, not written to.
+    // A leftover file with that name is removed and not written to.
     match volume.remove(names.temporary()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(failed(Operation::Remove)(error));
@@ -168,7 +168,7 @@ mod tests {
                     (least..=3).contains(&found),
                     "cut {cut} seed {seed}: {found}"
                 );
-                // Whatever the cut left, the next save goes through.
+                // The next save succeeds after any cut.
                 save_on(&rebooted, 9).unwrap();
                 assert_eq!(load(&rebooted, &names()).unwrap().unwrap().generation, 9);
             }

@@ -1,13 +1,14 @@
-//! CRC-64/XZ: what guards a part on disk and a checkpoint, and what adds up to the object's own.
+//! CRC-64/XZ, which protects parts on disk and the checkpoint. The CRCs of the parts combine to the
+//! object's.
 
 use crc_fast::{CrcAlgorithm, checksum_combine};
 
-/// A CRC-64/XZ in the making. 32 bytes of state, no allocation.
+/// Computes a CRC-64/XZ. 32 bytes of state, no allocation.
 #[derive(Clone, Debug)]
 pub(crate) struct Crc64(crc_fast::Digest);
 
 impl Crc64 {
-    /// That of no bytes.
+    /// Starts with no bytes.
     pub(crate) fn new() -> Self {
         Self(crc_fast::Digest::new(CrcAlgorithm::Crc64Xz))
     }
@@ -33,13 +34,13 @@ impl Default for Crc64 {
     }
 }
 
-/// The CRC of the object that these parts, each given by its CRC and its length, make end to end.
+/// The CRC of parts end to end, each given by its CRC and its length.
 pub(crate) fn combine_parts(parts: impl IntoIterator<Item = (u64, u64)>) -> u64 {
     Crc64Combiner::new().combine(parts)
 }
 
-/// Adds up the CRCs of runs of bytes. Costs about 0.15 µs a run, and 60 µs each time that the length differs from the one
-/// before, from the call before as well.
+/// Combines the CRCs of runs of bytes. A run takes about 0.15 µs, and 60 µs if its length differs
+/// from that of the previous run, also of the previous call.
 #[derive(Debug)]
 pub(crate) struct Crc64Combiner(Shift);
 
@@ -48,7 +49,7 @@ impl Crc64Combiner {
         Self(Shift::new(0))
     }
 
-    /// The CRC of these runs, each given by its CRC and its length, end to end.
+    /// The CRC of runs end to end, each given by its CRC and its length.
     pub(crate) fn combine(&mut self, runs: impl IntoIterator<Item = (u64, u64)>) -> u64 {
         runs.into_iter().fold(0, |whole, (crc, length)| {
             if self.0.length != length {
@@ -59,8 +60,8 @@ impl Crc64Combiner {
     }
 }
 
-/// What appending `length` bytes does to the CRC of what comes before. CRC-64/XZ starts with what it ends with, so
-/// that this is linear: a 64 × 64 matrix over GF(2).
+/// The effect of appending `length` bytes on the CRC of the bytes before. The initial value of
+/// CRC-64/XZ equals its final XOR, so the effect is linear: a 64 × 64 matrix over GF(2).
 #[derive(Debug)]
 struct Shift {
     length: u64,
@@ -68,13 +69,13 @@ struct Shift {
     columns: [u64; 64],
 }
 
-/// The polynomial of CRC-64/XZ, its highest power in the lowest bit.
+/// The polynomial of CRC-64/XZ, with the highest power in the lowest bit.
 const POLYNOMIAL: u64 = 0xc96c_5795_d787_0f42;
 
 impl Shift {
     fn new(length: u64) -> Self {
         let mut columns = [0; 64];
-        // Bit 63 stands for 1, and each lower bit for x times the one above it.
+        // Bit 63 represents 1, and each lower bit x times the bit above it.
         let mut image = checksum_combine(CrcAlgorithm::Crc64Xz, 1 << 63, 0, length);
         for column in columns.iter_mut().rev() {
             *column = image;

@@ -1,4 +1,4 @@
-//! Digests of whole objects: their names, their values, and how they are computed.
+//! Digests of whole objects: names, values and computation.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub(crate) enum Algorithm {
     Blake3,
     /// CRC-32/ISCSI (Castagnoli).
     Crc32c,
-    /// CRC-64/XZ, which object stores call `crc64ecma`.
+    /// CRC-64/XZ, which object stores name `crc64ecma`.
     Crc64,
     /// CRC-64/NVME.
     Crc64Nvme,
@@ -49,7 +49,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm of a name, written in any case, with or without hyphens.
+    /// The algorithm with this name, in any case, with or without hyphens.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         let plain = |name: &str| name.replace('-', "").to_ascii_lowercase();
         let wanted = plain(name);
@@ -85,7 +85,7 @@ pub(crate) struct Digest {
     value: Vec<u8>,
 }
 
-/// Why a text is no `ALGO=HEX`.
+/// Why a text is not a digest of the form `ALGO=HEX`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DigestError {
     #[error("`{0}` is not of the form ALGO=HEX")]
@@ -103,7 +103,7 @@ pub(crate) enum DigestError {
 }
 
 impl Digest {
-    /// The digest of this value; `None` where it is not as long as the algorithm's values are.
+    /// The digest with this value; `None` if the value does not have the algorithm's length.
     pub(crate) fn new(algorithm: Algorithm, value: Vec<u8>) -> Option<Self> {
         (value.len() == algorithm.size()).then_some(Self { algorithm, value })
     }
@@ -139,7 +139,7 @@ impl Digest {
             .collect()
     }
 
-    /// The digest that a CRC-64/XZ is.
+    /// The digest with the value of a CRC-64/XZ.
     pub(crate) fn from_crc64(crc: u64) -> Self {
         Self {
             algorithm: Algorithm::Crc64,
@@ -148,7 +148,7 @@ impl Digest {
     }
 }
 
-/// `ALGO=HEX`.
+/// Formats the digest as `ALGO=HEX`.
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.algorithm, self.hex())
@@ -170,7 +170,7 @@ fn escaped(text: &str) -> String {
     text.escape_debug().collect()
 }
 
-/// A digest in the making.
+/// Computes a digest.
 pub(crate) struct Hasher {
     algorithm: Algorithm,
     state: State,
@@ -218,7 +218,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all the bytes.
+    /// The digest of all bytes so far.
     pub(crate) fn finish(self) -> Digest {
         let value = match self.state {
             State::Sha256(state) => state.finalize().to_vec(),
@@ -249,7 +249,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Of `123456789`; the SHAs and MD5 as coreutils say, the CRCs as the catalogue of parametrised CRCs says.
+    /// Of `123456789`; the SHAs and MD5 as coreutils say, the CRCs as the catalogue of parametrised
+    /// CRCs says.
     const CHECKS: [&str; 8] = [
         "sha-256=15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225",
         "sha-512=d9e6762dd1c8eaf6d61b3c6192fc408d4d6d5f1176d0c29169bc24e71c3f274ad27fcd5811b313d681f7e55ec02d73d499c95455b6b5bb503acf574fba8ffe85",

@@ -1,7 +1,7 @@
-//! Which digests of the whole object a reply's header fields carry.
+//! Finds the digests of the whole object in a reply's header fields.
 //!
-//! A digest is believed to be the whole object's only where the field's definition says so. One that can't be read, or
-//! that may be a part's or a composite, is passed over: it can neither prove nor disprove anything.
+//! A digest counts as the whole object's only if the field's definition says so. A malformed one,
+//! or one that may cover a part or be a composite, is ignored: it proves nothing.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,10 +15,11 @@ pub(crate) struct HeaderDigest {
     pub(crate) digest: Digest,
 }
 
-/// The digests of the whole object that the header fields of one successful reply carry, in the order of the fields.
+/// The digests of the whole object in the header fields of one successful reply, in the order of
+/// the fields.
 ///
-/// The fields must be all those of the reply: `Content-Range` tells that it is partial, and a `Content-MD5` or an
-/// `x-amz-checksum-…` is then that of the part.
+/// The fields must be all of the reply's: `Content-Range` marks a partial reply, in which
+/// `Content-MD5` and `x-amz-checksum-…` cover only the part.
 pub(crate) fn whole_object_digests<'a>(
     fields: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Vec<HeaderDigest> {
@@ -39,13 +40,14 @@ pub(crate) fn whole_object_digests<'a>(
     found
 }
 
-/// What the other fields say of the digests.
+/// Facts from other fields that decide what a digest covers.
 struct DigestContext {
-    /// The reply holds a part of the object.
+    /// Whether the reply is a part of the object.
     partial: bool,
-    /// S3: the checksum is one of the checksums of the parts of an upload.
+    /// Whether the checksum is S3's checksum of the checksums of an upload's parts.
     composite: bool,
-    /// GCS: the object is stored compressed and sent decompressed, so that the hashes are not of what is sent.
+    /// Whether GCS stores the object compressed and sends it decompressed: then the hashes do not
+    /// cover the bytes sent.
     transcoded: bool,
 }
 
@@ -92,7 +94,8 @@ fn listed(value: &str, parse: impl Fn(&str, &str) -> Option<Digest>) -> Vec<Dige
         .collect()
 }
 
-/// A member of the dictionary of RFC 9530, section 3: `sha-256=:base64:`, with or without parameters.
+/// Parses a member of the dictionary of RFC 9530, section 3: `sha-256=:base64:`, with or without
+/// parameters.
 fn repr_digest(key: &str, value: &str) -> Option<Digest> {
     let algorithm = match key {
         "sha-256" => Algorithm::Sha256,
@@ -107,8 +110,8 @@ fn repr_digest(key: &str, value: &str) -> Option<Digest> {
     ended.then(|| from_base64(algorithm, base64)).flatten()
 }
 
-/// An item of the list of RFC 3230, section 4.3.2: `SHA-256=base64`, names in any case. CRC32C comes in
-/// hexadecimal digits or in base64, as the server likes it.
+/// Parses an item of the list of RFC 3230, section 4.3.2: `SHA-256=base64`, names in any case.
+/// Servers send CRC32C in hexadecimal digits or in base64.
 fn instance_digest(key: &str, value: &str) -> Option<Digest> {
     match key.to_ascii_lowercase().as_str() {
         "sha-256" => from_base64(Algorithm::Sha256, value),
@@ -121,7 +124,7 @@ fn instance_digest(key: &str, value: &str) -> Option<Digest> {
     }
 }
 
-/// Google Cloud Storage: `crc32c=base64,md5=base64`.
+/// Parses an item of Google Cloud Storage: `crc32c=base64,md5=base64`.
 fn goog_hash(key: &str, value: &str) -> Option<Digest> {
     match key {
         "crc32c" => from_base64(Algorithm::Crc32c, value),
@@ -130,7 +133,8 @@ fn goog_hash(key: &str, value: &str) -> Option<Digest> {
     }
 }
 
-/// S3: base64; a composite has `-` and the number of parts behind it, which is no base64.
+/// Parses a checksum of S3, in base64. A composite ends in `-` and the number of parts, which is
+/// not base64.
 fn amz_checksum(name: &str, value: &str) -> Option<Digest> {
     let algorithm = match name.strip_prefix("x-amz-checksum-")? {
         "sha256" => Algorithm::Sha256,
@@ -144,7 +148,7 @@ fn amz_checksum(name: &str, value: &str) -> Option<Digest> {
     from_base64(algorithm, value)
 }
 
-/// Object stores of Alibaba, Tencent and Volcengine: CRC-64/XZ as a decimal number.
+/// Parses the CRC-64/XZ of the object stores of Alibaba, Tencent and Volcengine, a decimal number.
 fn decimal_crc64(value: &str) -> Option<Digest> {
     let plain = value.bytes().all(|byte| byte.is_ascii_digit());
     plain
@@ -318,7 +322,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_is_too_strange(
+        fn arbitrary_values_do_not_panic(
             name in "repr-digest|digest|x-goog-hash|content-md5|x-oss-hash-crc64ecma|x-amz-checksum-(sha256|crc32c)|\\PC{0,9}",
             value in "\\PC{0,40}|(sha-256|md5|crc32c|MD5)=:?[A-Za-z0-9+/=:;, é]{0,50}",
         ) {

@@ -1,4 +1,4 @@
-//! Checksums: the CRC of a part, digests of whole objects, and the header fields that carry those.
+//! Checksums: the CRC of a part, digests of whole objects, and header fields with digests.
 
 mod crc;
 mod digest;

@@ -154,8 +154,8 @@ impl<I: Index> Bitmap<I> {
         bytes
     }
 
-    /// The inverse of [`to_bytes`](Self::to_bytes); `None` unless the length is exactly that of `cells` cells and
-    /// the bits past the last cell are 0.
+    /// The inverse of [`to_bytes`](Self::to_bytes). `None` unless the bytes are exactly as many as
+    /// `cells` cells need and the bits past the last cell are 0.
     pub(crate) fn from_bytes(cells: u32, bytes: &[u8]) -> Option<Self> {
         if bytes.len() != cells.div_ceil(8) as usize {
             return None;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn coverage_is_told_in_percent_of_each_stretch() {
+    fn coverage_is_the_percentage_of_each_stretch() {
         let mut bitmap = PartBitmap::new(10);
         for part in [0, 1, 2, 3, 4, 6, 9] {
             bitmap.insert(PartIndex(part));

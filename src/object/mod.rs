@@ -1,4 +1,4 @@
-//! What is being downloaded, in numbers: ranges, validators, the plan and the bitmap. Pure; no I/O, no clock.
+//! The model of a download: ranges, validators, the plan and the bitmap. Pure: no I/O, no clock.
 
 mod bitmap;
 mod plan;

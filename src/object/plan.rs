@@ -1,4 +1,4 @@
-//! The plan: an exact cover of the bytes to be downloaded by parts of one size, and of the parts by blocks.
+//! The plan: cuts the bytes to download into parts of one size, and the parts into blocks.
 
 use std::marker::PhantomData;
 
@@ -11,11 +11,11 @@ pub(crate) const MAX_PARTS: u32 = 1 << 22;
 const MAX_BLOCKS: u32 = 1 << 20;
 
 const SMALLEST_AUTO: u64 = 256 << 10;
-/// `auto` keeps a checkpoint at this many parts up to [`AUTO_KNEE`].
+/// The most parts that `auto` makes up to [`AUTO_KNEE`].
 const AUTO_PARTS: u64 = 16 << 10;
 const AUTO_KNEE: u64 = 64 << 30;
 
-/// Names a cell of a [`Partition`].
+/// The index of a cell of a [`Partition`].
 pub(crate) trait Index: Copy + Ord + std::fmt::Debug {
     fn new(number: u32) -> Self;
 
@@ -51,7 +51,7 @@ impl Index for BlockIndex {
     }
 }
 
-/// One cell of a partition, and the bytes that it stands for.
+/// One cell of a partition, with the range of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartitionCell<I> {
     pub(crate) index: I,
@@ -61,7 +61,7 @@ pub(crate) struct PartitionCell<I> {
 /// The unit that a lease is cut at.
 pub(crate) type Block = PartitionCell<BlockIndex>;
 
-/// How bytes are cut into cells. All cells are of one size but the last, which may be shorter.
+/// Cuts bytes into cells of one size. The last cell may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partition<I> {
     length: u64,
@@ -72,13 +72,13 @@ pub(crate) struct Partition<I> {
     index: PhantomData<I>,
 }
 
-/// How the bytes are cut into parts: one bit of the checkpoint's bitmap each.
+/// Cuts the bytes into parts. Each part is one bit of the checkpoint's bitmap.
 pub(crate) type Plan = Partition<PartIndex>;
 
-/// How the parts are cut into blocks.
+/// Cuts the bytes into blocks, which never cross a part's end.
 pub(crate) type BlockPlan = Partition<BlockIndex>;
 
-/// Why there is no such plan.
+/// Why bytes can't be cut into parts of the given size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlanError {
     #[error("a part of 0 bytes")]
@@ -94,15 +94,16 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// Cuts `length` bytes into parts of a size that suits them: a power of two from 256 KiB, at most 16 Ki parts up
-    /// to 64 GiB (then 4 MiB each); beyond, part size and number of parts each double when the length quadruples.
+    /// Cuts `length` bytes into parts of automatic size. The size is a power of two, at least 256
+    /// KiB, with at most 16 Ki parts up to 64 GiB (4 MiB each). Beyond, part size and number of
+    /// parts each double when the length quadruples.
     pub(crate) fn auto(length: u64) -> Self {
         Self::new(length, auto_part_size(length)).expect("auto keeps to MAX_PARTS for every length")
     }
 
-    /// Cuts each part into equal blocks of `block` bytes. Takes larger blocks where there would be too many, and one
-    /// block a part where `block` does not divide the part's size. Part `i` is the blocks from `i * n` on, where `n`
-    /// is [`blocks_per_part`](Self::blocks_per_part).
+    /// Cuts each part into equal blocks of `block` bytes. The blocks are larger if there would be
+    /// too many, and whole parts if `block` does not divide the part size. Part `i` starts at block
+    /// `i * n`, where `n` is [`blocks_per_part`](Self::blocks_per_part).
     pub(crate) fn in_blocks(&self, block: u64) -> BlockPlan {
         let divides = block > 0 && self.size.is_multiple_of(block);
         let mut shares = if divides { self.size / block } else { 1 };
@@ -140,7 +141,7 @@ impl Plan {
         self.cells
     }
 
-    /// The part that holds byte `position`, if the object is that long.
+    /// The part that contains byte `position`; `None` past the end.
     pub(crate) fn part_at(&self, position: u64) -> Option<PartitionCell<PartIndex>> {
         self.at(position)
     }
@@ -156,7 +157,7 @@ impl BlockPlan {
         self.cells
     }
 
-    /// The block that holds byte `position`, if the object is that long.
+    /// The block that contains byte `position`; `None` past the end.
     pub(crate) fn block_at(&self, position: u64) -> Option<Block> {
         self.at(position)
     }
@@ -188,12 +189,12 @@ impl<I: Index> Partition<I> {
         self.length
     }
 
-    /// The bytes of cell `index`; empty where there is no such cell.
+    /// The bytes of cell `index`; empty if there is no such cell.
     pub(crate) fn range(&self, index: I) -> ByteRange {
         self.run(index, index.number().saturating_add(1))
     }
 
-    /// The bytes of the cells from `first` up to, not including, `end`.
+    /// The bytes of the cells from `first` up to, but not including, `end`.
     pub(crate) fn run(&self, first: I, end: u32) -> ByteRange {
         let start = self.offset(first.number());
         ByteRange::new(start, self.offset(end).max(start)).unwrap_or(ByteRange::whole(0))

@@ -11,12 +11,12 @@ pub(crate) struct ByteRange {
 }
 
 impl ByteRange {
-    /// `start..end`, or `None` where `end` lies before `start`.
+    /// The range `start..end`; `None` if `end` is before `start`.
     pub(crate) fn new(start: u64, end: u64) -> Option<Self> {
         (start <= end).then_some(Self { start, end })
     }
 
-    /// `0..length`.
+    /// The range `0..length`.
     pub(crate) fn whole(length: u64) -> Self {
         Self {
             start: 0,
@@ -24,7 +24,7 @@ impl ByteRange {
         }
     }
 
-    /// `length` bytes from `start`, or `None` past the end of `u64`.
+    /// The range of `length` bytes from `start`; `None` if its end overflows.
     pub(crate) fn at(start: u64, length: u64) -> Option<Self> {
         Some(Self {
             start,
@@ -49,7 +49,7 @@ impl ByteRange {
         self.start == self.end
     }
 
-    /// Whether every position of `other` is one of this range's.
+    /// Whether this range contains every position of `other`.
     pub(crate) fn contains(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
@@ -61,7 +61,7 @@ impl ByteRange {
     }
 }
 
-/// The inclusive form `first-last` that people and header fields use.
+/// Formats the range as `first-last`, both inclusive, like header fields.
 impl fmt::Display for ByteRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_empty() {
@@ -75,12 +75,12 @@ impl fmt::Display for ByteRange {
 /// A parsed `Content-Range` field of unit `bytes` (RFC 9110, section 14.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentRange {
-    /// `bytes first-last/total`; `None` where the total is `*`.
+    /// `bytes first-last/total`; `total` is `None` for `*`.
     Satisfied {
         range: ByteRange,
         total: Option<u64>,
     },
-    /// `bytes */total`, as a 416 reply carries it.
+    /// `bytes */total`, from a 416 reply.
     Unsatisfied { total: u64 },
 }
 
@@ -131,7 +131,7 @@ impl ContentRange {
     }
 }
 
-/// `1*DIGIT`: neither a sign nor white space, which `str::parse` alone would let pass.
+/// Parses `1*DIGIT`, without the sign that `str::parse` accepts.
 fn number(digits: &str) -> Result<u64, ContentRangeError> {
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Err(ContentRangeError::Syntax);

@@ -1,22 +1,22 @@
-//! Which bytes of the object are wanted, and where each stands in the file.
+//! The selected bytes of the object, and their positions in the file.
 
 use super::ByteRange;
 
-/// One range as a person writes it (RFC 9110, section 14.1.2).
+/// One range of a `Range` field or option (RFC 9110, section 14.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RangeSpec {
     /// `first-last`, both inclusive.
     FromTo(u64, u64),
-    /// `first-`.
+    /// `first-`: from `first` to the end.
     From(u64),
     /// `-n`: the last n bytes.
     Suffix(u64),
 }
 
-/// The ranges that were asked for, before the length of the object is known: `0-100,200-300`.
+/// The requested ranges, such as `0-100,200-300`, before the object's length is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SelectionSpec {
-    // INVARIANT: empty stands for the whole object.
+    // INVARIANT: empty means the whole object.
     specs: Vec<RangeSpec>,
 }
 
@@ -43,13 +43,14 @@ impl SelectionSpec {
         Ok(Self { specs })
     }
 
-    /// Whether the whole object is wanted.
+    /// Whether the whole object is selected.
     pub(crate) fn is_whole(&self) -> bool {
         self.specs.is_empty()
     }
 
-    /// The bytes that the ranges mean in an object of `length` bytes. A last position past the end is cut there,
-    /// a suffix longer than the object is the whole object; a range without any byte is an error.
+    /// The bytes that the ranges select in an object of `length` bytes. A range that exceeds the
+    /// end is truncated; a suffix longer than the object selects the whole object; an empty range
+    /// is an error.
     pub(crate) fn resolve(&self, length: u64) -> Result<Selection, SelectionError> {
         if self.is_whole() {
             return Ok(Selection::whole(length));
@@ -103,10 +104,11 @@ fn resolve_one(spec: RangeSpec, length: u64) -> Result<ByteRange, SelectionError
         })
 }
 
-/// The wanted bytes of an object, end to end in the file.
+/// The selected bytes of an object, end to end in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selection {
-    // INVARIANT: no extent is empty (but one of an empty object); their lengths add up to `length`.
+    // INVARIANT: no extent is empty, except that of an empty object; their lengths add up to
+    // `length`.
     extents: Vec<ByteRange>,
     length: u64,
 }
@@ -120,7 +122,7 @@ impl Selection {
         }
     }
 
-    /// These bytes in this order; `None` where their lengths overflow.
+    /// Selects these bytes in this order; `None` if their lengths overflow.
     pub(crate) fn from_extents(extents: Vec<ByteRange>) -> Option<Self> {
         let length = extents
             .iter()
@@ -128,7 +130,7 @@ impl Selection {
         Some(Self { extents, length })
     }
 
-    /// Bytes in the file.
+    /// The number of bytes in the file.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
@@ -137,8 +139,8 @@ impl Selection {
         &self.extents
     }
 
-    /// Where in the object the file's bytes `wanted` begin, as far as they are contiguous there.
-    /// `None` where `wanted` is empty or begins past the end of the file.
+    /// The range in the object of the first of the file's bytes `wanted`, as far as it is
+    /// contiguous there. `None` if `wanted` is empty or starts past the end of the file.
     pub(crate) fn locate(&self, wanted: ByteRange) -> Option<ByteRange> {
         if wanted.is_empty() {
             return None;

@@ -1,19 +1,20 @@
-//! Telling one version of an object from another (RFC 9110, section 8.8).
+//! Validators, which tell one version of an object from another (RFC 9110, section 8.8).
 
 use std::fmt;
 use std::time::SystemTime;
 
-/// The longest entity tag that is taken for one, in bytes.
+/// The longest entity tag that is accepted, in bytes.
 const LONGEST_TAG: usize = 1024;
 
-/// An entity tag as the server sent it, quotes and weakness mark included (RFC 9110, section 8.8.3).
+/// An entity tag as the server sent it, with its quotes and weakness mark (RFC 9110, section
+/// 8.8.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EntityTag {
     // INVARIANT: `"…"` or `W/"…"`, visible ASCII without a quote inside, at most LONGEST_TAG bytes.
     text: String,
 }
 
-/// Why a text is no entity tag.
+/// Why a text is not an entity tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EntityTagError {
     #[error("it is not enclosed in double quotes")]
@@ -37,7 +38,8 @@ impl EntityTag {
             .strip_prefix('"')
             .and_then(|rest| rest.strip_suffix('"'))
             .ok_or(EntityTagError::Unquoted)?;
-        // obs-text (0x80 and above) is legal in a tag, but no two libraries agree on how to send it back.
+        // obs-text (0x80 and above) is legal in a tag, but libraries disagree on how to send it
+        // back.
         if !opaque
             .bytes()
             .all(|b| b == 0x21 || (0x23..=0x7e).contains(&b))
@@ -65,24 +67,24 @@ impl fmt::Display for EntityTag {
     }
 }
 
-/// What pins the version of an object: the strongest thing that the probe's reply offers.
+/// The validator that pins the version of an object: the strongest one in the probe's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Validator {
     /// Sent as `If-Match` with every range.
     Strong(EntityTag),
-    /// Compared as text; never sent in `If-Match`, where it can't match (RFC 9110, section 13.1.1).
-    /// The date, where there is one, is sent as `If-Unmodified-Since`.
+    /// Compared as text. Never sent as `If-Match`, where it can't match (RFC 9110, section 13.1.1).
+    /// The date, if any, is sent as `If-Unmodified-Since`.
     Weak {
         tag: EntityTag,
         last_modified: Option<SystemTime>,
     },
     /// Sent as `If-Unmodified-Since`.
     LastModified(SystemTime),
-    /// Nothing but the length.
+    /// The reply names neither tag nor date; only the length is known.
     None,
 }
 
-/// What a reply says of the version it belongs to, against what was pinned.
+/// How a reply's version differs from the pinned one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Mismatch {
     #[error("the entity tag was {pinned} and is {found} now")]
@@ -95,7 +97,7 @@ pub(crate) enum Mismatch {
 }
 
 impl Validator {
-    /// The strongest validator that these two fields make.
+    /// The strongest validator in these two fields.
     pub(crate) fn from_fields(tag: Option<EntityTag>, last_modified: Option<SystemTime>) -> Self {
         match (tag, last_modified) {
             (Some(tag), _) if !tag.is_weak() => Self::Strong(tag),
@@ -112,7 +114,7 @@ impl Validator {
         }
     }
 
-    /// The value of `If-Match`, if this validator may be sent in one.
+    /// The value of `If-Match`; `None` if this validator may not be sent in it.
     pub(crate) fn if_match(&self) -> Option<&EntityTag> {
         match self {
             Self::Strong(tag) => Some(tag),
@@ -120,7 +122,7 @@ impl Validator {
         }
     }
 
-    /// The value of `If-Unmodified-Since`, where no `If-Match` may be sent.
+    /// The value of `If-Unmodified-Since`; `None` if `If-Match` is sent or there is no date.
     pub(crate) fn if_unmodified_since(&self) -> Option<SystemTime> {
         match self {
             Self::Weak { last_modified, .. } => *last_modified,
@@ -129,9 +131,9 @@ impl Validator {
         }
     }
 
-    /// Holds the fields of a reply against this validator. A reply that carries neither field agrees; one that
-    /// carries a tag must carry this one to the letter, whatever condition was sent, because many servers
-    /// ignore conditions. A date counts only where it is what was pinned.
+    /// Compares the fields of a reply with this validator. A reply without both fields agrees. A
+    /// tag must equal the pinned one exactly, whatever condition was sent, because many servers
+    /// ignore conditions. A date counts only if a date is pinned.
     pub(crate) fn check(
         &self,
         tag: Option<&EntityTag>,

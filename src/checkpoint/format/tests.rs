@@ -2,7 +2,7 @@ use super::*;
 use crate::object::{PartIndex, Plan};
 use proptest::prelude::*;
 
-/// Written by hand after the description, not by this code. Never to be changed.
+/// Written by hand from the specification, not by this code. Never change it.
 const GOLDEN_V1: &[u8] = include_bytes!("../golden/v1.ckpt");
 
 fn range(start: u64, end: u64) -> ByteRange {
@@ -17,7 +17,7 @@ fn bitmap(parts: u32, completed: impl IntoIterator<Item = u32>) -> PartBitmap {
     bitmap
 }
 
-/// What the golden file says.
+/// The checkpoint in the golden file.
 pub(in crate::checkpoint) fn sample() -> Checkpoint {
     Checkpoint {
         generation: 7,
@@ -37,7 +37,7 @@ pub(in crate::checkpoint) fn sample() -> Checkpoint {
     }
 }
 
-/// The envelope around any body, with a CRC that is right.
+/// The envelope around any body, with a correct CRC.
 fn sealed(version: u32, length: u64, body: &[u8]) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(version.to_le_bytes());
@@ -156,13 +156,13 @@ fn a_crafted_count_is_refused_before_it_is_allocated() {
     assert!(decode(&sealed(1, body.len() as u64, &body)).is_err());
 }
 
-/// Decodes, and holds that this took no more memory than the bytes account for.
+/// Decodes, and asserts that it allocated no more memory than the length justifies.
 #[track_caller]
 fn decode_within_bounds(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     let mut decoded = None;
     let allocated = allocation_counter::measure(|| decoded = Some(decode(bytes)));
     let (most, length) = (allocated.bytes_max, bytes.len() as u64);
-    // The least limit that bincode is given, and the text of an error.
+    // The smallest limit given to bincode, and the text of an error.
     assert!(
         most <= 16 * length + 8192,
         "{most} bytes allocated for {length}"
@@ -170,7 +170,7 @@ fn decode_within_bounds(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
     decoded.expect("it was just decoded")
 }
 
-/// The count is as large as the limit lets pass for a body that is just too long for the limit before.
+/// The count is the largest that the limit admits, for a body just too long for the smaller limit.
 #[test]
 fn a_crafted_count_that_passes_allocates_little() {
     for (longer_than, limit) in [
@@ -266,7 +266,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_strange(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         prop_assert!(decode_within_bounds(&bytes).is_err());
         let _ = decode_within_bounds(&sealed(1, bytes.len() as u64, &bytes));
     }
