@@ -1,11 +1,11 @@
-//! Pauses, resumes and stops a download, then starts it again from its checkpoint.
+//! Pauses a download from another task, resumes it, stops it, and starts again from its checkpoint.
 //!
 //! `cargo run --example pause_resume -- https://example.org/v.mp4`
 
 use std::time::Duration;
 
-use partwise::{Download, DownloadHandle, Error, ErrorKind};
-use tokio::time::{sleep, timeout};
+use partwise::{Download, DownloadHandle, ErrorKind};
+use tokio::time::sleep;
 
 const A_WHILE: Duration = Duration::from_secs(2);
 
@@ -13,46 +13,29 @@ const A_WHILE: Duration = Duration::from_secs(2);
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::args().nth(1).ok_or("expected a URL")?;
 
-    let handle = start(&url)?;
-    sleep(A_WHILE).await;
-
-    // `Ok` means that no request is under way and that a checkpoint on disk names every completed
-    // part. A kill of the process would lose nothing now.
-    match handle.pause().await {
-        Ok(()) => println!("paused: {}", strip(&handle)),
-        Err(_) => println!("the download ended before the pause"),
-    }
-    handle.resume()?;
-    sleep(A_WHILE).await;
-
-    // A stop ends the download and keeps the completed parts. Dropping the handle does the same
-    // without waiting.
-    handle.stop().await;
-    match handle.finish().await {
+    // Clones control the same download: one task pauses it, while this one awaits its end.
+    let handle = Download::builder(&url).build()?.start();
+    tokio::spawn(pause_and_stop(handle.clone()));
+    let error = match handle.finish().await {
         Ok(report) => {
             println!("{} is already complete", report.output.display());
             return Ok(());
         }
-        Err(error) if error.kind() == ErrorKind::Stopped => match error.checkpoint() {
-            Some(checkpoint) => println!("stopped; can resume from {}", checkpoint.display()),
-            None => println!("stopped before the first checkpoint"),
-        },
+        Err(error) if error.kind() == ErrorKind::Stopped => error,
         Err(error) => return Err(error.into()),
-    }
-
-    // A second run of the same program would do the same: it finds the checkpoint and requests only
-    // the missing parts. The URL may differ, for example after a signature has expired, as long as
-    // the object is the same.
-    let handle = start(&url)?;
-    let mut waiting = Box::pin(handle.finish());
-    let report = loop {
-        match timeout(A_WHILE, &mut waiting).await {
-            Ok(finished) => break finished?,
-            Err(_) => println!("still downloading"),
-        }
     };
+    let Some(checkpoint) = error.checkpoint() else {
+        println!("stopped before anything was committed");
+        return Ok(());
+    };
+    println!("stopped; resuming from {}", checkpoint.display());
+
+    // Another process could do this: the checkpoint is all that it needs, and a URL of the same
+    // object. It need not be the same URL, because the signature of one may have expired.
+    let download = Download::builder(&url).resume_from(checkpoint).build()?;
+    let report = download.start().finish().await?;
     println!(
-        "{}: {} bytes, of which {} were resumed and {} fetched",
+        "{}: {} bytes, of which {} were on disk and {} were fetched now",
         report.output.display(),
         report.bytes,
         report.resumed_bytes,
@@ -61,11 +44,23 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-fn start(url: &str) -> Result<DownloadHandle, Error> {
-    Ok(Download::builder(url).build()?.start())
+async fn pause_and_stop(handle: DownloadHandle) {
+    sleep(A_WHILE).await;
+    // On `Ok` no request is under way, and every completed part is in a checkpoint on disk. A kill
+    // would lose nothing.
+    match handle.pause().await {
+        Ok(()) => println!("paused: {}", strip(&handle)),
+        Err(error) => return println!("{error}"),
+    }
+    sleep(A_WHILE).await;
+    if let Err(error) = handle.resume() {
+        return println!("{error}");
+    }
+    sleep(A_WHILE).await;
+    handle.stop().await;
 }
 
-/// Draws which tenths of the object are complete.
+/// Which tenths of the object are downloaded.
 fn strip(handle: &DownloadHandle) -> String {
     let cell = |percent| match percent {
         0 => '.',

@@ -36,6 +36,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 eprintln!("retrying in {:.1} s: {reason}", delay.as_secs_f64());
             }
             Event::Warning { message } => eprintln!("warning: {message}"),
+            Event::Failed(error) => {
+                if let Some(remedy) = error.remedy() {
+                    eprintln!("{remedy}");
+                }
+            }
             _ => {}
         }
     }

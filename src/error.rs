@@ -1,53 +1,110 @@
-//! What can go wrong, as a caller sees it.
+//! Why a download failed, as a caller sees it.
 
+mod remedy;
+
+use std::error::Error as StdError;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use reqwest::StatusCode;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use crate::checkpoint::CheckpointError;
 use crate::http::{HttpError, HttpErrorKind};
-use crate::storage::StorageError;
+use crate::storage::{StorageError, StorageErrorKind};
+
+pub use remedy::Remedy;
 
 /// The cause of a failure, coarse enough to decide what to do next.
 ///
-/// The command maps each kind to one exit code; a library caller usually matches on
-/// [`Changed`](ErrorKind::Changed), [`Refused`](ErrorKind::Refused) and [`Stopped`](ErrorKind::Stopped).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The command maps each kind to one exit code. A library caller usually matches on
+/// [`Changed`](ErrorKind::Changed), [`Refused`](ErrorKind::Refused) and
+/// [`Stopped`](ErrorKind::Stopped).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An option is wrong or contradicts another one. Nothing was sent.
+    /// An option is wrong or contradicts another one. No request was sent, unless the option
+    /// depends on the object's length, as ranges do.
     Usage,
-    /// The network or the server failed and the retries are used up, or the server
-    /// answered what no correct server may. Starting again resumes.
+    /// The network or the server failed and the retries are used up, or the server's reply breaks
+    /// the protocol. Starting the download again resumes it.
     Network,
-    /// The object is not, or no longer, the one asked for: it changed on the server,
-    /// or a condition (`If-Match`, `If-Unmodified-Since`) does not hold.
+    /// The server has another version of the object than the one that was asked for: the object
+    /// changed during the download, or a condition (`If-Match`, `If-Unmodified-Since`) does not
+    /// hold.
     Changed,
     /// The bytes do not match a checksum.
     Checksum,
-    /// A local file: disk full, no permission, locked by another run, a file in the way.
+    /// A local file can't be used: the disk is full, permission is missing, another run holds the
+    /// lock, or another file has the final name.
     File,
-    /// The server refuses access (401, 403). Fresh credentials or a fresh URL resume.
+    /// The server refuses access (401, 403). Starting again with fresh credentials or a fresh URL
+    /// resumes.
     Refused,
-    /// The caller stopped the download; the checkpoint is committed.
+    /// The caller stopped the download. The checkpoint is committed.
     Stopped,
-    /// The caller cancelled the download; what was written is removed.
+    /// The caller cancelled the download. The partial file and its checkpoint are removed.
     Cancelled,
-    /// Anything else: a defect in partwise or in its surroundings.
+    /// Anything else: a defect in partwise, a runtime that was shut down, a call that came too
+    /// late.
     Unexpected,
 }
 
-/// A failed download: what failed, why, what to do, and where the checkpoint lies.
+/// A failed download: what failed, why, what to do about it, and where its checkpoint is.
 ///
-/// No URL query, user information, header or other secret is part of its text.
-#[derive(Debug)]
+/// # Text and sources
+///
+/// `Display` is self-contained: `what failed: why` in one line, without a trailing period. It
+/// already holds what the sources say, so a program that prints the whole chain prints the same
+/// words twice.
+///
+/// [`source`](std::error::Error::source) is for programs. Walk the chain to find, for example, the
+/// [`std::io::Error`] with which a file operation failed:
+///
+/// ```
+/// use std::error::Error as _;
+/// use std::io;
+///
+/// fn is_disk_full(error: &partwise::Error) -> bool {
+///     let mut next = error.source();
+///     while let Some(cause) = next {
+///         if let Some(cause) = cause.downcast_ref::<io::Error>() {
+///             return cause.kind() == io::ErrorKind::StorageFull;
+///         }
+///         next = cause.source();
+///     }
+///     false
+/// }
+/// # let error = partwise::Download::builder("ftp://example.org/").build().unwrap_err();
+/// # assert!(!is_disk_full(&error));
+/// ```
+///
+/// The types in between are private and may change; they appear in the chain and can't be downcast
+/// to.
+///
+/// # Secrets
+///
+/// Neither `Display` nor `Debug` of an error, or of any of its sources, shows a URL's query or user
+/// information, a header that the caller gave, or a credential. The one exception is an error that
+/// the caller's own [`refresh_with`](crate::DownloadBuilder::refresh_with) function returned: it is
+/// passed on as the source, as it is.
+///
+/// # Equality
+///
+/// Two errors are equal where their kinds, texts, statuses, remedies and checkpoints are. Sources
+/// are not compared.
+#[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     what: String,
     why: String,
-    hint: Option<String>,
+    status: Option<u16>,
+    remedy: Option<Remedy>,
     checkpoint: Option<PathBuf>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
@@ -56,13 +113,21 @@ impl Error {
             kind,
             what: what.into(),
             why: why.to_string(),
-            hint: None,
+            status: None,
+            remedy: None,
             checkpoint: None,
+            source: None,
         }
     }
 
-    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub(crate) fn with_remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy = Some(remedy);
+        self
+    }
+
+    /// Adds the remedy where there is no particular one yet.
+    pub(crate) fn or_remedy(mut self, remedy: Remedy) -> Self {
+        self.remedy.get_or_insert(remedy);
         self
     }
 
@@ -71,7 +136,15 @@ impl Error {
         self
     }
 
-    /// The error of a request that failed for good after so many attempts.
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// The error of a request that failed for good after `attempts` attempts.
     pub(crate) fn from_http(what: impl Into<String>, error: &HttpError, attempts: u32) -> Self {
         let kind = match error.kind() {
             HttpErrorKind::Configuration => ErrorKind::Usage,
@@ -83,42 +156,58 @@ impl Error {
             0 | 1 => Self::new(kind, what, error),
             _ => Self::new(kind, what, format_args!("{error} ({attempts} attempts)")),
         };
-        match error.kind() {
-            HttpErrorKind::PreconditionFailed => failed.with_hint(
-                "the server has another version than --if-match or --if-unmodified-since asks for; \
-                 leave the condition out to get that one",
-            ),
-            HttpErrorKind::Tls => failed.with_hint(
-                "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody",
-            ),
+        let remedy = match error.kind() {
+            HttpErrorKind::PreconditionFailed => Some(Remedy::DropCondition),
+            HttpErrorKind::Tls => Some(Remedy::TrustCertificate),
             HttpErrorKind::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => {
-                failed.with_hint("check the URL; what came so far is kept")
+                Some(Remedy::CheckUrl)
             }
             HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED) => {
-                failed.with_hint("--proxy takes user and password: http://USER:PASS@HOST:PORT")
+                Some(Remedy::ProxyCredentials)
             }
-            _ => failed,
+            _ => None,
+        };
+        Self {
+            status: error.status().map(|status| status.as_u16()),
+            remedy,
+            ..failed.with_source(error.clone())
         }
     }
 
-    /// What went wrong, without what failed.
+    /// Why it failed: the text without what failed.
     pub(crate) fn why(&self) -> &str {
         &self.why
     }
 
-    /// The cause, coarse.
+    /// The cause, coarse enough to decide what to do next.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// What to do now, where there is something to do beyond reading the message.
+    /// The HTTP status of the reply that caused the failure, such as 404; `None` where no reply
+    /// did.
+    ///
+    /// The reply may be a proxy's: then the status is 407.
     #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+    pub fn status(&self) -> Option<u16> {
+        self.status
     }
 
-    /// The checkpoint that the next start goes on from, if one was committed.
+    /// What the caller can do about the failure; `None` where there is no more to say than the text
+    /// does.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&Remedy> {
+        self.remedy.as_ref().or(match self.kind {
+            ErrorKind::Network | ErrorKind::Stopped => Some(&Remedy::StartAgain),
+            ErrorKind::Changed => Some(&Remedy::AcceptChange),
+            ErrorKind::Refused => Some(&Remedy::RenewAccess),
+            _ => None,
+        })
+    }
+
+    /// The checkpoint from which [`resume_from`](crate::DownloadBuilder::resume_from), or another
+    /// start with the same output, resumes; `None` where none was committed.
     #[must_use]
     pub fn checkpoint(&self) -> Option<&Path> {
         self.checkpoint.as_deref()
@@ -131,29 +220,149 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {}
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        let texts = self.what == other.what && self.why == other.why;
+        texts
+            && self.kind == other.kind
+            && self.status == other.status
+            && self.remedy == other.remedy
+            && self.checkpoint == other.checkpoint
+    }
+}
+
+/// Serialises to `{"kind":…,"error":…,"status":…,"remedy":…,"checkpoint":…}`, the error as its text
+/// and what is not UTF-8 in the path replaced.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let checkpoint = self.checkpoint().map(Path::to_string_lossy);
+        let mut fields = serializer.serialize_struct("Error", 5)?;
+        fields.serialize_field("kind", &self.kind)?;
+        fields.serialize_field("error", &self.to_string())?;
+        fields.serialize_field("status", &self.status)?;
+        fields.serialize_field("remedy", &self.remedy())?;
+        fields.serialize_field("checkpoint", &checkpoint)?;
+        fields.end()
+    }
+}
 
 impl From<StorageError> for Error {
     fn from(error: StorageError) -> Self {
-        let hint = error.hint();
-        let failed = Self::new(ErrorKind::File, error.what(), error.why());
-        match hint {
-            Some(hint) => failed.with_hint(hint),
-            None => failed,
+        let remedy = match error.kind() {
+            StorageErrorKind::Full => Some(Remedy::FreeSpace),
+            StorageErrorKind::Locked => Some(Remedy::AwaitOtherRun),
+            StorageErrorKind::Exists => Some(Remedy::Overwrite),
+            StorageErrorKind::Unsupported => Some(Remedy::PositionalWrites),
+            _ => None,
+        };
+        Self {
+            remedy,
+            ..Self::new(ErrorKind::File, error.what(), error.why()).with_source(error)
         }
     }
 }
 
 impl From<CheckpointError> for Error {
     fn from(error: CheckpointError) -> Self {
-        match error {
-            CheckpointError::Storage(error) => error.into(),
-            CheckpointError::Newer { .. } => {
-                Self::new(ErrorKind::File, "can't read the checkpoint", error).with_hint(
-                    "resume with the newer partwise, or throw its work away with --fresh",
-                )
-            }
-            _ => Self::new(ErrorKind::File, "can't read the checkpoint", error),
+        if let CheckpointError::Storage(error) = error {
+            return error.into();
         }
+        let remedy = match error {
+            CheckpointError::Newer { .. } => Some(Remedy::Upgrade),
+            _ => None,
+        };
+        Self {
+            remedy,
+            ..Self::new(ErrorKind::File, "can't read the checkpoint", &error).with_source(error)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Operation;
+    use std::io;
+
+    fn chain(error: &Error) -> Vec<&(dyn StdError + 'static)> {
+        let mut chain = Vec::new();
+        let mut next = error.source();
+        while let Some(cause) = next {
+            chain.push(cause);
+            next = cause.source();
+        }
+        chain
+    }
+
+    #[test]
+    fn the_system_s_error_is_in_the_chain() {
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::PermissionDenied] {
+            let failed = StorageError::io(Operation::Write, "v.part", kind.into());
+            let error = Error::from(CheckpointError::Storage(failed));
+            assert_eq!(error.kind(), ErrorKind::File);
+            let found = chain(&error)
+                .into_iter()
+                .find_map(|cause| cause.downcast_ref::<io::Error>());
+            assert_eq!(found.map(io::Error::kind), Some(kind));
+        }
+    }
+
+    #[test]
+    fn a_reply_s_status_and_what_helps() {
+        let scripted = |kind| Error::from_http("x", &HttpError::scripted(kind, None), 3);
+        let status = |code| StatusCode::from_u16(code).unwrap();
+        for (kind, code, remedy) in [
+            (
+                HttpErrorKind::Status(status(404)),
+                Some(404),
+                Remedy::CheckUrl,
+            ),
+            (
+                HttpErrorKind::Status(status(503)),
+                Some(503),
+                Remedy::StartAgain,
+            ),
+            (
+                HttpErrorKind::Status(status(407)),
+                Some(407),
+                Remedy::ProxyCredentials,
+            ),
+            (
+                HttpErrorKind::Refused(status(403)),
+                Some(403),
+                Remedy::RenewAccess,
+            ),
+            (HttpErrorKind::Tls, None, Remedy::TrustCertificate),
+            (HttpErrorKind::Timeout, None, Remedy::StartAgain),
+            (
+                HttpErrorKind::Changed("x".to_owned()),
+                None,
+                Remedy::AcceptChange,
+            ),
+        ] {
+            let error = scripted(kind);
+            assert_eq!(error.status(), code, "{error}");
+            assert_eq!(error.remedy(), Some(&remedy), "{error}");
+            assert!(error.to_string().ends_with(" (3 attempts)"));
+            assert_eq!(chain(&error).len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_clone_is_equal_and_keeps_the_source() {
+        let failed = StorageError::io(Operation::Open, "v", io::ErrorKind::NotFound.into());
+        let error = Error::from(failed).with_checkpoint(Some("v.part.ckpt".into()));
+        let clone = error.clone();
+        assert_eq!(clone, error);
+        assert_eq!(chain(&clone).len(), chain(&error).len());
+        assert_ne!(clone.with_checkpoint(None), error);
     }
 }

@@ -4,92 +4,101 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::report::{Report, ValidatorKind};
 
 /// A step of a download, in the order in which the steps happen.
 ///
-/// State changes are delivered once each and in order. [`Event::Progress`] is lossy: a reader that is
-/// slow sees the newest state, not every state.
+/// Every event but [`Event::Progress`] is delivered once to each stream, in order. Progress is
+/// lossy: a reader that is slow gets the newest state, not every state.
+///
+/// The last event is [`Event::Finished`] or [`Event::Failed`]. A download that the caller stopped
+/// or cancelled ends without either of them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The metadata is known.
+    /// The server described the object. Comes again where the download starts over.
     Probed {
-        /// Bytes to be downloaded; `None` where the server does not say.
+        /// Bytes to be downloaded: of the object, or of the selected ranges. `None` where the
+        /// server does not say.
         length: Option<u64>,
         /// What tells one version of the object from another.
         validator: ValidatorKind,
-        /// Bytes that one bit of the bitmap stands for; 0 where the length is unknown.
+        /// Bytes that one bit of the bitmap stands for. 0 where the length is unknown.
         part_size: u64,
-        /// Number of parts.
+        /// Number of parts. 0 where the length is unknown.
         parts: u32,
-        /// Whether byte ranges are available, and with them parallel transfer and resume.
+        /// Whether the server gives byte ranges. Without them there is one connection, and no
+        /// resume.
         ranges: bool,
     },
-    /// An earlier run's bytes are trusted; only the rest is requested.
+    /// Bytes of an earlier run are trusted. Only the other parts are requested.
     Resumed {
-        /// Bytes on disk that need not be fetched again.
+        /// Bytes of the completed parts.
         bytes: u64,
-        /// Parts on disk that need not be fetched again.
+        /// Number of completed parts.
         parts: u32,
     },
-    /// An earlier run's bytes can't be used; the download starts from nothing.
+    /// What came before, in an earlier run or in this one, can't be used. The download starts over.
     Restarted {
-        /// Why: what was expected and what was found.
+        /// Why: what was expected and what was found. Free of secrets.
         reason: String,
     },
-    /// Completed parts are being read back and held against their CRCs.
+    /// The download reads completed parts of an earlier run back and compares them with their CRCs.
     Verifying {
         /// Bytes read back so far.
         verified_bytes: u64,
-        /// Bytes to read back.
+        /// Bytes to read back in all.
         total_bytes: u64,
     },
     /// Bytes arrived.
     Progress(Progress),
     /// An attempt failed and will be repeated.
     Retrying {
-        /// Index of the part that the attempt had come to.
+        /// Index of the part that the attempt had reached, from 0.
         part: u32,
-        /// Why the attempt failed.
+        /// Why the attempt failed. Free of secrets.
         reason: String,
-        /// Seconds until the next attempt.
+        /// Time until the next attempt. Serialises as `delay_seconds`.
         #[serde(rename = "delay_seconds", serialize_with = "seconds")]
         delay: Duration,
     },
     /// A checkpoint is on disk.
     Committed {
-        /// Completed parts that it holds.
+        /// Number of completed parts that it names.
         parts: u32,
     },
-    /// Something the user should know that does not end the download.
+    /// The caller should know something that does not end the download.
     Warning {
         /// The text, free of secrets.
         message: String,
     },
-    /// No request is under way and the checkpoint is committed, after a pause.
+    /// The download is paused: no request is under way, and the checkpoint is committed.
     Paused,
     /// The file is whole at its final name.
     Finished(Box<Report>),
+    /// The download failed, and not because the caller stopped or cancelled it. The error is the
+    /// one that [`DownloadHandle::finish`](crate::DownloadHandle::finish) returns.
+    Failed(Error),
 }
 
-/// How far a download is: bytes now, so far and expected, and at which rate.
+/// How far a download is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Progress {
-    /// Bytes that came since the last progress event that was sent.
+    /// Bytes that arrived since the previous progress event of this stream. Not serialised.
     #[serde(skip)]
     pub new_bytes: u64,
-    /// Bytes on disk so far, those of earlier runs included.
+    /// Bytes that are downloaded, those of earlier runs included.
     pub completed_bytes: u64,
-    /// Bytes expected in all; `None` where the server does not say.
+    /// Bytes to be downloaded in all. `None` where the server does not say.
     pub total_bytes: Option<u64>,
-    /// Bytes a second, over the last seconds.
+    /// Rate over the last seconds, in bytes a second.
     pub bytes_per_second: u64,
-    /// Transfers under way.
+    /// Number of transfers under way.
     pub connections: u32,
-    /// Seconds until the end at this rate; `None` while there is no telling.
+    /// Seconds until the end at this rate. `None` while that is unknown.
     pub eta_seconds: Option<u64>,
 }
 

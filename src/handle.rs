@@ -1,34 +1,64 @@
-//! The reins of a running download.
+//! Controls a running download.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use futures::Stream;
-use tokio::task::JoinHandle;
+use futures::future::{BoxFuture, Shared};
+use futures::{FutureExt, Stream};
+use tokio::task::{JoinError, JoinHandle};
 
-use crate::engine::{Intent, Phase, Shared, Subscription};
+use crate::engine::{self, Intent, Phase, Subscription};
 use crate::{Error, ErrorKind, Event, Report};
 
-/// A download that is under way: pause, resume, stop or cancel it, listen to it, await its end.
+/// Controls a running download: pause, resume, stop or cancel it, follow its events, await its end.
 ///
-/// Dropping the handle stops the download as [`stop`](Self::stop) does, without waiting for it.
-#[derive(Debug)]
+/// Clones control the same download, so one task can pause it while another awaits its end.
+/// Dropping the last clone stops the download as [`stop`](Self::stop) does, without waiting for the
+/// end.
+#[derive(Clone)]
 pub struct DownloadHandle {
-    shared: Arc<Shared>,
-    // `None` once somebody waits for the end.
-    task: Option<JoinHandle<Result<Report, Error>>>,
+    shared: Arc<engine::Shared>,
+    end: Shared<BoxFuture<'static, Result<Report, Error>>>,
+    _stops: Arc<StopOnDrop>,
+}
+
+/// Stops the download when the last handle is dropped.
+struct StopOnDrop(Arc<engine::Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.control.ask(Intent::Stop);
+    }
+}
+
+impl fmt::Debug for DownloadHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DownloadHandle")
+            .field("shared", &self.shared)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DownloadHandle {
-    pub(crate) fn new(shared: Arc<Shared>, task: JoinHandle<Result<Report, Error>>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<engine::Shared>,
+        task: JoinHandle<Result<Report, Error>>,
+    ) -> Self {
+        let end = task.map(|ended| ended.unwrap_or_else(|error| Err(died(&error))));
         Self {
+            end: end.boxed().shared(),
+            _stops: Arc::new(StopOnDrop(Arc::clone(&shared))),
             shared,
-            task: Some(task),
         }
     }
 
-    /// Listens. The stream begins with the last 64 state changes so far and ends with the download.
+    /// Returns a stream of the download's events.
+    ///
+    /// It begins with the state changes so far, the newest 64 of them, and ends when the download
+    /// has ended. Each call returns a stream of its own. A stream that is not read costs a few
+    /// bytes for each state change and does not slow the download.
     #[must_use]
     pub fn events(&self) -> Events {
         Events {
@@ -36,21 +66,27 @@ impl DownloadHandle {
         }
     }
 
-    /// How much of each of `cells` equal stretches of the object is there, in percent. Empty before the
-    /// length is known.
+    /// Returns how much of each of `cells` equal stretches of the object is downloaded, in percent,
+    /// rounded down.
+    ///
+    /// The result is empty before the length is known, and where the server does not tell it.
     #[must_use]
     pub fn coverage(&self, cells: usize) -> Vec<u8> {
         self.shared.coverage(cells)
     }
 
-    /// Ends all transfers and commits the checkpoint. `Ok` means: no request is under way, and a
-    /// checkpoint with every completed part is on disk.
+    /// Pauses the download: ends all transfers and commits the checkpoint.
     ///
-    /// Cancel safe: a pause that nobody waits for is still a pause.
+    /// On `Ok` no request is under way, and a checkpoint with every completed part is on disk. A
+    /// [`resume`](Self::resume) that comes before that makes this call wait for the next pause, or
+    /// for the end.
+    ///
+    /// Cancel safe: dropping the future does not take the pause back.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unexpected`] where the download has ended; [`finish`](Self::finish) tells how.
+    /// [`ErrorKind::Unexpected`] where the download has ended. [`finish`](Self::finish) tells how
+    /// it ended.
     pub async fn pause(&self) -> Result<(), Error> {
         self.shared.control.ask(Intent::Pause);
         match self.shared.control.settled().await {
@@ -63,11 +99,12 @@ impl DownloadHandle {
         }
     }
 
-    /// Goes on after [`pause`](Self::pause).
+    /// Resumes the download after [`pause`](Self::pause). Does nothing where it is not paused.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Stopped`] or [`ErrorKind::Cancelled`] where the download has been ended.
+    /// [`ErrorKind::Stopped`] or [`ErrorKind::Cancelled`] where the download was stopped or
+    /// cancelled.
     pub fn resume(&self) -> Result<(), Error> {
         let gone = |kind, why| Err(Error::new(kind, "can't resume the download", why));
         match self.shared.control.intent() {
@@ -80,22 +117,29 @@ impl DownloadHandle {
         }
     }
 
-    /// Commits the checkpoint and ends the download; a later start goes on from there.
-    /// [`finish`](Self::finish) then returns an error of kind [`ErrorKind::Stopped`], unless the file was whole already.
+    /// Commits the checkpoint, ends the download, and waits for the end. A later start resumes.
     ///
-    /// Cancel safe: a stop that nobody waits for is still a stop.
+    /// [`finish`](Self::finish) then returns an error of kind [`ErrorKind::Stopped`], unless the
+    /// download had ended before.
+    ///
+    /// Cancel safe: dropping the future does not take the stop back.
     pub async fn stop(&self) {
         self.shared.control.ask(Intent::Stop);
         self.shared.control.ended().await;
     }
 
-    /// Ends the download and removes what was written: the partial file and its checkpoint.
+    /// Ends the download, removes what was written (the partial file and its checkpoint, also those
+    /// of an earlier run), and waits for the end.
+    ///
+    /// Cancel safe: dropping the future does not take the cancel back.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::File`] where they can't be removed, and [`ErrorKind::Unexpected`] where the download had
-    /// finished before.
-    pub async fn cancel(self) -> Result<(), Error> {
+    /// * [`ErrorKind::File`] where the files can't be removed.
+    /// * [`ErrorKind::Unexpected`] where the download had finished before. The file stays.
+    /// * The error of the download where that had failed before, or [`ErrorKind::Stopped`] where it
+    ///   had ended by [`stop`](Self::stop). The partial file and its checkpoint stay then.
+    pub async fn cancel(&self) -> Result<(), Error> {
         self.shared.control.ask(Intent::Cancel);
         match self.finish().await {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
@@ -108,36 +152,36 @@ impl DownloadHandle {
         }
     }
 
-    /// Waits for the end.
+    /// Waits for the end of the download and returns its report.
+    ///
+    /// On `Ok` the file is whole, verified, and at its final name. Several clones may wait, and a
+    /// later call returns the same result again. A paused download does not end.
+    ///
+    /// Cancel safe: the download runs on where the future is dropped.
     ///
     /// # Errors
     ///
-    /// What ended the download before the file was whole; [`Error::checkpoint`] names where a later start goes on.
-    pub async fn finish(mut self) -> Result<Report, Error> {
-        let Some(task) = self.task.take() else {
-            return Err(unexpected("its end was awaited before"));
-        };
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => Err(unexpected("a defect in partwise ended it")),
-            Err(_) => Err(unexpected("the runtime was shut down")),
-        }
+    /// What ended the download before the file was whole. [`Error::kind`] tells the cause, and
+    /// [`Error::checkpoint`] where [`resume_from`](crate::DownloadBuilder::resume_from) resumes.
+    pub async fn finish(&self) -> Result<Report, Error> {
+        self.end.clone().await
     }
 }
 
-fn unexpected(why: &str) -> Error {
+/// The error of a download whose task did not return.
+fn died(error: &JoinError) -> Error {
+    let why = if error.is_panic() {
+        "a defect in partwise ended it"
+    } else {
+        "the runtime was shut down"
+    };
     Error::new(ErrorKind::Unexpected, "the download ended", why)
 }
 
-impl Drop for DownloadHandle {
-    fn drop(&mut self) {
-        if self.task.is_some() {
-            self.shared.control.ask(Intent::Stop);
-        }
-    }
-}
-
-/// The stream of a download's events; ends with the download.
+/// A stream of a download's [`Event`]s, which ends when the download has ended.
+/// [`DownloadHandle::events`] returns it.
+///
+/// Dropping it does not affect the download. Its `next` is cancel safe: no event is lost.
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,

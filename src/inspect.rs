@@ -11,15 +11,16 @@ use crate::object::{PartIndex, PlanError};
 use crate::storage::Folder;
 use crate::{Error, ErrorKind};
 
-/// What an interrupted download has so far. Serialises to the object of `partwise inspect --json`.
+/// What a checkpoint says of an interrupted download. Serialises to the object that the command's
+/// `inspect` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Inspection {
     /// Version of the checkpoint's format.
     pub format: u32,
-    /// The object's entity tag as the server sent it.
+    /// The object's entity tag as the server sent it. `None` where it sent none.
     pub etag: Option<String>,
-    /// The object's modification date as the server sent it.
+    /// The object's modification date as an HTTP date. `None` where the server sent none.
     pub last_modified: Option<String>,
     /// Length of the object, or of the selected ranges, in bytes.
     pub length: u64,
@@ -27,33 +28,45 @@ pub struct Inspection {
     pub part_size: u64,
     /// Number of parts.
     pub parts: u32,
-    /// Number of parts that are there.
+    /// Number of completed parts.
     pub completed_parts: u32,
-    /// Bytes that are there.
+    /// Bytes of the completed parts.
     pub completed_bytes: u64,
-    /// Bytes that are not: inclusive positions, merged, in order.
+    /// Bytes of the other parts: first and last position in the file, both inclusive, merged, in
+    /// order.
     pub missing: Vec<(u64, u64)>,
 }
 
-/// Reads the checkpoint at `path`, or the one beside the download `path`: `X.part.ckpt` for `X` and for `X.part`.
+/// Reads the checkpoint at `path`, or the one beside the download `path`: `X.part.ckpt` for `X` and
+/// for `X.part`.
+///
+/// Sends no request and takes no lock: a download may be running meanwhile. Blocks while it reads
+/// the file.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::File`] where there is none, it can't be read, or it is damaged.
+/// [`ErrorKind::File`] where there is no checkpoint, it can't be read, or it is damaged.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
     let path = locate(path.as_ref())?;
-    let damaged = |why: &dyn std::fmt::Display| {
-        let what = format!("can't read the checkpoint {}", path.display());
-        Error::new(ErrorKind::File, what, why)
-    };
+    let checkpoint = load(&path)?;
+    describe(&checkpoint).map_err(|error| unusable(&path, error))
+}
+
+/// The checkpoint at exactly this path.
+pub(crate) fn load(path: &Path) -> Result<Checkpoint, Error> {
     let folder = Folder::open(path.parent().unwrap_or(Path::new("")))?;
     let name = path.file_name().unwrap_or_default();
     match checkpoint::read(&folder, name) {
-        Ok(Some(checkpoint)) => describe(&checkpoint).map_err(|error| damaged(&error)),
-        Ok(None) => Err(damaged(&"it is gone")),
-        Err(error) if error.is_damage() => Err(damaged(&error)),
+        Ok(Some(checkpoint)) => Ok(checkpoint),
+        Ok(None) => Err(unusable(path, "there is no such file")),
+        Err(error) if error.is_damage() => Err(unusable(path, error)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn unusable(path: &Path, why: impl std::fmt::Display) -> Error {
+    let what = format!("can't read the checkpoint {}", path.display());
+    Error::new(ErrorKind::File, what, why)
 }
 
 fn describe(checkpoint: &Checkpoint) -> Result<Inspection, PlanError> {

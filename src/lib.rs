@@ -1,9 +1,10 @@
 //! A multipart, parallel, resumable HTTP range downloader.
 //!
-//! An object is fetched over several connections at once, in ranges, straight to its place in a partial file. Which parts of
-//! it are there is written to a checkpoint about once a second, so that a later start asks for the missing ones alone, under
-//! another URL too. Every reply has to prove that it is the range and the version that was asked for. A file stands at its
-//! final name only when it is whole and verified. Linux only.
+//! partwise fetches an object over several connections at once and writes each range straight to
+//! its place in a partial file. About once a second it records the completed parts in a checkpoint,
+//! so a later start requests only the missing ones, even under another URL. Every reply has to
+//! prove that it is the range and the version that was asked for. The file gets its final name only
+//! when it is whole and verified. Linux only.
 //!
 //! ```no_run
 //! use futures::StreamExt;
@@ -29,12 +30,18 @@
 //!
 //! # Where to begin
 //!
-//! * [`Download::builder`] takes what to download and how; every wrong option surfaces in [`DownloadBuilder::build`].
-//! * [`Download::start`] runs it on the caller's Tokio runtime and gives a [`DownloadHandle`]: [`pause`], [`resume`], [`stop`],
-//!   [`cancel`], and [`finish`] to await the end.
-//! * [`DownloadHandle::events`] is the stream of what happens. State changes come once each and in order; progress is lossy.
-//! * [`Error::kind`] tells what to do about a failure, [`Error::checkpoint`] where the next start goes on.
-//! * [`inspect`](inspect()) shows what a checkpoint holds, without the network.
+//! * [`Download::builder`] describes what to download and how. [`DownloadBuilder::build`] checks
+//!   every option.
+//! * [`Download::start`] runs the download on the current Tokio runtime and returns a
+//!   [`DownloadHandle`]: [`pause`], [`resume`], [`stop`], [`cancel`], and [`finish`] to await the
+//!   end. Clones of it control the same download.
+//! * [`DownloadHandle::events`] returns a stream of what happens. State changes come once each and
+//!   in order; progress is lossy.
+//! * [`Error::kind`] tells the cause of a failure, [`Error::status`] the HTTP status,
+//!   [`Error::remedy`] what to do about it.
+//! * [`Error::checkpoint`] names the checkpoint, and [`DownloadBuilder::resume_from`] resumes from
+//!   one.
+//! * [`inspect`](inspect()) returns what a checkpoint says, without the network.
 //!
 //! [`pause`]: DownloadHandle::pause
 //! [`resume`]: DownloadHandle::resume
@@ -47,23 +54,24 @@
 //! | word | what it means |
 //! |---|---|
 //! | part | what one bit of the checkpoint's bitmap stands for |
+//! | block | 64 KiB, the unit in which leases are cut |
 //! | range | the bytes that one request asks for |
-//! | lease | a run of missing parts that one connection holds and brings |
+//! | lease | a run of missing blocks that one connection holds and fetches |
 //! | attempt | one request for a range |
 //! | validator | what tells one version of the object from another: an entity tag, a date |
 //! | probe | the first request: length, validator, whether there are ranges |
-//! | checkpoint | the file that says which parts are there, and of which version |
-//! | commit | making parts durable and then writing the checkpoint that names them |
-//! | restore | taking over what an earlier run left |
-//! | publish | giving the whole file its final name |
+//! | checkpoint | the file that names the completed parts and the version they are of |
+//! | commit | to make parts durable and then write the checkpoint that names them |
+//! | restore | to take over what an earlier run left |
+//! | publish | to give the whole file its final name |
 //!
-//! The [`manual`] tells how it works ([`manual::design`]), what it promises ([`manual::promises`]) and what it writes
-//! ([`manual::checkpoint_format`]).
+//! The [`manual`] describes how it works ([`manual::design`]), what it promises
+//! ([`manual::promises`]) and what it writes ([`manual::checkpoint_format`]).
 //!
 //! # Features
 //!
-//! `cli`, on by default, is the command with its progress display, and the embedded server of its demonstration. A program that
-//! downloads needs none of it: `default-features = false`.
+//! `cli`, on by default, is the command with its progress display, its benchmark and its embedded
+//! server. A program that downloads needs none of them: `default-features = false`.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -94,11 +102,14 @@ mod report;
 mod storage;
 
 pub use download::{Download, DownloadBuilder};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, Remedy};
 pub use event::{Event, Progress};
 pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
-pub use options::{Connections, HttpVersion, OnChange, Output, PartSize, Verify, Writer};
+pub use options::{
+    Checksum, Connections, HttpDate, HttpVersion, OnChange, Output, ParseChecksumError,
+    ParseHttpDateError, ParseRangesError, PartSize, Ranges, Verify, Writer,
+};
 #[doc(hidden)]
 pub use report::Samples;
 pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};

@@ -1,49 +1,51 @@
-//! The account of a finished download.
+//! What a finished download did.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// What a download did and how it went. Serialises to the report of `--json`.
+/// What a finished download did. Serialises to one JSON object, whose fields may become more.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Report {
     /// The URL, without user information, query and fragment.
     pub url: String,
-    /// Where the file stands; `-` for standard output. Serialises with what is not UTF-8 replaced.
+    /// Path of the file; `-` for standard output. Serialises with what is not UTF-8 replaced.
     #[serde(serialize_with = "lossy")]
     pub output: PathBuf,
     /// Length of the object, or of the selected ranges, in bytes.
     pub bytes: u64,
-    /// Bytes that were on disk and trusted at the start.
+    /// Bytes of an earlier run that were on disk and trusted at the start.
     pub resumed_bytes: u64,
-    /// Body bytes received in this run.
+    /// Body bytes that were received in this run.
     pub fetched_bytes: u64,
-    /// Those of them that were thrown away: an aborted attempt, a hedge that lost.
+    /// Fetched bytes that were thrown away: of an aborted attempt, or of a range that another
+    /// connection brought first.
     pub wasted_bytes: u64,
-    /// Bytes that one bit of the bitmap stands for.
+    /// Bytes that one bit of the bitmap stands for. 0 where the server did not tell the length.
     pub part_size: u64,
-    /// Number of parts.
+    /// Number of parts. 0 where the server did not tell the length.
     pub parts: u32,
-    /// Most transfers that were under way at once.
+    /// The most transfers that were under way at once.
     pub connections: u32,
-    /// Requests for body bytes.
+    /// Number of requests for body bytes.
     pub attempts: u64,
-    /// Those of them that followed a failed one.
+    /// Number of requests that repeated a failed one.
     pub retries: u64,
-    /// Wall time.
+    /// Wall time from the start to the final name. Serialises as `elapsed_seconds`.
     #[serde(rename = "elapsed_seconds", serialize_with = "seconds")]
     pub elapsed: Duration,
-    /// Fetched bytes over wall time.
+    /// Fetched bytes divided by wall time.
     pub bytes_per_second: u64,
     /// What told one version of the object from another.
     pub validator: ValidatorKind,
-    /// The object's entity tag as the server sent it.
+    /// The object's entity tag as the server sent it. `None` where it sent none.
     pub etag: Option<String>,
     /// How bytes reached the file.
     pub writer: WriterKind,
-    /// Whole-object digests that were compared.
+    /// Digests of the whole file that were compared: those that the caller gave, then those that
+    /// the server sent.
     pub integrity: Vec<Integrity>,
     /// What held the download back.
     pub bottleneck: Bottleneck,
@@ -53,58 +55,64 @@ pub struct Report {
     #[doc(hidden)]
     #[serde(skip)]
     pub samples: Samples,
-    /// Whether a condition said that nothing newer is there, so that nothing was fetched.
+    /// Whether nothing was fetched because the server has no newer version than a condition asks
+    /// for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_modified: bool,
-    /// Completed parts that were read back and did not match their CRC, and were fetched again.
+    /// Number of completed parts of an earlier run that did not match their CRCs and were fetched
+    /// again.
     pub damaged_parts: u32,
 }
 
-/// Where the time of a download went, and what stood in its way.
+/// Where the time of a download went, and what hindered it.
 ///
-/// Times of transfers are added up over all of them, so that several at once spend more than the wall time.
+/// Durations serialise as seconds. The times of transfers are sums over all of them, so with
+/// several at once they exceed the wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Account {
-    /// From the start to the first body byte; `None` where none came.
+    /// Time from the start to the first body byte. `None` where no byte was fetched.
     #[serde(rename = "first_byte_seconds", serialize_with = "optional_seconds")]
     pub first_byte: Option<Duration>,
-    /// The time at the end in which fewer transfers than were wanted were under way: the last stragglers, and `closing`.
+    /// Time at the end in which fewer transfers were under way than were wanted, `closing`
+    /// included.
     #[serde(rename = "tail_seconds", serialize_with = "seconds")]
     pub tail: Duration,
-    /// The time at the end in which none was: digests, the last sync, the final name.
+    /// Time at the end in which no transfer was under way: digests, the last sync, the final name.
     #[serde(rename = "closing_seconds", serialize_with = "seconds")]
     pub closing: Duration,
-    /// What all transfers took together: connecting, waiting for replies, receiving, writing.
+    /// Time of all transfers together: connecting, waiting for replies, receiving, writing.
     #[serde(rename = "transfer_seconds", serialize_with = "seconds")]
     pub transfers: Duration,
-    /// What they waited for connections and the heads of replies.
+    /// Time that transfers waited for connections and for the heads of replies.
     #[serde(rename = "reply_wait_seconds", serialize_with = "seconds")]
     pub reply_wait: Duration,
-    /// What they waited for the file to take more: for windows of a map, and for positional writes of 10 ms and more.
+    /// Time that transfers waited for the disk: for windows of a map, and for positional writes of
+    /// 10 ms and more.
     #[serde(rename = "disk_wait_seconds", serialize_with = "seconds")]
     pub disk_wait: Duration,
-    /// Processor time of the whole process meanwhile.
+    /// Processor time of the whole process during the download.
     #[serde(rename = "cpu_seconds", serialize_with = "seconds")]
     pub cpu: Duration,
-    /// Connections that were wanted at the end; the report's `connections` is how many there were at most.
+    /// Number of connections that were wanted at the end.
     pub connections_kept: u32,
-    /// Connections and requests that the server turned away: 429, 503, refused, closed before a reply.
+    /// Number of connections and requests that the server turned away: 429, 503, refused, closed
+    /// before a reply.
     pub refusals: u64,
-    /// Attempts that ended because no byte came for too long.
+    /// Number of attempts that ended because no byte came for the stall timeout.
     pub stalls: u64,
-    /// Connections that were given up because they crawled beside the others.
+    /// Number of connections that were given up because they were far slower than the others.
     pub replaced: u64,
 }
 
-/// What single requests were like; of many, the newest.
+/// Figures of single requests; of many, the newest.
 #[doc(hidden)]
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Samples {
     /// Bytes a second of each lease that brought something, its waits included.
     pub connection_rates: Vec<u64>,
-    /// The wait of each request for its first byte.
+    /// Time to first byte of each request.
     pub first_bytes: Vec<Duration>,
 }
 
@@ -118,7 +126,7 @@ pub enum ValidatorKind {
     WeakEtag,
     /// A modification date: sent as `If-Unmodified-Since`.
     LastModified,
-    /// Nothing but the length.
+    /// Only the length: a change that keeps the length can't be noticed.
     None,
 }
 
@@ -132,13 +140,14 @@ pub enum WriterKind {
     Pwrite,
 }
 
-/// One whole-object digest that was compared with the bytes on disk.
+/// A digest of the whole file that was compared with its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Integrity {
-    /// `sha-256`, `crc64`, ….
+    /// The algorithm's name: `sha-256`, `crc64`, ….
     pub algorithm: String,
-    /// The header that carried it, or `--checksum`.
+    /// The header field that carried the digest, or [`CALLER`](Self::CALLER) for one that
+    /// [`DownloadBuilder::checksum`](crate::DownloadBuilder::checksum) gave.
     pub source: String,
     /// Lower-case hexadecimal digits.
     pub value: String,
@@ -146,13 +155,18 @@ pub struct Integrity {
     pub verified: bool,
 }
 
-/// What held a download back.
+impl Integrity {
+    /// The [`source`](Self::source) of a digest that the caller gave.
+    pub const CALLER: &'static str = "caller";
+}
+
+/// What held a download back most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Bottleneck {
-    /// The path between server and client.
+    /// The network between server and client.
     Network,
-    /// The server: it refuses further connections or caps each.
+    /// The server, which refused connections or requests.
     Server,
     /// Writing the file.
     Disk,

@@ -9,8 +9,8 @@ use futures::StreamExt;
 use super::course::{Cell, Sink};
 use super::processor::{CpuMark, Used};
 use crate::{
-    Bottleneck, Connections, DownloadBuilder, DownloadHandle, Error, ErrorKind, Event, Report,
-    Samples,
+    Bottleneck, Connections, DownloadBuilder, DownloadHandle, Error, ErrorKind, Event, Ranges,
+    Report, Samples,
 };
 
 /// The name of the file that the file sink writes.
@@ -54,7 +54,7 @@ pub(super) async fn measure(
         .clone()
         .connections(Connections::Fixed(cell.connections))
         .part_size(cell.part_size)
-        .ranges(format!("0-{}", bytes.saturating_sub(1)));
+        .ranges(first(bytes)?);
     let download = match cell.sink {
         Sink::Null => builder.discard(),
         Sink::Memory => builder.to_memory(),
@@ -82,6 +82,12 @@ pub(super) async fn measure(
         used,
         ..measurement(report)
     }))
+}
+
+/// The first `bytes` bytes.
+fn first(bytes: u64) -> Result<Ranges, Error> {
+    Ranges::try_from(0..=bytes.saturating_sub(1))
+        .map_err(|error| Error::new(ErrorKind::Usage, "the ranges can't be used", error))
 }
 
 /// Waits for the end of a run and returns its timeline.

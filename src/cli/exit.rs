@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use partwise::{Error, ErrorKind};
 
 use super::text;
+use super::words::{self, SEE_HELP};
 
 /// The exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,11 @@ impl Exit {
     pub(crate) const HANGUP: Self = Self(129);
     pub(crate) const INTERRUPT: Self = Self(130);
     pub(crate) const TERMINATE: Self = Self(143);
+
+    /// The exit code as a number.
+    pub(crate) fn code(self) -> u8 {
+        self.0
+    }
 
     /// Ends the process at once, even if work is under way.
     pub(crate) fn now(self) -> ! {
@@ -83,13 +89,26 @@ impl Failure {
     }
 
     /// Puts the place that the failure comes from, such as a line of a file, before the message.
+    /// Changes nothing for an empty place.
     pub(crate) fn within(mut self, place: &str) -> Self {
-        self.message = format!("{place}: {}", self.message);
+        if !place.is_empty() {
+            self.message = format!("{place}: {}", self.message);
+        }
         self
     }
 
     pub(crate) fn exit(&self) -> Exit {
         self.exit
+    }
+
+    /// What failed, and why.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do now.
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
     }
 
     /// The lines for standard error.
@@ -118,46 +137,22 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        let hint = match error.hint() {
-            Some(hint) => Some(hint.to_owned()),
-            None => default_hint(&error),
-        };
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
         Self {
             exit: error.kind().into(),
-            message: error.to_string(),
-            hint,
+            message: words::message(error),
+            hint: words::hint(error),
             help: None,
         }
     }
 }
 
-fn default_hint(error: &Error) -> Option<String> {
-    let checkpoint = error.checkpoint().map(|path| path.to_string_lossy());
-    let again = match &checkpoint {
-        Some(checkpoint) => format!("run the same command again to resume from {checkpoint}"),
-        None => "run the same command again".to_owned(),
-    };
-    Some(match error.kind() {
-        ErrorKind::Usage => SEE_HELP.to_owned(),
-        ErrorKind::Network | ErrorKind::Stopped => again,
-        ErrorKind::Changed => {
-            "--on-change restart starts over automatically; --fresh starts over now".to_owned()
-        }
-        ErrorKind::Checksum => {
-            "if the checksum is right, --fresh downloads every byte again".to_owned()
-        }
-        ErrorKind::File if checkpoint.is_some() => format!("once that is fixed, {again}"),
-        ErrorKind::Refused => {
-            "resume with a fresh URL or credentials: --user, --bearer, --netrc, -H, --refresh-cmd"
-                .to_owned()
-        }
-        _ => return None,
-    })
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
 }
-
-const SEE_HELP: &str = "see 'partwise --help'";
 
 impl From<clap::Error> for Failure {
     fn from(error: clap::Error) -> Self {

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::progress::{Console, Verbosity, View};
 use super::settings::{Closing, Job, Settings};
 use super::signals::{Signal, Signals};
-use super::{report, runtime, text};
+use super::{report, runtime, text, words};
 
 /// How long a clean stop may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -80,6 +80,12 @@ enum End {
     Stopped(Signal, Option<Error>),
 }
 
+impl End {
+    fn finished(report: Report) -> Self {
+        Self::Finished(Box::new(words::report(report)))
+    }
+}
+
 impl Run {
     async fn one(&self, index: usize, job: Job) -> (usize, Exit) {
         if let Some(signal) = self.signals.arrived() {
@@ -101,7 +107,7 @@ impl Run {
         let mut signals = self.signals.clone();
         tokio::select! {
             () = show(&handle, &mut events, &mut view) => match handle.finish().await {
-                Ok(report) => End::Finished(Box::new(report)),
+                Ok(report) => End::finished(report),
                 Err(error) => End::Failed(error),
             },
             signal = signals.stop() => {
@@ -110,7 +116,7 @@ impl Run {
                 let quiet = async { tokio::join!(handle.stop(), show(&handle, &mut events, &mut view)).0 };
                 let _ = timeout_at(deadline, quiet).await;
                 match timeout_at(deadline, handle.finish()).await {
-                    Ok(Ok(report)) => End::Finished(Box::new(report)),
+                    Ok(Ok(report)) => End::finished(report),
                     Ok(Err(error)) if error.kind() == ErrorKind::Stopped => End::Stopped(signal, Some(error)),
                     Ok(Err(error)) => End::Failed(error),
                     Err(_) => End::Stopped(signal, None),

@@ -23,3 +23,4 @@ mod temporary;
 mod text;
 mod trace;
 mod value;
+mod words;

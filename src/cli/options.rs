@@ -1,8 +1,10 @@
 //! Passes every option of `get` to the library.
 
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use partwise::{Download, DownloadBuilder, HttpVersion, OnChange, Verify, Writer};
+use partwise::{Download, DownloadBuilder, HttpDate, HttpVersion, OnChange, Verify, Writer};
 
 use super::args::{
     GetArgs, HttpChoice, NetworkArgs, OnChangeChoice, PlaceArgs, SourceArgs, SpeedArgs, TrustArgs,
@@ -10,23 +12,26 @@ use super::args::{
 };
 use super::exit::Failure;
 use super::input_file::Entry;
+use super::words::SEE_HELP;
 
 /// Describes the download of `entry`, one of `sharing` downloads that run at once.
 ///
 /// # Errors
 ///
-/// Fails for a header without a colon. [`DownloadBuilder::build`] checks the values.
+/// Fails for a header without a colon, and for ranges, a checksum or a date that can't be parsed.
+/// [`DownloadBuilder::build`] checks the other values.
 pub(crate) fn describe(
     args: &GetArgs,
     entry: Entry,
     sharing: usize,
 ) -> Result<DownloadBuilder, Failure> {
+    let at_place = |failure: Failure| failure.within(&entry.place);
     let builder = Download::builder(entry.url);
     let builder = with_place(builder, &args.place, entry.out, entry.dir);
-    let builder = with_source(builder, &args.source, entry.mirrors);
+    let builder = with_source(builder, &args.source, entry.mirrors).map_err(at_place)?;
     let builder = with_speed(builder, &args.speed, sharing);
     let builder = with_network(builder, &args.network)?;
-    Ok(with_trust(builder, &args.trust, entry.checksums))
+    with_trust(builder, &args.trust, entry.checksums).map_err(at_place)
 }
 
 /// Whether the bytes go to standard output.
@@ -67,13 +72,15 @@ fn with_source(
     mut builder: DownloadBuilder,
     args: &SourceArgs,
     mirrors: Vec<String>,
-) -> DownloadBuilder {
+) -> Result<DownloadBuilder, Failure> {
     for mirror in args.mirror.iter().cloned().chain(mirrors) {
         builder = builder.mirror(mirror);
     }
-    builder = apply(builder, &args.range, DownloadBuilder::ranges);
+    let ranges = parsed("the ranges", &args.range)?;
+    builder = apply(builder, &ranges, DownloadBuilder::ranges);
     builder = apply(builder, &args.head_url, DownloadBuilder::head_url);
-    apply(builder, &args.refresh_cmd, DownloadBuilder::refresh_command)
+    let refresh = &args.refresh_cmd;
+    Ok(apply(builder, refresh, DownloadBuilder::refresh_command))
 }
 
 /// Sets the options of speed. The `sharing` downloads that run at once divide the rate limit.
@@ -135,23 +142,17 @@ fn with_trust(
     mut builder: DownloadBuilder,
     args: &TrustArgs,
     checksums: Vec<String>,
-) -> DownloadBuilder {
+) -> Result<DownloadBuilder, Failure> {
     for checksum in args.checksum.iter().cloned().chain(checksums) {
-        builder = builder.checksum(checksum);
+        builder = builder.checksum(parse("the checksum", &checksum)?);
     }
     builder = apply(builder, &args.if_match, DownloadBuilder::if_match);
     builder = apply(builder, &args.if_none_match, DownloadBuilder::if_none_match);
-    builder = apply(
-        builder,
-        &args.if_modified_since,
-        DownloadBuilder::if_modified_since,
-    );
-    builder = apply(
-        builder,
-        &args.if_unmodified_since,
-        DownloadBuilder::if_unmodified_since,
-    );
-    builder
+    let date: Option<HttpDate> = parsed("--if-modified-since", &args.if_modified_since)?;
+    builder = apply(builder, &date, DownloadBuilder::if_modified_since);
+    let date: Option<HttpDate> = parsed("--if-unmodified-since", &args.if_unmodified_since)?;
+    builder = apply(builder, &date, DownloadBuilder::if_unmodified_since);
+    Ok(builder
         .on_change(match args.on_change {
             OnChangeChoice::Fail => OnChange::Fail,
             OnChangeChoice::Restart => OnChange::Restart,
@@ -160,7 +161,20 @@ fn with_trust(
             VerifyChoice::Auto => Verify::Auto,
             VerifyChoice::Always => Verify::Always,
             VerifyChoice::Never => Verify::Never,
-        })
+        }))
+}
+
+fn parsed<T: FromStr<Err: Display>>(
+    what: &str,
+    typed: &Option<String>,
+) -> Result<Option<T>, Failure> {
+    typed.as_deref().map(|text| parse(what, text)).transpose()
+}
+
+fn parse<T: FromStr<Err: Display>>(what: &str, typed: &str) -> Result<T, Failure> {
+    typed
+        .parse()
+        .map_err(|error| Failure::usage(format!("{what} can't be used"), error).with_hint(SEE_HELP))
 }
 
 fn apply<T: Clone>(
@@ -177,11 +191,16 @@ fn apply<T: Clone>(
 #[cfg(test)]
 mod tests {
     use super::super::args::{self, Command, Typed};
+    use super::super::exit::Exit;
     use super::*;
 
     const URL: &str = "http://h/a";
 
     fn described(options: &[&str]) -> DownloadBuilder {
+        try_described(options).expect("good options")
+    }
+
+    fn try_described(options: &[&str]) -> Result<DownloadBuilder, Failure> {
         let line = ["partwise", URL].iter().chain(options).map(Into::into);
         let Ok(Typed::Command(Command::Get(args))) = args::parse(line) else {
             panic!("not a download: {options:?}");
@@ -190,7 +209,7 @@ mod tests {
             url: URL.to_owned(),
             ..Entry::default()
         };
-        describe(&args, entry, 1).expect("good options")
+        describe(&args, entry, 1)
     }
 
     #[test]
@@ -202,7 +221,7 @@ mod tests {
             ("-c 4", "connections: Fixed(4)"),
             ("--max-connections 9", "max_connections: 9"),
             ("-p 2M", "part_size: Bytes(2097152)"),
-            ("--range -100", r#"ranges: Some("-100")"#),
+            ("--range -100", "ranges: Some(Ranges(-100))"),
             ("--netrc", "netrc: true"),
             ("-A agent", r#"user_agent: Some("agent")"#),
             ("--no-proxy", "no_proxy: true"),
@@ -213,14 +232,9 @@ mod tests {
             ("--http-version 2", "http_version: Http2"),
             ("--if-match e", r#"if_match: Some("e")"#),
             ("--if-none-match n", r#"if_none_match: Some("n")"#),
-            ("--if-modified-since d", r#"if_modified_since: Some("d")"#),
             (
-                "--if-unmodified-since d",
-                r#"if_unmodified_since: Some("d")"#,
-            ),
-            (
-                "--checksum md5=0 --checksum sha-1=1",
-                r#"checksums: ["md5=0", "sha-1=1"]"#,
+                "--checksum crc32c=00000001 --checksum crc32c=00000002",
+                "checksums: [Checksum(crc32c=00000001), Checksum(crc32c=00000002)]",
             ),
             ("--limit-rate 1M", "limit_rate: Some(1048576)"),
             ("--retries 3", "retries: 3"),
@@ -236,6 +250,43 @@ mod tests {
             let options: Vec<&str> = line.split(' ').collect();
             let shown = format!("{:?}", described(&options));
             assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+    }
+
+    #[test]
+    fn dates_reach_the_builder() {
+        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+        for (option, field) in [
+            ("--if-modified-since", "if_modified_since"),
+            ("--if-unmodified-since", "if_unmodified_since"),
+        ] {
+            let shown = format!("{:?}", described(&[option, date]));
+            let part = format!("{field}: Some(HttpDate({date}))");
+            assert!(shown.contains(&part), "{part} is not in {shown}");
+        }
+    }
+
+    #[test]
+    fn what_can_t_be_parsed_is_named() {
+        for (line, told) in [
+            (
+                ["--range", "x"],
+                "the ranges can't be used: `x` is none of `a-b`, `a-`, `-n`",
+            ),
+            (
+                ["--checksum", "md5"],
+                "the checksum can't be used: `md5` is not of the form ALGO=HEX",
+            ),
+            (
+                ["--if-modified-since", "d"],
+                "--if-modified-since can't be used: expected an HTTP date such as \
+                 `Sun, 06 Nov 1994 08:49:37 GMT`, found `d`",
+            ),
+        ] {
+            let failure = try_described(&line).expect_err("not parsed");
+            assert_eq!(failure.exit(), Exit::USAGE);
+            assert_eq!(failure.message(), told);
+            assert_eq!(failure.hint(), Some(SEE_HELP));
         }
     }
 

@@ -12,6 +12,7 @@ use super::exit::{Colour, Failure};
 use super::settings::Display;
 use super::text;
 use super::trace::Trace;
+use super::words;
 
 /// Standard error, shared by all downloads of a run: bars at the bottom, lines above them.
 #[derive(Debug)]
@@ -107,6 +108,11 @@ impl View<'_> {
     pub(crate) fn show(&mut self, event: &Event, coverage: impl FnOnce(usize) -> Vec<u8>) {
         match (&mut self.face, event) {
             (Face::Quiet, _) => {}
+            (Face::Json, Event::Failed(error)) => self.json(&FailedLine::of(&error.into())),
+            (Face::Json, Event::Finished(report)) => {
+                let report = Box::new(words::report((**report).clone()));
+                self.json(&Event::Finished(report));
+            }
             (Face::Json, _) => self.json(event),
             (Face::Bar(bar), Event::Progress(progress)) => {
                 bar.set_message(format!("{}  {}", self.label, state(progress)));
@@ -142,7 +148,7 @@ impl View<'_> {
         self.console.line(&format!("{}: {what}", self.label));
     }
 
-    fn json(&self, event: &Event) {
+    fn json(&self, event: &impl Serialize) {
         let line = JsonLine {
             event,
             file: self.number,
@@ -253,10 +259,31 @@ fn verifying(done: u64, total: u64) -> String {
     )
 }
 
+/// The event of a failed download, with what the command adds: its exit code and its hint.
 #[derive(Serialize)]
-struct JsonLine<'a> {
+struct FailedLine {
+    event: &'static str,
+    code: u8,
+    error: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl FailedLine {
+    fn of(failure: &Failure) -> Self {
+        Self {
+            event: "failed",
+            code: failure.exit().code(),
+            error: failure.message().to_owned(),
+            hint: failure.hint().map(str::to_owned),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct JsonLine<'a, E> {
     #[serde(flatten)]
-    event: &'a Event,
+    event: &'a E,
     /// Position in a list of several, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<usize>,
@@ -297,6 +324,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::exit::Exit;
     use super::*;
 
     fn progress(completed: u64, total: Option<u64>) -> Progress {
@@ -364,6 +392,15 @@ mod tests {
         assert_eq!(
             alone,
             r#"{"event":"restarted","reason":"etag \u009b\"a\""}"#
+        );
+        let failure = Failure::new(Exit::NETWORK, "x", "lost").with_hint("run again");
+        let failed = text::json(&JsonLine {
+            event: &FailedLine::of(&failure),
+            file: None,
+        });
+        assert_eq!(
+            failed.expect("JSON"),
+            r#"{"event":"failed","code":3,"error":"x: lost","hint":"run again"}"#
         );
         let event = Event::Progress(progress(1, Some(2)));
         let second = text::json(&JsonLine {

@@ -102,19 +102,11 @@ impl Described {
         let download = self
             .builder
             .build()
-            .map_err(|error| placed(&self.place, error.into()))?;
+            .map_err(|error| Failure::from(error).within(&self.place))?;
         Ok(Job {
             label: self.label,
             download,
         })
-    }
-}
-
-fn placed(place: &str, failure: Failure) -> Failure {
-    if place.is_empty() {
-        failure
-    } else {
-        failure.within(place)
     }
 }
 
@@ -184,7 +176,7 @@ fn contradictions(args: &GetArgs, downloads: usize) -> Result<(), Failure> {
 }
 
 fn describe(args: &GetArgs, entry: Entry, sharing: usize) -> Result<Described, Failure> {
-    looks_like_url(&entry.url).map_err(|failure| placed(&entry.place, failure))?;
+    looks_like_url(&entry.url).map_err(|failure| failure.within(&entry.place))?;
     let label = match entry.out.as_ref().or(args.place.output.as_ref()) {
         Some(file) if file != Path::new("-") => {
             text::path(Path::new(file.file_name().unwrap_or(file.as_os_str())))
@@ -293,7 +285,7 @@ mod tests {
         let list = folder.path().join("list");
         std::fs::write(
             &list,
-            "http://h/2\thttp://m/2\n  out=two\n  dir=d2\n  checksum=md5=22\n",
+            "http://h/2\thttp://m/2\n  out=two\n  dir=d2\n  checksum=crc32c=00000022\n",
         )
         .expect("written");
         let list = list.to_str().expect("UTF-8");
@@ -310,7 +302,7 @@ mod tests {
             "label: \"two\"",
             "dir: \"d2\"",
             "File(\"two\")",
-            "[\"md5=22\"]",
+            "[Checksum(crc32c=00000022)]",
         ] {
             assert!(shown[1].contains(part), "{part} is not in {}", shown[1]);
         }

@@ -3,26 +3,33 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Download, DownloadBuilder, NetworkOptions};
+use super::{Download, DownloadBuilder, NetworkOptions, resume};
 use crate::engine::{Destination, Job};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::http::{Client, ClientConfig, Conditions, Source};
 use crate::integrity::Digest;
-use crate::object::{EntityTag, SelectionSpec};
-use crate::options::{HttpVersion, Output, PartSize, Writer};
+use crate::object::EntityTag;
+use crate::options::{Checksum, HttpVersion, Output, PartSize, Ranges, Writer};
 use crate::storage::{Durability, Names, WriterChoice};
 
-/// What leases are cut at, in bytes. Small, so that the last request of a slow connection is a short one.
+/// What leases are cut at, in bytes. Small, so that the last request of a slow connection is a
+/// short one.
 const BLOCK: u64 = 64 << 10;
 
 impl DownloadBuilder {
-    /// Checks every option.
+    /// Checks every option and returns the download, ready to be started.
+    ///
+    /// Sends no request. Reads the files that the options name: certificates, `.netrc`, a
+    /// checkpoint.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Usage`], naming the option, what was expected and what was found.
+    /// [`ErrorKind::Usage`] names the option, what was expected and what was found.
+    /// [`ErrorKind::File`] where [`resume_from`](Self::resume_from) finds no usable checkpoint.
     pub fn build(self) -> Result<Download, Error> {
-        Ok(Download { job: job(self)? })
+        Ok(Download {
+            job: job(resume::output(self)?)?,
+        })
     }
 }
 
@@ -35,7 +42,7 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
     let source = Source::new(&options.url, options.head_url.as_deref())
         .map_err(|error| usage("the URL", error))?;
     let client = Client::new(&client_config(&options.network)?)
-        .map_err(|error| usage("the connection's options", error))?;
+        .map_err(|error| usage("the connection's options", &error).with_source(error))?;
     let destination = destination(&options, &source)?;
     let part_size = match options.part_size {
         PartSize::Auto => None,
@@ -56,7 +63,8 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
             "expected at least 1, found 0",
         ));
     }
-    let checksums = checksums(&options.checksums)?;
+    let checksums = options.checksums.iter().cloned();
+    let checksums: Vec<Digest> = checksums.map(Checksum::into_digest).collect();
     let keeps_nothing = matches!(destination, Destination::Discard | Destination::Memory);
     if keeps_nothing && !checksums.is_empty() {
         return Err(usage(
@@ -70,7 +78,10 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
         source,
         conditions: conditions(&options)?,
         destination,
-        selection: selection(options.ranges.as_deref())?,
+        selection: options
+            .ranges
+            .map(Ranges::into_selection)
+            .unwrap_or_default(),
         checksums,
         connections: options.connections,
         max_connections: options.max_connections,
@@ -92,7 +103,7 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
         },
         verify: options.verify,
         on_change: options.on_change,
-        refresh_command: options.refresh_command,
+        refresh: options.refresh,
     })
 }
 
@@ -141,7 +152,7 @@ fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination
                     "the URL's last path segment",
                     "expected a file name, found none",
                 )
-                .with_hint("name the file: -o FILE")
+                .with_remedy(Remedy::NameOutput)
             })?;
             options.dir.join(name)
         }
@@ -171,20 +182,6 @@ fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination
     Ok(Destination::File { folder, names })
 }
 
-fn selection(ranges: Option<&str>) -> Result<SelectionSpec, Error> {
-    ranges.map_or_else(
-        || Ok(SelectionSpec::default()),
-        |text| SelectionSpec::parse(text).map_err(|error| usage("the ranges", error)),
-    )
-}
-
-fn checksums(texts: &[String]) -> Result<Vec<Digest>, Error> {
-    texts
-        .iter()
-        .map(|text| Digest::parse(text).map_err(|error| usage("the checksum", error)))
-        .collect()
-}
-
 fn conditions(options: &DownloadBuilder) -> Result<Conditions, Error> {
     let tag = |name: &str, value: &Option<String>| match value.as_deref() {
         None | Some("*") => Ok(value.clone()),
@@ -192,29 +189,14 @@ fn conditions(options: &DownloadBuilder) -> Result<Conditions, Error> {
             .map(|tag| Some(tag.to_string()))
             .map_err(|error| {
                 usage(name, format_args!("`{}`: {error}", text.escape_debug()))
-                    .with_hint("an entity tag has double quotes of its own: '\"abc\"'")
+                    .with_remedy(Remedy::QuoteEntityTag)
             }),
     };
-    let date = |name: &str, value: &Option<String>| {
-        value.as_deref().map_or(Ok(None), |text| {
-            httpdate::parse_http_date(text)
-                .map(|date| Some(httpdate::fmt_http_date(date)))
-                .map_err(|_| {
-                    usage(
-                        name,
-                        format_args!(
-                            "expected an HTTP date such as `Sun, 06 Nov 1994 08:49:37 GMT`, found `{}`",
-                            text.escape_debug()
-                        ),
-                    )
-                })
-        })
-    };
     Ok(Conditions {
-        if_match: tag("--if-match", &options.if_match)?,
-        if_none_match: tag("--if-none-match", &options.if_none_match)?,
-        if_modified_since: date("--if-modified-since", &options.if_modified_since)?,
-        if_unmodified_since: date("--if-unmodified-since", &options.if_unmodified_since)?,
+        if_match: tag("the If-Match condition", &options.if_match)?,
+        if_none_match: tag("the If-None-Match condition", &options.if_none_match)?,
+        if_modified_since: options.if_modified_since.map(|date| date.to_string()),
+        if_unmodified_since: options.if_unmodified_since.map(|date| date.to_string()),
     })
 }
 

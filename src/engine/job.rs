@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::http::{Client, Conditions, Source};
 use crate::integrity::Digest;
 use crate::object::SelectionSpec;
-use crate::options::{Connections, OnChange, Verify};
+use crate::options::{Connections, OnChange, Refresh, Verify};
 use crate::storage::{Durability, Names, WriterChoice};
 
 /// What to download, where to, and how.
@@ -31,7 +31,7 @@ pub(crate) struct Job {
     pub(crate) writer: WriterChoice,
     pub(crate) verify: Verify,
     pub(crate) on_change: OnChange,
-    pub(crate) refresh_command: Option<String>,
+    pub(crate) refresh: Option<Refresh>,
 }
 
 /// Where the bytes go.

@@ -41,10 +41,13 @@ pub(crate) fn start(job: Job) -> (Arc<Shared>, JoinHandle<Result<Report, Error>>
     let downloading = async move {
         let shared = &ended.0;
         let outcome = download(&job, shared).await;
-        if let Ok(report) = &outcome {
-            shared
+        match &outcome {
+            Ok(report) => shared
                 .events
-                .emit(Event::Finished(Box::new(report.clone())));
+                .emit(Event::Finished(Box::new(report.clone()))),
+            // The caller asked for these ends, and so knows of them.
+            Err(error) if matches!(error.kind(), ErrorKind::Stopped | ErrorKind::Cancelled) => {}
+            Err(error) => shared.events.emit(Event::Failed(error.clone())),
         }
         outcome
     };

@@ -69,6 +69,14 @@ impl HttpError {
         &self.kind
     }
 
+    /// The status of the reply that is the failure; `None` where no reply is.
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        match self.kind {
+            HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status),
+            _ => None,
+        }
+    }
+
     /// The pause that `Retry-After` asked for, clamped by
     /// [`parse_retry_after`](super::retry::parse_retry_after).
     pub(crate) fn retry_after(&self) -> Option<Duration> {

@@ -35,7 +35,7 @@ impl Algorithm {
         Self::Crc64Nvme,
     ];
 
-    /// The name that `--checksum` and the report use.
+    /// The name in a checksum's text and in the report.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha-256",

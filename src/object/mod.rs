@@ -9,5 +9,5 @@ mod validator;
 pub(crate) use bitmap::{BlockBitmap, PartBitmap};
 pub(crate) use plan::{Block, BlockIndex, BlockPlan, MAX_PARTS, PartIndex, Plan, PlanError};
 pub(crate) use range::{ByteRange, ContentRange};
-pub(crate) use selection::{Selection, SelectionSpec};
+pub(crate) use selection::{Selection, SelectionError, SelectionSpec};
 pub(crate) use validator::{EntityTag, Validator};

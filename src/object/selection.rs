@@ -1,5 +1,7 @@
 //! The selected bytes of the object, and their positions in the file.
 
+use std::fmt;
+
 use super::ByteRange;
 
 /// One range of a `Range` field or option (RFC 9110, section 14.1.2).
@@ -11,6 +13,17 @@ enum RangeSpec {
     From(u64),
     /// `-n`: the last n bytes.
     Suffix(u64),
+}
+
+/// `100-200`, `100-` or `-100`.
+impl fmt::Display for RangeSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FromTo(first, last) => write!(f, "{first}-{last}"),
+            Self::From(first) => write!(f, "{first}-"),
+            Self::Suffix(length) => write!(f, "-{length}"),
+        }
+    }
 }
 
 /// The requested ranges, such as `0-100,200-300`, before the object's length is known.
@@ -43,6 +56,15 @@ impl SelectionSpec {
         Ok(Self { specs })
     }
 
+    /// The bytes from `first` to `last`, both inclusive.
+    pub(crate) fn from_to(first: u64, last: u64) -> Result<Self, SelectionError> {
+        let spec = RangeSpec::FromTo(first, last);
+        if last < first {
+            return Err(SelectionError::Order(spec.to_string()));
+        }
+        Ok(Self { specs: vec![spec] })
+    }
+
     /// Whether the whole object is selected.
     pub(crate) fn is_whole(&self) -> bool {
         self.specs.is_empty()
@@ -61,6 +83,17 @@ impl SelectionSpec {
             .map(|spec| resolve_one(*spec, length))
             .collect::<Result<_, _>>()?;
         Selection::from_extents(extents).ok_or(SelectionError::Overflow)
+    }
+}
+
+/// The ranges in the form in which they are parsed; empty for the whole object.
+impl fmt::Display for SelectionSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, spec) in self.specs.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{spec}")?;
+        }
+        Ok(())
     }
 }
 
@@ -87,19 +120,15 @@ fn parse_one(item: &str) -> Result<RangeSpec, SelectionError> {
 }
 
 fn resolve_one(spec: RangeSpec, length: u64) -> Result<ByteRange, SelectionError> {
-    let (start, end, text) = match spec {
-        RangeSpec::FromTo(first, last) => (
-            first,
-            last.saturating_add(1).min(length),
-            format!("{first}-{last}"),
-        ),
-        RangeSpec::From(first) => (first, length, format!("{first}-")),
-        RangeSpec::Suffix(n) => (length.saturating_sub(n), length, format!("-{n}")),
+    let (start, end) = match spec {
+        RangeSpec::FromTo(first, last) => (first, last.saturating_add(1).min(length)),
+        RangeSpec::From(first) => (first, length),
+        RangeSpec::Suffix(n) => (length.saturating_sub(n), length),
     };
     ByteRange::new(start, end)
         .filter(|range| !range.is_empty())
-        .ok_or(SelectionError::Outside {
-            range: text,
+        .ok_or_else(|| SelectionError::Outside {
+            range: spec.to_string(),
             length,
         })
 }

@@ -153,21 +153,6 @@ impl StorageError {
     pub(crate) fn why(&self) -> String {
         self.cause.to_string()
     }
-
-    /// What the user can do about it; `None` where there is no advice.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self.kind() {
-            StorageErrorKind::Full => Some("make room and run again to resume"),
-            StorageErrorKind::Locked => {
-                Some("wait for the other run, or choose another file with --output")
-            }
-            StorageErrorKind::Exists => {
-                Some("use --overwrite to replace it, or choose another file with --output")
-            }
-            StorageErrorKind::Unsupported => Some("use --writer pwrite"),
-            _ => None,
-        }
-    }
 }
 
 impl fmt::Display for StorageError {
@@ -267,7 +252,6 @@ mod tests {
             "cannot reserve room for v.part: 10 more bytes are needed and 3 are available on the disk"
         );
         assert_eq!(full.kind(), StorageErrorKind::Full);
-        assert!(full.hint().is_some());
     }
 
     #[test]

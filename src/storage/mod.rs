@@ -18,9 +18,7 @@ mod reserve;
 mod sink;
 mod volume;
 
-#[cfg(test)]
-pub(crate) use error::StorageErrorKind;
-pub(crate) use error::{Operation, StorageError};
+pub(crate) use error::{Operation, StorageError, StorageErrorKind};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Opened, open_locked};

@@ -1,8 +1,8 @@
-//! The reins of a running download, and what it tells.
+//! Controlling a running download, and the events that it tells.
 
 use futures::StreamExt;
 use partwise::origin::{Object, Origin};
-use partwise::{DownloadBuilder, Event, PartSize};
+use partwise::{Download, DownloadBuilder, DownloadHandle, ErrorKind, Event, PartSize, Remedy};
 
 use crate::support::fixture::Fixture;
 use crate::support::requests::{assert_covers_exactly, volume};
@@ -197,4 +197,91 @@ async fn events_come_in_order_and_progress_adds_up() {
         _ => None,
     });
     assert!(committed.is_sorted());
+}
+
+#[test]
+fn a_handle_goes_from_task_to_task() {
+    fn is_shared<T: Clone + Send + Sync + 'static>() {}
+    is_shared::<DownloadHandle>();
+    is_shared::<DownloadBuilder>();
+    is_shared::<partwise::Error>();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_task_pauses_while_others_await_the_end() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let waiting: Vec<_> = std::iter::repeat_n(handle.clone(), 2)
+        .map(|handle| tokio::spawn(async move { handle.finish().await }))
+        .collect();
+    progressed(&mut handle.events(), ENOUGH).await;
+    soon(handle.pause()).await.unwrap();
+    origin.release();
+    handle.resume().unwrap();
+    let report = soon(handle.finish()).await.unwrap();
+    for waiting in waiting {
+        assert_eq!(soon(waiting).await.unwrap().as_ref(), Ok(&report));
+    }
+    assert_eq!(soon(handle.finish()).await.as_ref(), Ok(&report));
+    let error = soon(handle.cancel()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unexpected);
+    fixture.file("x").is(&object);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_handle_stops_the_download_when_it_is_dropped() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    let mut events = handle.events();
+    let clone = handle.clone();
+    drop(handle);
+    progressed(&mut events, ENOUGH).await;
+    drop(clone);
+    let rest = soon(events.collect::<Vec<_>>()).await;
+    let is_end = |event: &Event| matches!(event, Event::Finished(_) | Event::Failed(_));
+    assert!(!rest.iter().any(is_end), "{rest:?}");
+    assert!(volume(&fixture.missing("x")) < LENGTH);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_after_the_stop_leaves_the_files() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let handle = download(&fixture, &origin).build().unwrap().start();
+    progressed(&mut handle.events(), ENOUGH).await;
+    soon(handle.stop()).await;
+    let error = soon(handle.cancel()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+    assert_eq!(error.remedy(), Some(&Remedy::StartAgain));
+    fixture.assert_holds_only(["x.part", "x.part.ckpt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_the_last_event() {
+    let origin = Origin::builder(Object::new(1, LENGTH)).refuse_head(404);
+    let origin = origin.start().await.unwrap();
+    let fixture = Fixture::new();
+    let url = origin.url("x");
+    drop(origin);
+    let builder = Download::builder(url).dir(fixture.folder());
+    let handle = builder.retries(1).build().unwrap().start();
+    let events = soon(handle.events().collect::<Vec<_>>()).await;
+    let error = soon(handle.finish()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Network);
+    assert_eq!(events.last(), Some(&Event::Failed(error.clone())));
+    let serialised = serde_json::to_value(events.last()).unwrap();
+    let expected = serde_json::json!({
+        "event": "failed",
+        "kind": "network",
+        "error": error.to_string(),
+        "status": null,
+        "remedy": "start-again",
+        "checkpoint": null,
+    });
+    assert_eq!(serialised, expected);
 }

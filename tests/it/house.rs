@@ -25,6 +25,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "download",
         &["engine", "options", "DownloadHandle", "Error"],
     ),
+    // It reads the checkpoint that a download is to resume from.
+    (
+        "download/resume",
+        &["inspect", "options", "Error", "ErrorKind", "Remedy"],
+    ),
     // It checks the options, and makes the engine's job of them.
     (
         "download/build",
@@ -38,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "storage",
         ],
     ),
-    ("options", &[]),
+    ("options", &["integrity", "object"]),
     (
         "handle",
         &["engine", "Error", "ErrorKind", "Event", "Report"],
@@ -47,7 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "inspect",
         &["checkpoint", "object", "storage", "Error", "ErrorKind"],
     ),
-    ("event", &["report"]),
+    ("event", &["report", "error"]),
     ("report", &[]),
     ("error", &["http", "storage", "checkpoint"]),
     // The machinery. HTTP and storage meet in the engine alone, and nothing below it knows
@@ -92,6 +97,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "ErrorKind",
             "Event",
             "PartSize",
+            "Ranges",
             "Report",
             "Samples",
         ],

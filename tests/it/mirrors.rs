@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use partwise::origin::{Object, Origin};
-use partwise::{ErrorKind, PartSize};
+use partwise::{ErrorKind, PartSize, Remedy};
 use tokio::net::TcpListener;
 
 use crate::support::fixture::Fixture;
@@ -122,7 +122,7 @@ async fn what_came_is_kept_from_a_mirror_that_has_another_version() {
         .unwrap();
     let error = soon(run.start().finish()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Network);
-    assert!(error.hint().unwrap().contains("--fresh"));
+    assert_eq!(error.remedy(), Some(&Remedy::AwaitSource));
     assert_eq!(fixture.missing("x"), missing);
     assert_eq!(requests_for_bytes(&other), 0);
 

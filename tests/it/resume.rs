@@ -2,7 +2,7 @@
 
 use futures::StreamExt;
 use partwise::origin::{Object, Origin};
-use partwise::{DownloadBuilder, ErrorKind, Event, PartSize, Report};
+use partwise::{Download, DownloadBuilder, ErrorKind, Event, PartSize, Remedy, Report};
 
 use crate::support::fixture::Fixture;
 use crate::support::requests::{Stretch, assert_covers_exactly, volume};
@@ -221,4 +221,67 @@ async fn a_damaged_part_is_fetched_again_after_an_unclean_end() {
     assert_eq!(report["resumed_bytes"], LENGTH - volume(&expected));
     fixture.file("x").is(&object);
     fixture.assert_holds_only(["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_download_resumes_from_the_checkpoint_that_its_error_named() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let missing = stopped_half_way(&fixture, &origin).await;
+    let asked_before = origin.requests().len();
+    let checkpoint = fixture.path("x.part.ckpt");
+    let again = Download::builder(origin.url("another")).resume_from(&checkpoint);
+    let (report, _) = go_on(again.connections(connections(CONNECTIONS))).await;
+    assert_covers_exactly(&origin.requests()[asked_before..], &missing);
+    assert_eq!(report.resumed_bytes, LENGTH - volume(&missing));
+    assert_eq!(report.output, fixture.path("x"));
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resume_from_a_checkpoint_keeps_to_its_ranges() {
+    let object = Object::new(1, 2 * LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let ranges = format!("{LENGTH}-,0-99").parse().unwrap();
+    let handle = download(&fixture, origin.url("x")).ranges(ranges);
+    let handle = handle.build().unwrap().start();
+    progressed(&mut handle.events(), ENOUGH).await;
+    soon(handle.stop()).await;
+    let error = soon(handle.finish()).await.unwrap_err();
+    let there = LENGTH + 100 - volume(&fixture.missing("x"));
+    origin.release();
+    let again = Download::builder(origin.url("x")).resume_from(error.checkpoint().unwrap());
+    let (report, events) = go_on(again).await;
+    assert!(!restarted(&events), "{events:?}");
+    assert_eq!((report.bytes, report.resumed_bytes), (LENGTH + 100, there));
+    fixture
+        .file("x")
+        .is_stretches(&object, &[LENGTH..2 * LENGTH, 0..100]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_no_resume_from_what_is_gone() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    stopped_half_way(&fixture, &origin).await;
+    let (checkpoint, partial) = (fixture.path("x.part.ckpt"), fixture.path("x.part"));
+    let again = || Download::builder(origin.url("x")).resume_from(&checkpoint);
+    let error = again().fresh(true).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    std::fs::rename(&partial, fixture.path("elsewhere")).unwrap();
+    let lost = again().build().unwrap_err();
+    std::fs::rename(fixture.path("elsewhere"), &partial).unwrap();
+    std::fs::remove_file(&checkpoint).unwrap();
+    let gone = again().build().unwrap_err();
+    for (error, name) in [(lost, &partial), (gone, &checkpoint)] {
+        assert_eq!(error.kind(), ErrorKind::File);
+        assert_eq!(error.remedy(), Some(&Remedy::StartWithoutCheckpoint));
+        let text = error.to_string();
+        assert!(text.contains(name.to_str().unwrap()), "{text}");
+        assert!(text.ends_with("no such file"), "{text}");
+    }
 }

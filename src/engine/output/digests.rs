@@ -3,7 +3,7 @@
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
 use crate::object::Plan;
@@ -85,7 +85,7 @@ pub(crate) fn compare_all(
 /// what is fetched.
 fn expected(context: &Context<'_>, metadata: &Metadata) -> Vec<Expected> {
     let given = context.job.checksums.iter().map(|digest| Expected {
-        source: "--checksum".to_owned(),
+        source: Integrity::CALLER.to_owned(),
         digest: digest.clone(),
     });
     let sent = if context.job.selection.is_whole() {
@@ -145,7 +145,7 @@ fn compare(
                 expected.source
             ),
         )
-        .with_hint("the partial file is kept; --fresh downloads everything again"));
+        .with_remedy(Remedy::StartFresh));
     }
     Ok(Integrity {
         algorithm: algorithm.name().to_owned(),

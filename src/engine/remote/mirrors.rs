@@ -69,7 +69,7 @@ pub(crate) async fn stand_in(
     let job = context.job;
     let is_hopeless = match failed.error.kind() {
         HttpErrorKind::PreconditionFailed => true,
-        HttpErrorKind::Refused(_) => job.refresh_command.is_some(),
+        HttpErrorKind::Refused(_) => job.refresh.is_some(),
         _ => false,
     };
     if is_hopeless {

@@ -148,6 +148,6 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         verify: Verify::Auto,
         on_change: OnChange::Restart,
         mirrors: Vec::new(),
-        refresh_command: None,
+        refresh: None,
     }
 }

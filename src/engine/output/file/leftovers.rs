@@ -8,7 +8,7 @@ use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::report::Report;
 use crate::storage::{self, Names, Operation, Sink, StorageError, Volume};
 
@@ -34,20 +34,20 @@ pub(crate) async fn look_first<V: Volume>(
             format!("can't write {output}"),
             "what stands there is not a regular file",
         )
-        .with_hint("choose another file with --output")),
+        .with_remedy(Remedy::OtherOutput)),
         _ if context.job.overwrite => Ok(None),
         Found::Damaged => Err(Error::new(
             ErrorKind::File,
             format!("{output} is not whole"),
             "the machine went down before its bytes were on disk",
         )
-        .with_hint("--overwrite downloads it again")),
+        .with_remedy(Remedy::ReplaceDamaged)),
         Found::Taken | Found::Finished { .. } => Err(Error::new(
             ErrorKind::File,
             format!("can't write {output}"),
             "a file with that name is there already",
         )
-        .with_hint("--overwrite replaces it once the new one is whole; -o NAME writes another")),
+        .with_remedy(Remedy::Overwrite)),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::engine::context::Context;
 use crate::engine::control::events::EventBus;
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 use crate::event::Event;
 use crate::integrity::Crc64;
 use crate::object::{PartBitmap, PartIndex, Plan, Selection, Validator};
@@ -82,7 +82,7 @@ pub(super) async fn recover<V: Volume, R>(
     ));
     Err(context
         .request_failed(failed)
-        .with_hint("try again later; --fresh throws away what came and begins with the mirror")
+        .with_remedy(Remedy::AwaitSource)
         .with_checkpoint(context.checkpoint.clone()))
 }
 

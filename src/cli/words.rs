@@ -1,0 +1,105 @@
+//! What the library says, in the command's own words: its options in place of the builder's.
+
+use partwise::{Error, ErrorKind, Integrity, Remedy, Report};
+
+/// Where the options are explained.
+pub(super) const SEE_HELP: &str = "see 'partwise --help'";
+
+/// The option by which a user gives a checksum.
+const CHECKSUM: &str = "--checksum";
+
+/// A report that calls the source of a digest by its option.
+pub(super) fn report(mut report: Report) -> Report {
+    for check in &mut report.integrity {
+        if check.source == Integrity::CALLER {
+            CHECKSUM.clone_into(&mut check.source);
+        }
+    }
+    report
+}
+
+/// The text of an error, which calls the source of a digest by its option.
+pub(super) fn message(error: &Error) -> String {
+    let text = error.to_string();
+    match error.kind() {
+        ErrorKind::Checksum => text.replace(
+            &format!(" ({}), ", Integrity::CALLER),
+            &format!(" ({CHECKSUM}), "),
+        ),
+        _ => text,
+    }
+}
+
+/// The text of an error's `hint:` line, where there is one.
+pub(super) fn hint(error: &Error) -> Option<String> {
+    let Some(remedy) = error.remedy() else {
+        return of_kind(error);
+    };
+    Some(match remedy {
+        Remedy::StartAgain => again(error),
+        Remedy::StartFresh => fresh(error).to_owned(),
+        _ => of_remedy(remedy)?.to_owned(),
+    })
+}
+
+fn of_kind(error: &Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::Usage => Some(SEE_HELP.to_owned()),
+        ErrorKind::File if error.checkpoint().is_some() => {
+            Some(format!("once that is fixed, {}", again(error)))
+        }
+        _ => None,
+    }
+}
+
+fn again(error: &Error) -> String {
+    match error.checkpoint() {
+        Some(path) => format!(
+            "run the same command again to resume from {}",
+            path.to_string_lossy()
+        ),
+        None => "run the same command again".to_owned(),
+    }
+}
+
+fn fresh(error: &Error) -> &'static str {
+    match error.checkpoint() {
+        Some(_) => "the partial file is kept; --fresh downloads everything again",
+        None => "if the checksum is right, run the same command again to download everything again",
+    }
+}
+
+fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
+    Some(match remedy {
+        Remedy::Overwrite => {
+            "--overwrite replaces it once the new one is whole; -o NAME writes another"
+        }
+        Remedy::ReplaceDamaged => "--overwrite downloads it again",
+        Remedy::NameOutput => "name the file: -o FILE",
+        Remedy::OtherOutput => "choose another file with --output",
+        Remedy::AwaitOtherRun => "wait for the other run, or choose another file with --output",
+        Remedy::FreeSpace => "make room and run again to resume",
+        Remedy::PositionalWrites => "use --writer pwrite",
+        Remedy::AwaitSource => {
+            "try again later; --fresh throws away what came and begins with the mirror"
+        }
+        Remedy::Upgrade => "resume with the newer partwise, or throw its work away with --fresh",
+        Remedy::AcceptChange => {
+            "--on-change restart starts over automatically; --fresh starts over now"
+        }
+        Remedy::DropCondition => {
+            "the server has another version than --if-match or --if-unmodified-since asks for; \
+             leave the condition out to get that one"
+        }
+        Remedy::QuoteEntityTag => "an entity tag has double quotes of its own: '\"abc\"'",
+        Remedy::CheckUrl => "check the URL; what came so far is kept",
+        Remedy::RenewAccess => {
+            "resume with a fresh URL or credentials: --user, --bearer, --netrc, -H, --refresh-cmd"
+        }
+        Remedy::TrustCertificate => {
+            "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody"
+        }
+        Remedy::ProxyCredentials => "--proxy takes user and password: http://USER:PASS@HOST:PORT",
+        _ => return None,
+    })
+}

@@ -1,0 +1,116 @@
+//! Options of the connection to the server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::DownloadBuilder;
+use crate::options::HttpVersion;
+
+impl DownloadBuilder {
+    /// Sends this header with every request to the URL's own origin, and to no other. Repeatable.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.network.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Sends Basic authentication (RFC 7617) to the URL's own origin, and to no other. Default:
+    /// what the URL itself says.
+    #[must_use]
+    pub fn user(mut self, name: impl Into<String>, password: Option<String>) -> Self {
+        self.network.user = Some((name.into(), password));
+        self
+    }
+
+    /// Sends Bearer authentication (RFC 6750) to the URL's own origin, and to no other. Default:
+    /// none.
+    #[must_use]
+    pub fn bearer(mut self, token: impl Into<String>) -> Self {
+        self.network.bearer = Some(token.into());
+        self
+    }
+
+    /// Takes user and password from the file that `$NETRC` names, or from `~/.netrc`. Default:
+    /// false.
+    #[must_use]
+    pub fn netrc(mut self, netrc: bool) -> Self {
+        self.network.netrc = netrc;
+        self
+    }
+
+    /// Sends this `User-Agent`. Default: `partwise/` and the version.
+    #[must_use]
+    pub fn user_agent(mut self, agent: impl Into<String>) -> Self {
+        self.network.user_agent = Some(agent.into());
+        self
+    }
+
+    /// Connects through the proxy at `url`: `http`, `https` or `socks5`, with user information
+    /// where the proxy wants it. Default: the one that the environment names (`http_proxy`,
+    /// `https_proxy`, `all_proxy`, `no_proxy`).
+    #[must_use]
+    pub fn proxy(mut self, url: impl Into<String>) -> Self {
+        self.network.proxy = Some(url.into());
+        self
+    }
+
+    /// Connects without a proxy, also where the environment names one. Default: false.
+    #[must_use]
+    pub fn no_proxy(mut self, no_proxy: bool) -> Self {
+        self.network.no_proxy = no_proxy;
+        self
+    }
+
+    /// Trusts the certificates in this PEM file in addition to those of the system. Default: none.
+    #[must_use]
+    pub fn ca_certificate(mut self, file: impl Into<PathBuf>) -> Self {
+        self.network.ca_certificate = Some(file.into());
+        self
+    }
+
+    /// Presents the certificate in this PEM file to the server. The file may hold the private key
+    /// as well. Default: none.
+    #[must_use]
+    pub fn client_certificate(mut self, file: impl Into<PathBuf>) -> Self {
+        self.network.client_certificate = Some(file.into());
+        self
+    }
+
+    /// Takes the private key of the client certificate from this PEM file. Default: the
+    /// certificate's own file.
+    #[must_use]
+    pub fn client_key(mut self, file: impl Into<PathBuf>) -> Self {
+        self.network.client_key = Some(file.into());
+        self
+    }
+
+    /// Does not check the server's certificate, so anybody on the path can pose as the server.
+    /// Default: false.
+    #[must_use]
+    pub fn insecure(mut self, insecure: bool) -> Self {
+        self.network.insecure = insecure;
+        self
+    }
+
+    /// Speaks this version of HTTP. Default: [`HttpVersion::Http11`].
+    #[must_use]
+    pub fn http_version(mut self, version: HttpVersion) -> Self {
+        self.network.http_version = version;
+        self
+    }
+
+    /// Gives an attempt up where no connection is made within `timeout`, more than 0. Default: 10
+    /// s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.network.connect_timeout = timeout;
+        self
+    }
+
+    /// Gives an attempt up where no byte comes for `timeout`, more than 0. Default: 15 s.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.network.stall_timeout = timeout;
+        self
+    }
+}

@@ -1,0 +1,111 @@
+//! A new URL for one that has expired, by a function of the caller's.
+
+use std::error::Error as _;
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use partwise::origin::Object;
+use partwise::{DownloadBuilder, ErrorKind, PartSize};
+
+use crate::support::fault::{FaultOrigin, Reply, honest};
+use crate::support::fixture::Fixture;
+use crate::support::{connections, soon};
+
+const PART: u64 = 64 << 10;
+const LENGTH: u64 = 10 * PART;
+
+/// A server that refuses ranges behind the first, unless the URL's query says `fresh`.
+fn origin(object: &Object) -> FaultOrigin {
+    let object = object.clone();
+    FaultOrigin::new(move |asked| {
+        let starts_later = asked.range(LENGTH).is_some_and(|(start, _)| start > 0);
+        if starts_later && !asked.target.contains("fresh") {
+            return Reply::status(403);
+        }
+        honest(&object, asked)
+    })
+}
+
+fn download(fixture: &Fixture, url: String) -> DownloadBuilder {
+    let download = fixture.download(url).connections(connections(2));
+    download.part_size(PartSize::Bytes(PART))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_gives_the_new_url() {
+    let object = Object::new(1, LENGTH);
+    let (origin, fixture) = (origin(&object), Fixture::new());
+    let old = origin.url("x?signature=old");
+    let new = origin.url("x?signature=fresh");
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let asked = Arc::clone(&seen);
+    let download = download(&fixture, old.clone()).refresh_with(move |old| {
+        asked.lock().unwrap().push(old);
+        let new = new.clone();
+        async move { Ok(new) }
+    });
+    let report = soon(download.build().unwrap().start().finish()).await;
+    assert_eq!(report.unwrap().bytes, LENGTH);
+    assert_eq!(*seen.lock().unwrap(), [old]);
+    fixture.file("x").is(&object);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_knows_no_better_url_is_asked_three_times() {
+    let (origin, fixture) = (FaultOrigin::new(|_| Reply::status(403)), Fixture::new());
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let download = download(&fixture, origin.url("x")).refresh_with(move |old| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Ok(old) }
+    });
+    let error = soon(download.build().unwrap().start().finish()).await;
+    let error = error.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.status()),
+        (ErrorKind::Refused, Some(403))
+    );
+    assert_eq!(calls.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_function_s_own_error_is_the_source() {
+    let object = Object::new(1, LENGTH);
+    let (origin, fixture) = (origin(&object), Fixture::new());
+    let failing = |_| async { Err(io::Error::other("http://h/?SECRET").into()) };
+    let download = download(&fixture, origin.url("x")).refresh_with(failing);
+    let error = soon(download.build().unwrap().start().finish()).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused);
+    assert_eq!(
+        error.to_string(),
+        "the refresh function gave no URL: it returned an error"
+    );
+    let source = error
+        .source()
+        .expect("a source")
+        .downcast_ref::<io::Error>();
+    assert_eq!(
+        source.map(ToString::to_string).as_deref(),
+        Some("http://h/?SECRET")
+    );
+    assert!(error.checkpoint().is_some_and(std::path::Path::exists));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_ends_a_function_that_never_returns() {
+    let object = Object::new(1, LENGTH);
+    let (origin, fixture) = (origin(&object), Fixture::new());
+    let (entered, mut entries) = tokio::sync::mpsc::unbounded_channel();
+    let waiting = move |_| {
+        entered.send(()).unwrap();
+        std::future::pending()
+    };
+    let download = download(&fixture, origin.url("x")).refresh_with(waiting);
+    let handle = download.build().unwrap().start();
+    soon(entries.recv()).await.unwrap();
+    soon(handle.stop()).await;
+    let error = soon(handle.finish()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Stopped);
+}
