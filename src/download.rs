@@ -8,13 +8,12 @@ mod transfer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::DownloadHandle;
 use crate::engine::{self, Job};
+use crate::http::ClientConfig;
 use crate::options::{
-    Checksum, Connections, HttpDate, HttpVersion, OnChange, Output, PartSize, Ranges, Refresh,
-    Verify, Writer,
+    Checksum, Connections, HttpDate, OnChange, Output, PartSize, Ranges, Refresh, Verify, Writer,
 };
 
 /// A download whose options are checked, ready to be started.
@@ -94,7 +93,7 @@ pub struct DownloadBuilder {
     if_modified_since: Option<HttpDate>,
     if_unmodified_since: Option<HttpDate>,
     refresh: Option<Refresh>,
-    network: NetworkOptions,
+    network: ClientConfig,
 }
 
 impl fmt::Debug for DownloadBuilder {
@@ -162,47 +161,7 @@ impl DownloadBuilder {
             if_modified_since: None,
             if_unmodified_since: None,
             refresh: None,
-            network: NetworkOptions::default(),
-        }
-    }
-}
-
-/// The options that concern the connection to the server.
-#[derive(Clone, PartialEq, Eq)]
-struct NetworkOptions {
-    headers: Vec<(String, String)>,
-    user: Option<(String, Option<String>)>,
-    bearer: Option<String>,
-    netrc: bool,
-    user_agent: Option<String>,
-    proxy: Option<String>,
-    no_proxy: bool,
-    ca_certificate: Option<PathBuf>,
-    client_certificate: Option<PathBuf>,
-    client_key: Option<PathBuf>,
-    insecure: bool,
-    http_version: HttpVersion,
-    connect_timeout: Duration,
-    stall_timeout: Duration,
-}
-
-impl Default for NetworkOptions {
-    fn default() -> Self {
-        Self {
-            headers: Vec::new(),
-            user: None,
-            bearer: None,
-            netrc: false,
-            user_agent: None,
-            proxy: None,
-            no_proxy: false,
-            ca_certificate: None,
-            client_certificate: None,
-            client_key: None,
-            insecure: false,
-            http_version: HttpVersion::Http11,
-            connect_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(15),
+            network: ClientConfig::default(),
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::checkpoint;
 use crate::engine::internals::{CompletedParts, LinkEstimate, Observed, PartAssembler, Scheduler};
 use crate::integrity::{Crc64, combine_parts};
 use crate::object::{BlockBitmap, BlockIndex, PartBitmap, PartIndex, Plan};
-use crate::storage::{self, Durability, Folder, Names, Sink, WriterChoice};
+use crate::options::Writer;
+use crate::storage::{self, Durability, Folder, Names, Sink};
 
 /// The result of a measured function.
 type BenchResult<T> = Result<T, Box<dyn Error>>;
@@ -195,11 +196,7 @@ pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> BenchRes
     const WINDOW: u64 = 2 << 20;
     let volume = Folder::open_or_create(folder, Durability::Unsynced)?;
     let names = Names::new(OsStr::new("bench"))?;
-    let choice = if mapped {
-        WriterChoice::Mmap
-    } else {
-        WriterChoice::Pwrite
-    };
+    let choice = if mapped { Writer::Mmap } else { Writer::Pwrite };
     let (file, _) = storage::open_locked(&volume, names.part())?;
     let durability = Durability::Unsynced;
     let reserved = storage::reserve(&volume, names.part(), &file, length, choice, durability)?;

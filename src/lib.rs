@@ -108,8 +108,8 @@ pub use handle::{DownloadHandle, Events};
 pub use inspect::{Inspection, inspect};
 pub use options::{
     Checksum, Connections, HttpDate, HttpVersion, OnChange, Output, ParseChecksumError,
-    ParseHttpDateError, ParseRangesError, PartSize, Ranges, Verify, Writer,
+    ParseHttpDateError, ParseRangesError, PartSize, Ranges, Verify, Writer, WriterKind,
 };
 #[doc(hidden)]
 pub use report::Samples;
-pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
+pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind};

@@ -8,6 +8,8 @@ mod refresh;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 pub use checksum::{Checksum, ParseChecksumError};
 pub use date::{HttpDate, ParseHttpDateError};
 pub use ranges::{ParseRangesError, Ranges};
@@ -52,6 +54,17 @@ pub enum Writer {
     /// map is not safe. The first map installs a handler of SIGBUS, as for [`Auto`](Self::Auto).
     Mmap,
     /// Positional writes. Installs no signal handler.
+    Pwrite,
+}
+
+/// How bytes reached the file: the writer that [`Writer::Auto`] chose, or the one that was asked
+/// for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WriterKind {
+    /// A memory map over reserved blocks.
+    Mmap,
+    /// Positional writes.
     Pwrite,
 }
 

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::options::WriterKind;
 use serde::{Serialize, Serializer};
 
 /// What a finished download did. Serialises to one JSON object, whose fields may become more.
@@ -128,16 +129,6 @@ pub enum ValidatorKind {
     LastModified,
     /// Only the length: a change that keeps the length can't be noticed.
     None,
-}
-
-/// How bytes reach the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WriterKind {
-    /// A memory map over reserved blocks.
-    Mmap,
-    /// Positional writes.
-    Pwrite,
 }
 
 /// A digest of the whole file that was compared with its bytes.

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
-use partwise::{Connections, PartSize};
+use partwise::{Connections, HttpVersion, OnChange, PartSize, Verify, Writer};
 
 use super::exit::Failure;
-use super::value;
+use super::value::{self, HTTP_VERSIONS, ON_CHANGE, VERIFY, WRITERS, one_of};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -154,8 +154,8 @@ pub(crate) struct PlaceArgs {
     #[arg(long)]
     pub(crate) fresh: bool,
     /// How to write the file; `auto` uses a memory map where that is safe
-    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
-    pub(crate) writer: WriterChoice,
+    #[arg(long, value_parser = one_of(WRITERS), value_name = "HOW", default_value = "auto")]
+    pub(crate) writer: Writer,
     /// Skip the syncs that protect against power loss
     #[arg(long)]
     pub(crate) no_sync: bool,
@@ -219,8 +219,8 @@ pub(crate) struct NetworkArgs {
     #[arg(short = 'k', long)]
     pub(crate) insecure: bool,
     /// HTTP version; with 2, all transfers share one TCP connection
-    #[arg(long, value_enum, value_name = "VERSION", default_value = "1.1")]
-    pub(crate) http_version: HttpChoice,
+    #[arg(long, value_parser = one_of(HTTP_VERSIONS), value_name = "VERSION", default_value = "1.1")]
+    pub(crate) http_version: HttpVersion,
     /// Attempts for one range after the first, counted from the last progress
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) retries: u32,
@@ -240,12 +240,12 @@ pub(crate) struct TrustArgs {
     #[arg(long, value_name = "ALGO=HEX")]
     pub(crate) checksum: Vec<String>,
     /// What to do when the object changes during the download
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "fail")]
-    pub(crate) on_change: OnChangeChoice,
+    #[arg(long, value_parser = one_of(ON_CHANGE), value_name = "WHAT", default_value = "fail")]
+    pub(crate) on_change: OnChange,
     /// When to read back the parts of an earlier run; `auto`: after an unclean end, a reboot, or
     /// with mirrors
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto")]
-    pub(crate) verify: VerifyChoice,
+    #[arg(long, value_parser = one_of(VERIFY), value_name = "WHEN", default_value = "auto")]
+    pub(crate) verify: Verify,
     /// Download only the version with this entity tag
     #[arg(long, value_name = "ETAG")]
     pub(crate) if_match: Option<String>,
@@ -319,8 +319,8 @@ pub(crate) struct SweepArgs {
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
     /// How to write to memory and file; `auto` uses a memory map where that is safe
-    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
-    pub(crate) writer: WriterChoice,
+    #[arg(long, value_parser = one_of(WRITERS), value_name = "HOW", default_value = "auto")]
+    pub(crate) writer: Writer,
 }
 
 #[derive(Debug, Args)]
@@ -358,38 +358,10 @@ pub(crate) struct CompletionsArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum WriterChoice {
-    Auto,
-    Mmap,
-    Pwrite,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SinkChoice {
     Null,
     Memory,
     File,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HttpChoice {
-    #[value(name = "1.1")]
-    Http11,
-    #[value(name = "2")]
-    Http2,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OnChangeChoice {
-    Fail,
-    Restart,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum VerifyChoice {
-    Auto,
-    Always,
-    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -153,7 +153,7 @@ async fn measure(
         false => None,
     };
     let (server, template) = target(&course, remote).await?;
-    let template = template.writer(args.sweep.writer.into());
+    let template = template.writer(args.sweep.writer);
     let stop = async {
         signals.stop().await;
     };

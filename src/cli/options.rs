@@ -4,12 +4,9 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use partwise::{Download, DownloadBuilder, HttpDate, HttpVersion, OnChange, Verify, Writer};
+use partwise::{Download, DownloadBuilder, HttpDate};
 
-use super::args::{
-    GetArgs, HttpChoice, NetworkArgs, OnChangeChoice, PlaceArgs, SourceArgs, SpeedArgs, TrustArgs,
-    VerifyChoice, WriterChoice,
-};
+use super::args::{GetArgs, NetworkArgs, PlaceArgs, SourceArgs, SpeedArgs, TrustArgs};
 use super::exit::Failure;
 use super::input_file::Entry;
 use super::words::SEE_HELP;
@@ -55,17 +52,7 @@ fn with_place(
         .overwrite(args.overwrite)
         .fresh(args.fresh)
         .sync(!args.no_sync)
-        .writer(args.writer.into())
-}
-
-impl From<WriterChoice> for Writer {
-    fn from(choice: WriterChoice) -> Self {
-        match choice {
-            WriterChoice::Auto => Self::Auto,
-            WriterChoice::Mmap => Self::Mmap,
-            WriterChoice::Pwrite => Self::Pwrite,
-        }
-    }
+        .writer(args.writer)
 }
 
 fn with_source(
@@ -132,10 +119,7 @@ pub(crate) fn with_network(
         .retries(args.retries)
         .connect_timeout(args.connect_timeout)
         .stall_timeout(args.stall_timeout)
-        .http_version(match args.http_version {
-            HttpChoice::Http11 => HttpVersion::Http11,
-            HttpChoice::Http2 => HttpVersion::Http2,
-        }))
+        .http_version(args.http_version))
 }
 
 fn with_trust(
@@ -152,16 +136,7 @@ fn with_trust(
     builder = apply(builder, &date, DownloadBuilder::if_modified_since);
     let date: Option<HttpDate> = parsed("--if-unmodified-since", &args.if_unmodified_since)?;
     builder = apply(builder, &date, DownloadBuilder::if_unmodified_since);
-    Ok(builder
-        .on_change(match args.on_change {
-            OnChangeChoice::Fail => OnChange::Fail,
-            OnChangeChoice::Restart => OnChange::Restart,
-        })
-        .verify(match args.verify {
-            VerifyChoice::Auto => Verify::Auto,
-            VerifyChoice::Always => Verify::Always,
-            VerifyChoice::Never => Verify::Never,
-        }))
+    Ok(builder.on_change(args.on_change).verify(args.verify))
 }
 
 fn parsed<T: FromStr<Err: Display>>(

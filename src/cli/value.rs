@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use partwise::{Connections, PartSize};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use partwise::{Connections, HttpVersion, OnChange, PartSize, Verify, Writer};
 
 /// Parses a size of at least one byte: plain bytes, or with `K M G` or `KiB MiB GiB` (1024-based,
 /// in either case).
@@ -52,6 +53,38 @@ pub(crate) fn part_size(text: &str) -> Result<PartSize, String> {
         return Ok(PartSize::Auto);
     }
     size(text).map(PartSize::Bytes)
+}
+
+/// The words of `--writer`.
+pub(crate) const WRITERS: &[(&str, Writer)] = &[
+    ("auto", Writer::Auto),
+    ("mmap", Writer::Mmap),
+    ("pwrite", Writer::Pwrite),
+];
+
+/// The words of `--http-version`.
+pub(crate) const HTTP_VERSIONS: &[(&str, HttpVersion)] =
+    &[("1.1", HttpVersion::Http11), ("2", HttpVersion::Http2)];
+
+/// The words of `--on-change`.
+pub(crate) const ON_CHANGE: &[(&str, OnChange)] =
+    &[("fail", OnChange::Fail), ("restart", OnChange::Restart)];
+
+/// The words of `--verify`.
+pub(crate) const VERIFY: &[(&str, Verify)] = &[
+    ("auto", Verify::Auto),
+    ("always", Verify::Always),
+    ("never", Verify::Never),
+];
+
+/// A parser of these words, each with its value.
+pub(crate) fn one_of<T: Copy + Send + Sync + 'static>(
+    choices: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(choices.iter().map(|(word, _)| *word)).map(|typed| {
+        let found = choices.iter().find(|(word, _)| *word == typed);
+        found.expect("the parser admits only these words").1
+    })
 }
 
 #[cfg(test)]

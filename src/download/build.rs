@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Download, DownloadBuilder, NetworkOptions, resume};
+use super::{Download, DownloadBuilder, resume};
 use crate::engine::{Destination, Job};
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::http::{Client, ClientConfig, Conditions, Source};
 use crate::integrity::Digest;
 use crate::object::EntityTag;
-use crate::options::{Checksum, HttpVersion, Output, PartSize, Ranges, Writer};
-use crate::storage::{Durability, Names, WriterChoice};
+use crate::options::{Checksum, Output, PartSize, Ranges};
+use crate::storage::{Durability, Names};
 
 /// What leases are cut at, in bytes. Small, so that the last request of a slow connection is a
 /// short one.
@@ -41,7 +41,8 @@ impl DownloadBuilder {
 fn job(options: DownloadBuilder) -> Result<Job, Error> {
     let source = Source::new(&options.url, options.head_url.as_deref())
         .map_err(|error| usage("the URL", error))?;
-    let client = Client::new(&client_config(&options.network)?)
+    check_timeouts(&options.network)?;
+    let client = Client::new(&options.network)
         .map_err(|error| usage("the connection's options", &error).with_source(error))?;
     let destination = destination(&options, &source)?;
     let part_size = match options.part_size {
@@ -96,11 +97,7 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
         } else {
             Durability::Unsynced
         },
-        writer: match options.writer {
-            Writer::Auto => WriterChoice::Auto,
-            Writer::Mmap => WriterChoice::Mmap,
-            Writer::Pwrite => WriterChoice::Pwrite,
-        },
+        writer: options.writer,
         verify: options.verify,
         on_change: options.on_change,
         refresh: options.refresh,
@@ -111,33 +108,16 @@ fn usage(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Usage, format!("{what} can't be used"), why)
 }
 
-fn client_config(network: &NetworkOptions) -> Result<ClientConfig, Error> {
-    let timeouts = [
+fn check_timeouts(network: &ClientConfig) -> Result<(), Error> {
+    for (what, timeout) in [
         ("the connect timeout", network.connect_timeout),
         ("the stall timeout", network.stall_timeout),
-    ];
-    for (what, timeout) in timeouts {
+    ] {
         if timeout.is_zero() {
             return Err(usage(what, "expected more than 0 s, found 0 s"));
         }
     }
-    let network = network.clone();
-    Ok(ClientConfig {
-        headers: network.headers,
-        user: network.user,
-        bearer: network.bearer,
-        netrc: network.netrc,
-        user_agent: network.user_agent,
-        proxy: network.proxy,
-        no_proxy: network.no_proxy,
-        ca_certificate: network.ca_certificate,
-        client_certificate: network.client_certificate,
-        client_key: network.client_key,
-        insecure: network.insecure,
-        http2: network.http_version == HttpVersion::Http2,
-        connect_timeout: network.connect_timeout,
-        stall_timeout: network.stall_timeout,
-    })
+    Ok(())
 }
 
 fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use crate::http::{Client, Conditions, Source};
 use crate::integrity::Digest;
 use crate::object::SelectionSpec;
+use crate::options::Writer;
 use crate::options::{Connections, OnChange, Refresh, Verify};
-use crate::storage::{Durability, Names, WriterChoice};
+use crate::storage::{Durability, Names};
 
 /// What to download, where to, and how.
 pub(crate) struct Job {
@@ -28,7 +29,7 @@ pub(crate) struct Job {
     pub(crate) fresh: bool,
     pub(crate) overwrite: bool,
     pub(crate) durability: Durability,
-    pub(crate) writer: WriterChoice,
+    pub(crate) writer: Writer,
     pub(crate) verify: Verify,
     pub(crate) on_change: OnChange,
     pub(crate) refresh: Option<Refresh>,

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::context::Context;
 use crate::http::Metadata;
 use crate::object::{Plan, Validator};
-use crate::report::{Account, Bottleneck, Report, ValidatorKind, WriterKind};
-use crate::storage::SinkKind;
+use crate::options::WriterKind;
+use crate::report::{Account, Bottleneck, Report, ValidatorKind};
 
 /// Waiting for the disk for more than this share of the time makes the disk the bottleneck.
 const DISK_BOUND: f64 = 0.3;
@@ -147,13 +147,5 @@ pub(crate) fn kind_of(validator: &Validator) -> ValidatorKind {
         Validator::Weak { .. } => ValidatorKind::WeakEtag,
         Validator::LastModified(_) => ValidatorKind::LastModified,
         Validator::None => ValidatorKind::None,
-    }
-}
-
-/// How bytes reached the file, as a report names it.
-pub(crate) fn writer_of(kind: SinkKind) -> WriterKind {
-    match kind {
-        SinkKind::Mmap => WriterKind::Mmap,
-        SinkKind::Pwrite => WriterKind::Pwrite,
     }
 }

@@ -1,5 +1,6 @@
 //! The HTTP client: its connection pool, and the sending of one request.
 
+use crate::options::HttpVersion;
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
@@ -192,7 +193,7 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
         .pool_max_idle_per_host(usize::MAX)
         .http1_max_headers(MOST_HEADERS)
         .tls_backend_preconfigured(tls::configure(config)?);
-    if !config.http2 {
+    if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
     }
     if config.no_proxy {

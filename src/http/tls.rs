@@ -1,5 +1,6 @@
 //! Sets up TLS from the client's configuration.
 
+use crate::options::HttpVersion;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,7 @@ pub(super) fn configure(config: &ClientConfig) -> Result<rustls::ClientConfig, H
             .map_err(|error| cannot("the client certificate", error))?,
         None => builder.with_no_client_auth(),
     };
-    tls.alpn_protocols = if config.http2 {
+    tls.alpn_protocols = if config.http_version == HttpVersion::Http2 {
         vec![b"h2".to_vec(), b"http/1.1".to_vec()]
     } else {
         vec![b"http/1.1".to_vec()]

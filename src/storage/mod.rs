@@ -25,7 +25,7 @@ pub(crate) use lock::{Opened, open_locked};
 pub(crate) use names::Names;
 pub(crate) use publish::{Published, empty, is_untouched, publish, remove_partial, sweep};
 pub(crate) use reserve::reserve;
-pub(crate) use sink::{Sink, SinkKind, SinkWindow, WriterChoice};
+pub(crate) use sink::{Sink, SinkWindow};
 pub(crate) use volume::{Collision, Durability, PartFile, Volume};
 #[cfg(test)]
 pub(crate) use volume::{FileId, Space};

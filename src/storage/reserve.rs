@@ -4,9 +4,12 @@
 use std::io;
 use std::path::Path;
 
+use crate::options::Writer;
+use crate::options::WriterKind;
+
 use super::FileSystem;
 use super::error::{Cause, Operation, StorageError};
-use super::sink::{SinkKind, WriterChoice};
+
 use super::volume::{Durability, PartFile, Space, Volume};
 
 /// What the file system reserved.
@@ -23,7 +26,7 @@ pub(crate) enum Reservation {
 pub(crate) struct Reserved {
     pub(crate) reservation: Reservation,
     pub(crate) file_system: FileSystem,
-    pub(crate) kind: SinkKind,
+    pub(crate) kind: WriterKind,
 }
 
 /// Gives the locked part file its full length and, where the file system can, all its blocks; then
@@ -40,7 +43,7 @@ pub(crate) fn reserve<V: Volume>(
     name: &std::ffi::OsStr,
     file: &V::File,
     length: u64,
-    choice: WriterChoice,
+    choice: Writer,
     durability: Durability,
 ) -> Result<Reserved, StorageError> {
     let path = volume.path(name);
@@ -117,10 +120,10 @@ fn refused(error: io::Error, path: &Path, needed: u64, available: Option<u64>) -
 }
 
 fn choose(
-    choice: WriterChoice,
+    choice: Writer,
     file_system: FileSystem,
     reservation: Reservation,
-) -> Result<SinkKind, &'static str> {
+) -> Result<WriterKind, &'static str> {
     let unsafe_because = if reservation == Reservation::None {
         Some("the file system can't reserve blocks")
     } else if !file_system.keeps_reservations() {
@@ -129,9 +132,9 @@ fn choose(
         None
     };
     match (choice, unsafe_because) {
-        (WriterChoice::Pwrite, _) | (WriterChoice::Auto, Some(_)) => Ok(SinkKind::Pwrite),
-        (WriterChoice::Auto | WriterChoice::Mmap, None) => Ok(SinkKind::Mmap),
-        (WriterChoice::Mmap, Some(why)) => Err(why),
+        (Writer::Pwrite, _) | (Writer::Auto, Some(_)) => Ok(WriterKind::Pwrite),
+        (Writer::Auto | Writer::Mmap, None) => Ok(WriterKind::Mmap),
+        (Writer::Mmap, Some(why)) => Err(why),
     }
 }
 
@@ -148,7 +151,7 @@ mod tests {
     fn reserve_on<V: Volume>(
         volume: &V,
         length: u64,
-        choice: WriterChoice,
+        choice: Writer,
     ) -> Result<Reserved, StorageError> {
         let name = OsStr::new(NAME);
         let (file, _) = open_locked(volume, name)?;
@@ -160,7 +163,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         for length in [0, 1, 1 << 20, 10_000, 10_000] {
-            let reserved = reserve_on(&folder, length, WriterChoice::Auto).unwrap();
+            let reserved = reserve_on(&folder, length, Writer::Auto).unwrap();
             let metadata = std::fs::metadata(dir.path().join(NAME)).unwrap();
             assert_eq!(metadata.len(), length);
             if reserved.reservation == Reservation::Blocks {
@@ -173,7 +176,7 @@ mod tests {
     fn what_is_larger_than_the_disk_is_refused_before_anything_is_written() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
-        let error = reserve_on(&folder, 1 << 55, WriterChoice::Auto).unwrap_err();
+        let error = reserve_on(&folder, 1 << 55, Writer::Auto).unwrap_err();
         assert_eq!(error.kind(), StorageErrorKind::Full);
         assert!(
             error
@@ -188,16 +191,16 @@ mod tests {
         let disk = FakeDisk::default();
         disk.without_reservation();
         disk.with_room(50);
-        let reserved = reserve_on(&disk, 40, WriterChoice::Auto).unwrap();
+        let reserved = reserve_on(&disk, 40, Writer::Auto).unwrap();
         assert_eq!(reserved.reservation, Reservation::None);
-        assert_eq!(reserved.kind, SinkKind::Pwrite);
+        assert_eq!(reserved.kind, WriterKind::Pwrite);
         assert_eq!(disk.contents(NAME).unwrap().len(), 40);
-        let full = reserve_on(&disk, 91, WriterChoice::Auto).unwrap_err();
+        let full = reserve_on(&disk, 91, Writer::Auto).unwrap_err();
         assert_eq!(
             full.why(),
             "51 more bytes are needed and 50 are available on the disk"
         );
-        let unsafe_map = reserve_on(&disk, 40, WriterChoice::Mmap).unwrap_err();
+        let unsafe_map = reserve_on(&disk, 40, Writer::Mmap).unwrap_err();
         assert_eq!(unsafe_map.kind(), StorageErrorKind::Unsupported);
     }
 
@@ -211,17 +214,17 @@ mod tests {
             (Layered, Reservation::Blocks, false),
             (Unknown, Reservation::Blocks, false),
         ] {
-            let auto = choose(WriterChoice::Auto, file_system, reservation);
+            let auto = choose(Writer::Auto, file_system, reservation);
             let expected = if mapped {
-                SinkKind::Mmap
+                WriterKind::Mmap
             } else {
-                SinkKind::Pwrite
+                WriterKind::Pwrite
             };
             assert_eq!(auto, Ok(expected), "{file_system:?} {reservation:?}");
-            let demanded = choose(WriterChoice::Mmap, file_system, reservation);
+            let demanded = choose(Writer::Mmap, file_system, reservation);
             assert_eq!(demanded.is_ok(), mapped);
-            let declined = choose(WriterChoice::Pwrite, file_system, reservation);
-            assert_eq!(declined, Ok(SinkKind::Pwrite));
+            let declined = choose(Writer::Pwrite, file_system, reservation);
+            assert_eq!(declined, Ok(WriterKind::Pwrite));
         }
     }
 

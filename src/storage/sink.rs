@@ -7,23 +7,8 @@ use super::error::{Cause, Operation, StorageError};
 use super::mmap::{FileMap, Missed};
 use super::volume::PartFile;
 use crate::object::ByteRange;
-
-/// How the caller wants bytes to reach the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WriterChoice {
-    /// A map wherever it is safe, else positional writes.
-    Auto,
-    /// A map, or an error where it is not safe.
-    Mmap,
-    Pwrite,
-}
-
-/// How bytes reach the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SinkKind {
-    Mmap,
-    Pwrite,
-}
+use crate::options::Writer;
+use crate::options::WriterKind;
 
 /// The part file, as the engine's workers write it. Cloning shares the file.
 #[derive(Debug)]
@@ -59,17 +44,17 @@ impl<F: PartFile> Sink<F> {
     pub(crate) fn new(
         file: F,
         path: PathBuf,
-        kind: SinkKind,
+        kind: WriterKind,
         length: u64,
-        choice: WriterChoice,
+        choice: Writer,
     ) -> Result<Self, StorageError> {
         let map = match kind {
-            SinkKind::Mmap if length > 0 => match file.map(length) {
+            WriterKind::Mmap if length > 0 => match file.map(length) {
                 Ok(map) => Some(map),
-                Err(_) if choice == WriterChoice::Auto => None,
+                Err(_) if choice == Writer::Auto => None,
                 Err(error) => return Err(StorageError::io(Operation::Map, path, error)),
             },
-            SinkKind::Mmap | SinkKind::Pwrite => None,
+            WriterKind::Mmap | WriterKind::Pwrite => None,
         };
         let shared = Inner {
             file,
@@ -95,10 +80,10 @@ impl<F: PartFile> Sink<F> {
         }
     }
 
-    pub(crate) fn kind(&self) -> SinkKind {
+    pub(crate) fn kind(&self) -> WriterKind {
         match self.shared.map {
-            Some(_) => SinkKind::Mmap,
-            None => SinkKind::Pwrite,
+            Some(_) => WriterKind::Mmap,
+            None => WriterKind::Pwrite,
         }
     }
 
@@ -283,8 +268,8 @@ mod tests {
         ) {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, length);
-            let kind = if mapped { SinkKind::Mmap } else { SinkKind::Pwrite };
-            let sink = Sink::new(file, path.clone(), kind, length, WriterChoice::Auto).unwrap();
+            let kind = if mapped { WriterKind::Mmap } else { WriterKind::Pwrite };
+            let sink = Sink::new(file, path.clone(), kind, length, Writer::Auto).unwrap();
             let mut borders: Vec<u64> = cuts.into_iter().filter(|cut| *cut < length).collect();
             borders.extend([0, length]);
             borders.sort_unstable();
@@ -309,10 +294,10 @@ mod tests {
 
     #[test]
     fn nothing_is_written_outside_a_window() {
-        for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
+        for kind in [WriterKind::Mmap, WriterKind::Pwrite] {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, 100);
-            let sink = Sink::new(file, path.clone(), kind, 100, WriterChoice::Auto).unwrap();
+            let sink = Sink::new(file, path.clone(), kind, 100, Writer::Auto).unwrap();
             let mut window = sink.window(range(10, 20)).unwrap();
             for (position, bytes) in [(9, "xx"), (19, "xx"), (20, "x"), (0, "x"), (u64::MAX, "x")] {
                 let error = window.write(position, bytes.as_bytes()).unwrap_err();
@@ -331,10 +316,10 @@ mod tests {
 
     #[test]
     fn a_truncated_file_is_an_error_and_no_signal() {
-        for kind in [SinkKind::Mmap, SinkKind::Pwrite] {
+        for kind in [WriterKind::Mmap, WriterKind::Pwrite] {
             let dir = tempfile::tempdir().unwrap();
             let (file, path) = real_file(&dir, 100_000);
-            let sink = Sink::new(file, path.clone(), kind, 100_000, WriterChoice::Auto).unwrap();
+            let sink = Sink::new(file, path.clone(), kind, 100_000, Writer::Auto).unwrap();
             let mut window = sink.window(range(50_000, 100_000)).unwrap();
             let other = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
             other.set_len(10).unwrap();
@@ -351,7 +336,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (file, path) = real_file(&dir, 0);
         let sink = Sink::growing(file, path.clone());
-        assert_eq!(sink.kind(), SinkKind::Pwrite);
+        assert_eq!(sink.kind(), WriterKind::Pwrite);
         let mut window = sink.window(range(0, 1 << 40)).unwrap();
         window.write(0, b"ab").unwrap();
         window.write(2, b"cd").unwrap();

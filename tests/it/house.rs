@@ -21,14 +21,22 @@ use self::source::{Sources, line_of, sources, words};
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The public face.
     ("lib", &[]),
+    // Its network options are the configuration of the HTTP client.
     (
         "download",
-        &["engine", "options", "DownloadHandle", "Error"],
+        &["engine", "http", "options", "DownloadHandle", "Error"],
     ),
     // It reads the checkpoint that a download is to resume from.
     (
         "download/resume",
-        &["inspect", "options", "Error", "ErrorKind", "Remedy"],
+        &[
+            "inspect",
+            "options",
+            "Download",
+            "Error",
+            "ErrorKind",
+            "Remedy",
+        ],
     ),
     // It checks the options, and makes the engine's job of them.
     (
@@ -53,7 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["checkpoint", "object", "storage", "Error", "ErrorKind"],
     ),
     ("event", &["report", "error"]),
-    ("report", &[]),
+    ("report", &["options"]),
     ("error", &["http", "storage", "checkpoint"]),
     // The machinery. HTTP and storage meet in the engine alone, and nothing below it knows
     // `crate::Error`.
@@ -74,14 +82,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // The schedule is arithmetic: neither network nor disk.
     ("engine/schedule", &["integrity", "object", "report"]),
     ("checkpoint", &["object", "integrity", "storage"]),
-    ("http", &["object"]),
-    ("storage", &["object"]),
+    // Their configuration is made of public options.
+    ("http", &["object", "options"]),
+    ("storage", &["object", "options"]),
     ("integrity", &[]),
     ("object", &[]),
     // What stands beside it.
     (
         "internals",
-        &["checkpoint", "engine", "integrity", "object", "storage"],
+        &[
+            "checkpoint",
+            "engine",
+            "integrity",
+            "object",
+            "options",
+            "storage",
+        ],
     ),
     ("origin", &[]),
     // It measures by the public interface.

@@ -15,14 +15,15 @@ use crate::engine::remote::Remote;
 use crate::engine::remote::object::{Object, announce};
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::engine::summary::{report_in_parts, writer_of};
+use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::window::WriteTarget;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
 use crate::object::Plan;
-use crate::report::{Report, WriterKind};
-use crate::storage::{DiskFile, Operation, PartFile, Sink, SinkKind, StorageError, WriterChoice};
+use crate::options::{Writer, WriterKind};
+use crate::report::Report;
+use crate::storage::{DiskFile, Operation, PartFile, Sink, StorageError};
 
 /// What stands for the output in messages and the report, where bytes are dropped.
 pub(crate) const NOWHERE: &str = "/dev/null";
@@ -47,18 +48,18 @@ pub(crate) async fn to_memory<R: Remote>(
     let plan = object.wanted.plan(context.job)?;
     let choice = context.job.writer;
     let sink = blocking::run(move || memory(plan.length(), choice)).await?;
-    let writer = writer_of(sink.kind());
+    let writer = sink.kind();
     in_parts(context, plan, sink, writer, object).await
 }
 
-fn memory(length: u64, choice: WriterChoice) -> Result<Sink<DiskFile>, StorageError> {
+fn memory(length: u64, choice: Writer) -> Result<Sink<DiskFile>, StorageError> {
     let path = PathBuf::from(MEMORY);
     let file = DiskFile::in_memory()
         .and_then(|file| file.reserve(length).map(|()| file))
         .map_err(|error| StorageError::io(Operation::Reserve, &path, error))?;
     let kind = match choice {
-        WriterChoice::Auto | WriterChoice::Mmap => SinkKind::Mmap,
-        WriterChoice::Pwrite => SinkKind::Pwrite,
+        Writer::Auto | Writer::Mmap => WriterKind::Mmap,
+        Writer::Pwrite => WriterKind::Pwrite,
     };
     Sink::new(file, path, kind, length, choice)
 }

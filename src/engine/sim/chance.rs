@@ -11,8 +11,9 @@ use super::world::{Tags, World, job};
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::object::SelectionSpec;
+use crate::options::Writer;
 use crate::options::{Connections, OnChange, Verify};
-use crate::storage::{Durability, WriterChoice};
+use crate::storage::Durability;
 
 /// The greatest length of a version, in bytes.
 const LONGEST: u64 = 500;
@@ -223,7 +224,7 @@ pub(super) fn any_job(rng: &mut Rng, setting: &Setting) -> Job {
         limit_rate: once_in(rng, 8).then(|| rng.u64(20..2000)),
         retries: any(rng, &[0, 2, 8, 8]),
         fresh: once_in(rng, 15),
-        writer: any(rng, &[WriterChoice::Auto, WriterChoice::Pwrite]),
+        writer: any(rng, &[Writer::Auto, Writer::Pwrite]),
         verify: any(rng, &[Verify::Auto, Verify::Auto, Verify::Always]),
         on_change: any(rng, &[OnChange::Restart, OnChange::Restart, OnChange::Fail]),
         ..plain_job(setting)

@@ -10,8 +10,9 @@ use crate::engine::job::{Destination, Job};
 use crate::http::testing::client;
 use crate::http::{Client, Conditions, Metadata, RangeSupport, Source};
 use crate::object::{EntityTag, SelectionSpec, Validator};
+use crate::options::Writer;
 use crate::options::{Connections, OnChange, Verify};
-use crate::storage::{Durability, Names, WriterChoice};
+use crate::storage::{Durability, Names};
 
 /// The validator that the server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +145,7 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         fresh: false,
         overwrite: world.old.is_some(),
         durability: Durability::Synced,
-        writer: WriterChoice::Auto,
+        writer: Writer::Auto,
         verify: Verify::Auto,
         on_change: OnChange::Restart,
         mirrors: Vec::new(),

@@ -12,7 +12,8 @@ use crate::engine::blocking;
 use crate::engine::metrics::Metrics;
 use crate::engine::schedule::lease::ActiveLease;
 use crate::object::ByteRange;
-use crate::storage::{Durability, PartFile, Sink, SinkKind, SinkWindow, StorageError};
+use crate::options::WriterKind;
+use crate::storage::{Durability, PartFile, Sink, SinkWindow, StorageError};
 
 /// Bytes of the file that are mapped at once, and as many again ahead. Small, so that resident
 /// memory stays small with many connections; large enough that mapping costs nothing per byte.
@@ -45,7 +46,7 @@ impl<F: PartFile> WriteTarget for Sink<F> {
     type Window = SinkWindow<F>;
 
     fn is_mapped(&self) -> bool {
-        self.kind() == SinkKind::Mmap
+        self.kind() == WriterKind::Mmap
     }
 
     fn window(&self, range: ByteRange) -> Result<SinkWindow<F>, StorageError> {

@@ -117,8 +117,9 @@ mod tests {
     use crate::engine::schedule::parts::CompletedParts;
     use crate::engine::transfer::backpressure::Backpressure;
     use crate::object::Plan;
+    use crate::options::{Writer, WriterKind};
     use crate::storage::fake::{FakeDisk, FakeFile};
-    use crate::storage::{Durability, PartFile, Sink, SinkKind, Volume, WriterChoice};
+    use crate::storage::{Durability, PartFile, Sink, Volume};
 
     const LENGTH: u64 = 1000;
 
@@ -128,8 +129,8 @@ mod tests {
         let file = disk.create(OsStr::new("v.part")).unwrap();
         file.set_len(LENGTH).unwrap();
         file.try_lock().unwrap();
-        let (path, choice) = ("v.part".into(), WriterChoice::Auto);
-        let sink = Sink::new(file, path, SinkKind::Pwrite, LENGTH, choice).unwrap();
+        let (path, choice) = ("v.part".into(), Writer::Auto);
+        let sink = Sink::new(file, path, WriterKind::Pwrite, LENGTH, choice).unwrap();
         let (go_on, waiting) = std::sync::mpsc::channel();
         let waiting = Mutex::new(waiting);
         disk.before_each_step(move || {

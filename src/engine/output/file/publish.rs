@@ -10,7 +10,7 @@ use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::engine::summary::{self, writer_of};
+use crate::engine::summary::{self};
 use crate::error::Error;
 use crate::http::Metadata;
 use crate::object::Plan;
@@ -51,7 +51,7 @@ pub(crate) async fn publish<V: Volume>(
         None => summary::report_of_version(context, length, &metadata),
     };
     let report = Report {
-        writer: writer_of(sink.kind()),
+        writer: sink.kind(),
         integrity,
         ..described
     };
