@@ -80,14 +80,14 @@ pub fn digests(fields: &[(&str, &str)]) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Parses a `--checksum` and formats it again.
+/// Parses a checksum and formats it again.
 #[must_use]
 pub fn digest(text: &str) -> Option<String> {
     let digest = integrity::Digest::parse(text).ok()?;
     Some(digest.to_string())
 }
 
-/// The bytes that a `--range` selects in an object of `length` bytes, and their number.
+/// The bytes that these ranges select in an object of `length` bytes, and their number.
 #[must_use]
 pub fn selection(text: &str, length: u64) -> Option<(Vec<Stretch>, u64)> {
     let selection = SelectionSpec::parse(text).ok()?.resolve(length).ok()?;

@@ -70,8 +70,8 @@ fn usage(checkpoint: &Path, why: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Download;
     use super::*;
-    use crate::Download;
 
     #[test]
     fn a_name_gives_the_output() {
