@@ -50,7 +50,7 @@ impl DownloadBuilder {
     }
 
     /// Resumes the download whose checkpoint is at `checkpoint`, such as the one that
-    /// [`Error::checkpoint`] named.
+    /// [`Error::checkpoint`](crate::Error::checkpoint) named.
     ///
     /// A checkpoint's path, `DIR/NAME.part.ckpt`, gives the output: this replaces
     /// [`output`](Self::output) and [`dir`](Self::dir). [`ranges`](Self::ranges) default to those
