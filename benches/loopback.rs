@@ -1,4 +1,5 @@
-//! Measures whole downloads from the embedded origin, with each writer: `cargo bench --bench loopback`.
+//! Measures whole downloads from the embedded origin, with each writer: `cargo bench --bench
+//! loopback`.
 
 use std::num::NonZeroU32;
 

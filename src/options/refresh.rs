@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-type Outcome = Result<String, Box<dyn Error + Send + Sync>>;
-type Function = dyn Fn(String) -> BoxFuture<'static, Outcome> + Send + Sync;
+type Refreshed = Result<String, Box<dyn Error + Send + Sync>>;
+type Function = dyn Fn(String) -> BoxFuture<'static, Refreshed> + Send + Sync;
 
 /// How a download gets a new URL where access to the old one is refused.
 #[derive(Clone)]
@@ -20,7 +20,7 @@ pub(crate) enum Refresh {
 impl Refresh {
     pub(crate) fn function<F>(refresh: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = Refreshed> + Send + 'static,
     {
         Self::Function(Arc::new(move |old| Box::pin(refresh(old))))
     }

@@ -1,4 +1,5 @@
-//! The account of a download: where its time went and what stood in its way, in the report and with `-v`.
+//! The account of a download: where its time went and what stood in its way, in the report and with
+//! `-v`.
 
 use partwise::origin::{Object, Origin};
 use serde_json::Value;

@@ -11,8 +11,8 @@ use crate::support::{connections, progressed, soon};
 const PART: u64 = 64 << 10;
 const LENGTH: u64 = 40 * PART + 5;
 const HALF: u64 = 20 * PART;
-/// What is sure to have come by then: parts may be unfinished on each connection, and a tail that one connection takes
-/// from another may have been on its way already.
+/// What is sure to have come by then: parts may be unfinished on each connection, and a tail that
+/// one connection takes from another may have been on its way already.
 const ENOUGH: u64 = HALF / 2;
 
 fn download(fixture: &Fixture, origin: &Origin) -> DownloadBuilder {

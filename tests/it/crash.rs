@@ -16,8 +16,8 @@ const CONNECTIONS: u64 = 4;
 const KILLS: u32 = 4;
 /// Downloads at once.
 const LANES: u32 = 4;
-/// What one kill may cost: a commit interval (about a second; twice that on a busy machine), and on each connection a
-/// part under way and what its socket holds.
+/// What one kill may cost: a commit interval (about a second; twice that on a busy machine), and on
+/// each connection a part under way and what its socket holds.
 const COST: u64 = 2 * RATE + CONNECTIONS * (PART + (256 << 10));
 
 /// How many kills, at least: `PARTWISE_KILLS`.
@@ -54,7 +54,8 @@ fn killed_at_random_moments_it_ends_with_the_right_bytes() {
     );
 }
 
-/// One download. The moments are counted in bytes served, so that they are moments of the download and not of the clock.
+/// One download. The moments are counted in bytes served, so that they are moments of the download
+/// and not of the clock.
 async fn killed_often(seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let object = Object::new(seed, LENGTH);

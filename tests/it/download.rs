@@ -1,4 +1,5 @@
-//! Whole downloads from an honest origin: every size, number of connections, writer and kind of server.
+//! Whole downloads from an honest origin: every size, number of connections, writer and kind of
+//! server.
 
 use std::io::Write as _;
 

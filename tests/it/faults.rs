@@ -1,8 +1,9 @@
 //! What servers, disks and people do wrong, one fault a row.
 //!
-//! For every fault the exit code is 0 if and only if the bytes are those of one version of the object. Otherwise the
-//! final name stays untouched and the message names the cause. Nothing ever shows a secret, memory and time are
-//! bounded, and the next run, in a world that has come to its senses, completes the file.
+//! For every fault the exit code is 0 if and only if the bytes are those of one version of the
+//! object. Otherwise the final name stays untouched and the message names the cause. Nothing ever
+//! shows a secret, memory and time are bounded, and the next run, in a world that has come to its
+//! senses, completes the file.
 
 mod asked;
 mod checkpoint;

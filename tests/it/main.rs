@@ -1,4 +1,5 @@
-//! The integration tests: the library and the real command against servers on the loopback interface.
+//! The integration tests: the library and the real command against servers on the loopback
+//! interface.
 
 mod account;
 mod bench;

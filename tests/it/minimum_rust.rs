@@ -37,7 +37,8 @@ fn no_dependency_needs_a_newer_rust() {
     );
 }
 
-/// The packages that `cargo install` builds here: from the root over every dependency but those of tests.
+/// The packages that `cargo install` builds here: from the root over every dependency but those of
+/// tests.
 fn built(resolve: &Value) -> BTreeSet<&str> {
     let nodes: HashMap<&str, &Value> = array(&resolve["nodes"])
         .map(|node| (text(&node["id"]), node))
@@ -56,7 +57,8 @@ fn built(resolve: &Value) -> BTreeSet<&str> {
     built
 }
 
-/// The graph for this platform. Everything in it was fetched to build this very test, so no network is needed.
+/// The graph for this platform. Everything in it was fetched to build this very test, so no network
+/// is needed.
 fn metadata() -> Value {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);

@@ -133,7 +133,8 @@ async fn what_came_is_kept_from_a_mirror_that_has_another_version() {
     fixture.file("x").is(&object);
 }
 
-/// Of two connections that bring the same part the slower may be the last to write, and a mirror's bytes may differ.
+/// Of two connections that bring the same part the slower may be the last to write, and a mirror's
+/// bytes may differ.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_with_a_mirrors_help_is_read_back() {
     let object = Object::new(1, LENGTH);

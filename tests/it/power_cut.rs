@@ -1,8 +1,9 @@
 //! The power fails: what the device holds at any moment is enough to go on from.
 //!
-//! The download writes to a file system in an image file. A snapshot of that file is what a power cut leaves: the kernel's
-//! caches of the mounted file system are not in it. Each snapshot is mounted afterwards, which replays its journal as
-//! the next boot would, and the same command goes on there.
+//! The download writes to a file system in an image file. A snapshot of that file is what a power
+//! cut leaves: the kernel's caches of the mounted file system are not in it. Each snapshot is
+//! mounted afterwards, which replays its journal as the next boot would, and the same command goes
+//! on there.
 //!
 //! `PARTWISE_POWER_CUTS` sets the number of snapshots, `PARTWISE_SEED` the moments.
 

@@ -13,8 +13,8 @@ const LENGTH: u64 = 40 * PART + 5;
 /// Where the origin stops, in bytes over all connections.
 const HALF: u64 = 20 * PART;
 const CONNECTIONS: u32 = 4;
-/// What is sure to have come by then: parts may be unfinished on each connection, and a tail that one connection takes
-/// from another may have been on its way already.
+/// What is sure to have come by then: parts may be unfinished on each connection, and a tail that
+/// one connection takes from another may have been on its way already.
 const ENOUGH: u64 = HALF / 2;
 
 fn download(fixture: &Fixture, url: String) -> DownloadBuilder {
@@ -184,7 +184,8 @@ async fn fresh_asks_for_everything() {
     assert_eq!(report.resumed_bytes, 0);
 }
 
-/// After a kill the completed parts are read back: a part that is not what it was is fetched again, the others are not.
+/// After a kill the completed parts are read back: a part that is not what it was is fetched again,
+/// the others are not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_part_is_fetched_again_after_an_unclean_end() {
     let object = Object::new(1, LENGTH);

@@ -142,7 +142,8 @@ fn asked(origin: &FaultOrigin, from: usize) -> Vec<Stretch> {
     union(&stretches)
 }
 
-/// Holds that the next run asks for what is missing and nothing else, reads nothing back, and completes the file.
+/// Holds that the next run asks for what is missing and nothing else, reads nothing back, and
+/// completes the file.
 #[track_caller]
 fn assert_resumes(name: &str, fixture: &Fixture, origin: &FaultOrigin, missing: &[Stretch]) {
     let from = origin.requests().len();
@@ -178,7 +179,8 @@ async fn assert_survives(case: &Case, (signal, code, told): (Signal, i32, &str))
     assert_resumes(name, &fixture, &origin, &missing);
 }
 
-/// From the first byte on there is a checkpoint, and it holds every part that was whole when the signal came.
+/// From the first byte on there is a checkpoint, and it holds every part that was whole when the
+/// signal came.
 #[tokio::test(flavor = "multi_thread")]
 async fn once_bytes_come_the_checkpoint_has_them() {
     let cases = [
@@ -232,7 +234,8 @@ async fn once_bytes_come_the_checkpoint_has_them() {
     }
 }
 
-/// Where nothing can be kept, the stop is as quick, and the next run begins as if there had been none.
+/// Where nothing can be kept, the stop is as quick, and the next run begins as if there had been
+/// none.
 #[tokio::test(flavor = "multi_thread")]
 async fn before_there_is_anything_to_keep_it_stops_as_well() {
     let is_head = Moment::Asked(Request::is_head);

@@ -1,4 +1,5 @@
-//! What tells one version of the object from another: what is sent, and what happens when it changes in mid-run.
+//! What tells one version of the object from another: what is sent, and what happens when it
+//! changes in mid-run.
 
 use std::fs;
 

@@ -18,8 +18,8 @@ impl Asked<'_> {
         self.request.is_head()
     }
 
-    /// What a correct server answers. Of a range that begins at 0 it gives no more than four parts, so that others are
-    /// sure to follow.
+    /// What a correct server answers. Of a range that begins at 0 it gives no more than four parts,
+    /// so that others are sure to follow.
     pub(super) fn honest(&self) -> Reply {
         self.correct(self.request)
     }
@@ -70,7 +70,8 @@ impl Asked<'_> {
         !self.is_head() && self.bounds().0 > 0
     }
 
-    /// An answer to a range that is right but for a `Content-Range` that is off by so much at either end.
+    /// An answer to a range that is right but for a `Content-Range` that is off by so much at
+    /// either end.
     pub(super) fn content_range(&self, first: i64, last: i64, total: u64) -> String {
         let (start, end) = self.bounds();
         let (start, last) = (

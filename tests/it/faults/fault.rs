@@ -33,7 +33,8 @@ type Check = Box<dyn Fn(&World<'_>, &Outcome) + Send>;
 type Address = Box<dyn Fn(&World<'_>) -> String + Send>;
 type Arguments = Box<dyn Fn(&World<'_>) -> Vec<String> + Send>;
 
-/// A fault under construction. Unless it says otherwise, the server is honest and the download succeeds.
+/// A fault under construction. Unless it says otherwise, the server is honest and the download
+/// succeeds.
 pub(super) struct Fault {
     name: &'static str,
     object: Object,
@@ -217,7 +218,8 @@ impl Fault {
         self.ends([code], says)
     }
 
-    /// The first run ends with one of these exit codes and, where it fails, standard error names these.
+    /// The first run ends with one of these exit codes and, where it fails, standard error names
+    /// these.
     pub(super) fn ends<const C: usize, const N: usize>(
         mut self,
         codes: [i32; C],

@@ -27,7 +27,8 @@ async fn identity() {
     hold("identity", tables.into_iter().flatten());
 }
 
-/// The discovery's replies have the first tag, ranges that don't begin at 0 the second one; conditions are ignored.
+/// The discovery's replies have the first tag, ranges that don't begin at 0 the second one;
+/// conditions are ignored.
 fn turns(name: &'static str, first: &'static str, second: &'static str) -> Fault {
     fault(name)
         .serves(move |asked| asked.tagged(Some(if asked.is_later() { second } else { first })))

@@ -12,7 +12,8 @@ use crate::support::fixture::Fixture;
 #[tokio::test(flavor = "multi_thread")]
 async fn outputs() {
     let mut rows = Vec::new();
-    // Without a length HEAD tells nothing; with a wrong one the first reply to a range contradicts it.
+    // Without a length HEAD tells nothing; with a wrong one the first reply to a range contradicts
+    // it.
     for length in [None, Some("70000"), Some("2000000"), Some("0")] {
         rows.push(to_standard_output(length));
         rows.push(discarded(length));

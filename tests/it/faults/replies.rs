@@ -19,7 +19,8 @@ async fn replies() {
     hold("replies", tables.into_iter().flatten());
 }
 
-/// A fault in one answer, where it may pass unharmed, and the same one in all answers, where it ends so.
+/// A fault in one answer, where it may pass unharmed, and the same one in all answers, where it
+/// ends so.
 fn both<const N: usize>(
     name: &'static str,
     code: i32,
@@ -46,7 +47,8 @@ fn harmless_once<const N: usize>(
     ]
 }
 
-/// A body that goes on past its promised end. Where another connection takes over the range's tail, nobody reads so far.
+/// A body that goes on past its promised end. Where another connection takes over the range's tail,
+/// nobody reads so far.
 fn too_long(name: &'static str, reply: fn(&Asked<'_>) -> Reply) -> [Fault; 2] {
     [fault(name).later(reply), fault(name).later(reply).once()]
         .map(|fault| fault.ends([0, 3], ["longer than promised"]))
@@ -289,7 +291,8 @@ fn other_things() -> Vec<Fault> {
     ]
     .into_iter()
     .flatten()
-    // Before a first 206 it means that the server has no ranges, afterwards that something is wrong with it.
+    // Before a first 206 it means that the server has no ranges, afterwards that something is wrong
+    // with it.
     .chain(
         [whole_object(), whole_object().once()]
             .map(|fault| fault.ends([0, 3], ["200 with the whole object"])),

@@ -96,8 +96,8 @@ impl Ends {
     }
 }
 
-/// Holds what must hold after every run: at the final name stands what stood there before, or the whole object where
-/// the exit code is 0. Returns whether it is.
+/// Holds what must hold after every run: at the final name stands what stood there before, or the
+/// whole object where the exit code is 0. Returns whether it is.
 #[track_caller]
 pub(super) fn assert_sound(
     fixture: &Fixture,
@@ -133,8 +133,8 @@ pub(super) fn assert_ends(outcome: &Outcome, ends: &Ends) {
     }
 }
 
-/// Holds that a run neither showed a secret, on its way to the terminal or to a file, nor anything that steers a
-/// terminal. All secrets of these tests have the word in them.
+/// Holds that a run neither showed a secret, on its way to the terminal or to a file, nor anything
+/// that steers a terminal. All secrets of these tests have the word in them.
 #[track_caller]
 pub(super) fn assert_no_secret(outcome: &Outcome) {
     outcome.assert_no_secret("SECRET").assert_no_secret(BASIC);

@@ -5,7 +5,8 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::support::soon;
 
-/// A run that comes to nothing leaves what the one before it kept as it was, and says that it is there.
+/// A run that comes to nothing leaves what the one before it kept as it was, and says that it is
+/// there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_checkpoint_stays_as_it_was() {
     let troubles: [(&str, Trouble); 2] = [
@@ -98,7 +99,8 @@ async fn a_reader_that_does_not_read_holds_nothing_up() {
     }
 }
 
-/// The first one waits for the pipe as long as a clean stop may take, and says that it stopped; the second does neither.
+/// The first one waits for the pipe as long as a clean stop may take, and says that it stopped; the
+/// second does neither.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_interrupt_leaves_at_once() {
     let origin = FaultOrigin::new(|request| honest(&object(), request));

@@ -61,8 +61,8 @@ type Script = Box<dyn FnMut(&Request) -> Reply + Send>;
 /// Decides about a new connection.
 type Doorkeeper = Box<dyn FnMut(Knock) -> Door + Send>;
 
-/// A server on 127.0.0.1 that follows a script. Lives until it is dropped, and then fails the test if it was never
-/// asked, or if its script panicked.
+/// A server on 127.0.0.1 that follows a script. Lives until it is dropped, and then fails the test
+/// if it was never asked, or if its script panicked.
 pub(crate) struct FaultOrigin {
     /// Scheme, host and port.
     base: String,

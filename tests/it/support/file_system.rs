@@ -1,4 +1,5 @@
-//! File systems of our own, mounted for a test: in image files over loop devices, in memory, over one another.
+//! File systems of our own, mounted for a test: in image files over loop devices, in memory, over
+//! one another.
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
@@ -68,8 +69,8 @@ impl Image {
         Mount::new(self.kind.name(), &format!("loop,{options}"), &self.file)
     }
 
-    /// What is on the device at this moment, in a new file. Holds that no write comes between: the folder must be on a
-    /// file system that clones files at once.
+    /// What is on the device at this moment, in a new file. Holds that no write comes between: the
+    /// folder must be on a file system that clones files at once.
     pub(crate) fn snapshot(&self, file: PathBuf) -> Self {
         let (from, to) = (
             File::open(&self.file).unwrap(),
@@ -142,7 +143,8 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // The kernel may hold it for a moment after the last file was closed, and has no other way to say so.
+        // The kernel may hold it for a moment after the last file was closed, and has no other way
+        // to say so.
         let deadline = Instant::now() + PATIENCE;
         while !self.is_unmounted() {
             if Instant::now() > deadline {
@@ -165,7 +167,8 @@ fn run(program: &str, arguments: impl IntoIterator<Item: AsRef<OsStr>>) {
     );
 }
 
-/// Whether this machine lets us mount these. Where it does not it says so; with `PARTWISE_REQUIRE=1` that is a failure.
+/// Whether this machine lets us mount these. Where it does not it says so; with
+/// `PARTWISE_REQUIRE=1` that is a failure.
 pub(crate) fn can_mount(kinds: &[Kind]) -> bool {
     let Some(why) = obstacle(kinds) else {
         return true;

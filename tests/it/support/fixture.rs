@@ -17,7 +17,8 @@ use super::requests::Stretch;
 pub(crate) use command::{Invocation, Outcome, Running};
 use file::Written;
 
-/// A folder, mostly a temporary one, that is the working directory and the home of every command that is run in it.
+/// A folder, mostly a temporary one, that is the working directory and the home of every command
+/// that is run in it.
 pub(crate) struct Fixture {
     folder: PathBuf,
     _temporary: Option<TempDir>,
@@ -77,7 +78,8 @@ impl Fixture {
         stretches.collect()
     }
 
-    /// Changes a byte of a completed part of this length in the partial file of `name`. Returns where the part lies.
+    /// Changes a byte of a completed part of this length in the partial file of `name`. Returns
+    /// where the part lies.
     pub(crate) fn damage_a_part(&self, name: &str, object: &Object, part: u64) -> Stretch {
         let missing = self.missing(name);
         let (start, end) = (0..object.length() / part)
@@ -103,7 +105,8 @@ impl Fixture {
             .collect()
     }
 
-    /// Holds that these files stand in the folder and nothing else: no part file, no checkpoint, no temporary one.
+    /// Holds that these files stand in the folder and nothing else: no part file, no checkpoint, no
+    /// temporary one.
     #[track_caller]
     pub(crate) fn assert_holds_only<const N: usize>(&self, names: [&str; N]) {
         assert_eq!(self.names(), names.map(str::to_owned).into());

@@ -28,7 +28,8 @@ pub(crate) fn soon<T>(future: impl Future<Output = T>) -> impl Future<Output = T
 
 /// A client for plain HTTP that does nothing of its own.
 pub(crate) fn plain_client() -> reqwest::Client {
-    // The library wants a provider of cryptography even where there is none to do; a second one is refused.
+    // The library wants a provider of cryptography even where there is none to do; a second one is
+    // refused.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().no_proxy().build().unwrap()
 }

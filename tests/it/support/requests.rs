@@ -5,7 +5,8 @@ use partwise::origin::Logged;
 /// A stretch of bytes, half open.
 pub(crate) type Stretch = (u64, u64);
 
-/// The stretches that were asked for and answered with 206, or with 200 and the whole, in the order of the requests.
+/// The stretches that were asked for and answered with 206, or with 200 and the whole, in the order
+/// of the requests.
 pub(crate) fn ranges_requested(log: &[Logged]) -> Vec<Stretch> {
     let bodies = log.iter().filter(|request| request.method == "GET");
     let whole = |request: &Logged| (request.status == 200).then_some((0, request.body_bytes_asked));

@@ -22,7 +22,8 @@ const READY: Duration = Duration::from_secs(20);
 const GLANCE: Duration = Duration::from_millis(10);
 /// Somebody else may take the free port that was found, before the server does.
 const PORTS_TRIED: usize = 5;
-/// The first object's modification date: long past, so that its entity tag is a strong one everywhere.
+/// The first object's modification date: long past, so that its entity tag is a strong one
+/// everywhere.
 const FIRST_DATE: Duration = Duration::from_secs(1_704_067_200);
 
 /// A server program.
@@ -44,7 +45,8 @@ impl Program {
         }
     }
 
-    /// Where it is installed, if it is: on the path, or where Debian puts what only root is thought to run.
+    /// Where it is installed, if it is: on the path, or where Debian puts what only root is thought
+    /// to run.
     fn find(self) -> Option<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -64,12 +66,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it. Where it is not installed it says so and gives `None`; with `PARTWISE_REQUIRE=1` that is a failure.
+    /// Starts it. Where it is not installed it says so and gives `None`; with `PARTWISE_REQUIRE=1`
+    /// that is a failure.
     pub(crate) fn start(program: Program) -> Option<Self> {
         Self::start_limited(program, None)
     }
 
-    /// The same, with so many bytes a second for each connection, at least 1024. Caddy knows no such limit.
+    /// The same, with so many bytes a second for each connection, at least 1024. Caddy knows no
+    /// such limit.
     pub(crate) fn start_limited(program: Program, rate: Option<u64>) -> Option<Self> {
         let Some(executable) = program.find() else {
             skip(program.name());
@@ -93,8 +97,8 @@ impl Server {
         format!("http://127.0.0.1:{}/{name}", self.process.port)
     }
 
-    /// Puts an object under this name, all at once, with a date that is `hours` after 2024-01-01. Different dates make
-    /// different validators.
+    /// Puts an object under this name, all at once, with a date that is `hours` after 2024-01-01.
+    /// Different dates make different validators.
     pub(crate) fn put(&self, name: &str, object: &Object, hours: u32) {
         let www = self.folder.path().join("www");
         let new = www.join(".new");
@@ -127,7 +131,8 @@ impl Server {
     }
 }
 
-/// Says that something is missing, past the capture of the test's output; a failure where nothing may be missing.
+/// Says that something is missing, past the capture of the test's output; a failure where nothing
+/// may be missing.
 fn skip(name: &str) {
     let required = std::env::var("PARTWISE_REQUIRE").is_ok_and(|value| value == "1");
     assert!(!required, "{name} is not installed, and PARTWISE_REQUIRE=1");

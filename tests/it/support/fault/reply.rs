@@ -43,7 +43,8 @@ pub(super) enum End {
     Reset,
 }
 
-/// An answer. Whatever it does not say is as an honest server would: `Content-Length` fits the body.
+/// An answer. Whatever it does not say is as an honest server would: `Content-Length` fits the
+/// body.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     before: Vec<u8>,

@@ -75,7 +75,8 @@ fn apache(folder: &Path, port: u16, rate: Option<u64>) -> String {
             )
         })
         .unwrap_or_default();
-    // As root it demands to be given somebody else's rights; as anybody else it ignores these two lines.
+    // As root it demands to be given somebody else's rights; as anybody else it ignores these two
+    // lines.
     format!(
         "ServerRoot {folder}
         DefaultRuntimeDir {folder}
