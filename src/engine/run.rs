@@ -23,6 +23,8 @@ use super::{retry, summary};
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
+use crate::http::Pinned;
+use crate::object::Identity;
 use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::{Folder, Volume};
@@ -107,7 +109,7 @@ async fn run(
     }
     let mut passes = Passes::new(context.job);
     loop {
-        let outcome = pass(context, destination, passes.next).await?;
+        let outcome = pass(context, destination, &mut passes).await?;
         if let Some(report) = passes.after(context, outcome).await? {
             return Ok(report);
         }
@@ -118,9 +120,10 @@ async fn run(
 async fn pass(
     context: &Context<'_>,
     destination: &mut OpenDestination<Folder>,
-    pass: Pass,
+    passes: &mut Passes,
 ) -> Result<Outcome, Error> {
-    let discovering = discover(context, pass.probe);
+    let Pass { probe, restore } = passes.next;
+    let discovering = discover(context, probe);
     let found = match context.unless_ended(discovering).await? {
         Ok(Discovery::Object(found)) => *found,
         Ok(Discovery::NotModified) => return Ok(Outcome::finished(summary::not_modified(context))),
@@ -130,8 +133,13 @@ async fn pass(
     let mirrors = context.unless_ended(accepting).await?;
     match found.metadata.length {
         Some(length) => {
-            let object = Object::on_servers(context, length, found, mirrors)?;
-            in_parts(context, destination, object, pass.restore).await
+            let pinned = match passes.pin(context, length, &found.metadata.identity) {
+                Ok(pinned) => pinned,
+                Err(error) if destination.can_start_over() => return Ok(Outcome::Changed(error)),
+                Err(error) => return Err(error),
+            };
+            let object = Object::on_servers(context, pinned, found, mirrors)?;
+            in_parts(context, destination, object, restore).await
         }
         None => as_stream(context, destination, found).await,
     }
@@ -186,6 +194,10 @@ pub(crate) struct Pass {
 #[derive(Debug)]
 pub(crate) struct Passes {
     pub(crate) next: Pass,
+    /// The version that the last pass fetched.
+    version: Option<Pinned>,
+    /// Whether the next pass must find that version again, because only the URL was replaced.
+    must_find_again: bool,
     restarts: u32,
     refreshes: u32,
     losses: u32,
@@ -203,10 +215,39 @@ impl Passes {
                     Restore::Resume
                 },
             },
+            version: None,
+            must_find_again: false,
             restarts: 0,
             refreshes: 0,
             losses: 0,
         }
+    }
+
+    /// The version that a pass fetches which found `length` and `identity`. Under a refreshed URL
+    /// it must be the version of the pass before.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` for another version under a refreshed URL.
+    fn pin(
+        &mut self,
+        context: &Context<'_>,
+        length: u64,
+        identity: &Identity,
+    ) -> Result<Pinned, Error> {
+        let must_find_again = std::mem::take(&mut self.must_find_again);
+        let pinned = match self.version.take().filter(|_| must_find_again) {
+            None => Pinned::new(length, identity.clone()),
+            Some(before) => {
+                if let Err(error) = before.is_found_again(length, identity) {
+                    let failed = RequestFailed { error, attempts: 1 };
+                    return Err(context.request_failed(&failed));
+                }
+                before
+            }
+        };
+        self.version = Some(pinned.clone());
+        Ok(pinned)
     }
 
     /// Prepares the next pass after one that ended so, or returns the report of the download.
@@ -251,7 +292,10 @@ impl Passes {
                 }
                 let refreshing = refresh::refreshed(context);
                 match context.unless_ended(refreshing).await?? {
-                    Some(source) => context.source = source,
+                    Some(source) => {
+                        context.source = source;
+                        self.must_find_again = true;
+                    }
                     None => return Err(error),
                 }
             }

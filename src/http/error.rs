@@ -56,6 +56,8 @@ pub(crate) enum HttpErrorKind {
     Refused(StatusCode),
     /// A condition of the caller does not hold.
     PreconditionFailed,
+    /// The server answered a range with 200 and a body as long as the range.
+    Sliced,
     /// The object is not the pinned version.
     Changed(String),
     /// The reply violates HTTP.
@@ -145,6 +147,14 @@ impl HttpError {
         Self::new(
             HttpErrorKind::Short { expected, found },
             format!("the body ended early: expected {expected} bytes, found {found}"),
+        )
+    }
+
+    /// A range that was answered with 200 and a body as long as the range.
+    pub(super) fn sliced() -> Self {
+        Self::new(
+            HttpErrorKind::Sliced,
+            "200 with a body as long as the range that was asked for",
         )
     }
 

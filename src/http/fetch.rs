@@ -7,17 +7,10 @@ use super::body::Body;
 use super::client::Client;
 use super::error::HttpError;
 use super::head::{Head, Media};
+use super::pinned::Pinned;
 use super::redirect::{Ask, follow};
 use super::source::{Endpoint, Source};
-use crate::object::{ByteRange, ContentRange, Validator};
-
-/// The version that every reply must belong to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Pinned {
-    /// In bytes.
-    pub(crate) length: u64,
-    pub(crate) validator: Validator,
-}
+use crate::object::{ByteRange, ContentRange, Proof, Validator};
 
 /// A reply whose head passed all checks.
 #[derive(Debug)]
@@ -55,7 +48,7 @@ pub(crate) async fn fetch(
     let ask = Ask {
         method: Method::GET,
         endpoint: Endpoint::Object,
-        fields: fields(&pinned.validator, range)?,
+        fields: fields(&pinned.validator(), range)?,
         stall: client.stall_timeout(),
     };
     let answer = follow(client, source, &ask).await?;
@@ -83,7 +76,7 @@ pub(crate) async fn fetch_whole(
     let ask = Ask {
         method: Method::GET,
         endpoint: Endpoint::Object,
-        fields: conditions(&pinned.validator),
+        fields: conditions(&pinned.validator()),
         stall: client.stall_timeout(),
     };
     let answer = follow(client, source, &ask).await?;
@@ -136,7 +129,13 @@ fn ascii(text: &str) -> HeaderValue {
 fn check(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<Promise, HttpError> {
     match head.status {
         StatusCode::PARTIAL_CONTENT => check_part(head, pinned, asked).map(Promise::Part),
-        StatusCode::OK => check_whole(head, pinned).map(|()| Promise::Whole),
+        StatusCode::OK if is_slice(head, pinned, asked) => {
+            check_part(head, pinned, asked).map(Promise::Part)
+        }
+        StatusCode::OK => {
+            refuse_slice(head, pinned, asked)?;
+            check_whole(head, pinned).map(|()| Promise::Whole)
+        }
         StatusCode::PRECONDITION_FAILED => Err(precondition_failed()),
         StatusCode::RANGE_NOT_SATISFIABLE => Err(check_unsatisfied(head, pinned, asked)),
         _ => Err(head.status_error()),
@@ -157,10 +156,11 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
         }
         None => return Err(HttpError::protocol("206 without a Content-Range")),
     };
-    check_version(head, pinned)?;
+    let claims = head.claims()?;
+    let proof = pinned.compare(&claims)?;
     match total {
         Some(total) => check_total(total, pinned.length)?,
-        None if !names_pinned_tag(head, &pinned.validator) => {
+        None if proof < Proof::StrongTag => {
             return Err(HttpError::protocol(
                 "206 that names neither the total length nor the pinned entity tag",
             ));
@@ -177,7 +177,10 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
             "a Content-Length that is not the range's: expected {}, found {length}",
             range.len()
         ))),
-        _ => Ok(range),
+        _ => {
+            pinned.pin(&claims)?;
+            Ok(range)
+        }
     }
 }
 
@@ -186,24 +189,50 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
     if head.media() == Media::Multipart {
         return Err(HttpError::protocol("200 with a multipart body"));
     }
-    check_version(head, pinned)?;
+    let claims = head.claims()?;
+    let proof = pinned.compare(&claims)?;
     let length = head.content_length()?;
     // Most likely a login page or an error page in place of the object.
-    if head.media() == Media::Html
-        && length != Some(pinned.length)
-        && !names_pinned_tag(head, &pinned.validator)
-    {
+    if head.media() == Media::Html && length != Some(pinned.length) && proof < Proof::StrongTag {
         return Err(HttpError::protocol(
             "200 with a page of HTML in place of the bytes asked for",
         ));
     }
     match length {
-        Some(total) => check_total(total, pinned.length),
-        None if proves_version(head, &pinned.validator) => Ok(()),
-        None => Err(HttpError::protocol(
-            "200 that proves neither length nor version",
-        )),
+        Some(total) => check_total(total, pinned.length)?,
+        None if proof > Proof::None || pinned.validator() == Validator::None => {}
+        None => {
+            return Err(HttpError::protocol(
+                "200 that proves neither length nor version",
+            ));
+        }
     }
+    pinned.pin(&claims)
+}
+
+/// Whether a reply is a part, whatever its status says: it names a range, and its body is as long
+/// as that. A range that is the whole object, and was not asked for, says that ranges are ignored.
+fn is_slice(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> bool {
+    let Ok(Some(ContentRange::Satisfied { range, .. })) = head.content_range() else {
+        return false;
+    };
+    let has_length =
+        matches!(head.content_length(), Ok(length) if length.is_none_or(|n| n == range.len()));
+    has_length && (range == asked || range != ByteRange::whole(pinned.length))
+}
+
+/// A body as long as the range that was asked for, and not as the object, is no whole object (some
+/// servers answer so): it may be the range, but nothing says so.
+///
+/// # Errors
+///
+/// `Sliced` for such a reply.
+fn refuse_slice(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<(), HttpError> {
+    let length = head.content_length()?;
+    if length == Some(asked.len()) && length != Some(pinned.length) {
+        return Err(HttpError::sliced());
+    }
+    Ok(())
 }
 
 fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpError {
@@ -223,10 +252,7 @@ fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpE
 }
 
 fn check_version(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
-    pinned
-        .validator
-        .check(head.etag().as_ref(), head.last_modified())
-        .map_err(|mismatch| HttpError::changed(mismatch.to_string()))
+    pinned.compare(&head.claims()?).map(|_| ())
 }
 
 fn check_total(found: u64, pinned: u64) -> Result<(), HttpError> {
@@ -237,22 +263,6 @@ fn check_total(found: u64, pinned: u64) -> Result<(), HttpError> {
         HttpError::changed(format!("its length was {pinned} bytes and is {found} now"))
             .with_found_length(found),
     )
-}
-
-/// Whether the reply carries the pinned entity tag, and the tag is strong.
-fn names_pinned_tag(head: Head<'_>, validator: &Validator) -> bool {
-    matches!(validator, Validator::Strong(pinned) if head.etag().as_ref() == Some(pinned))
-}
-
-/// Whether the reply carries the pinned validator; true if nothing is pinned.
-fn proves_version(head: Head<'_>, validator: &Validator) -> bool {
-    match validator {
-        Validator::Strong(pinned) | Validator::Weak { tag: pinned, .. } => {
-            head.etag().as_ref() == Some(pinned)
-        }
-        Validator::LastModified(pinned) => head.last_modified() == Some(*pinned),
-        Validator::None => true,
-    }
 }
 
 #[cfg(test)]

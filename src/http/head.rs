@@ -4,16 +4,24 @@ use std::time::{Duration, SystemTime};
 
 use hyper::header::{
     ACCEPT_RANGES, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderName, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
+    HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::StatusCode;
 
 use super::error::HttpError;
 use super::retry::parse_retry_after;
-use crate::object::{ContentRange, EntityTag};
+use crate::object::{ContentRange, Date, EntityTag, Identity, Tag};
 
 /// The longest object in bytes: file offsets are signed 64-bit numbers.
 const LONGEST_OBJECT: u64 = i64::MAX.unsigned_abs();
+
+/// The fields in which object stores name a version.
+const VERSION_IDS: [&str; 4] = [
+    "x-amz-version-id",
+    "x-oss-version-id",
+    "x-goog-generation",
+    "x-ms-version-id",
+];
 
 /// Status and fields of a reply.
 #[derive(Clone, Copy)]
@@ -158,8 +166,40 @@ impl Head<'_> {
         HttpError::status_of(self.status, self.retry_after())
     }
 
-    /// The value of a field that may occur once; equal repetitions count as one.
+    /// What the reply says of its version, in well-formed fields and others.
+    ///
+    /// # Errors
+    ///
+    /// `Protocol` for two fields of one name that differ.
+    pub(super) fn claims(&self) -> Result<Identity, HttpError> {
+        let version_id = VERSION_IDS.iter().find_map(|name| {
+            let value = self.headers.get(*name)?;
+            // A version that has no name of its own is `null` for every overwrite of it.
+            let text = value.to_str().ok().filter(|text| *text != "null")?;
+            Some(format!("{name}: {text}"))
+        });
+        Ok(Identity {
+            tag: self.filled(&ETAG)?.map(Tag::of_field),
+            date: self.filled(&LAST_MODIFIED)?.map(Date::of_field),
+            version_id,
+        })
+    }
+
+    /// The text of a field that may occur once.
     fn single(&self, name: &HeaderName) -> Result<Option<&str>, HttpError> {
+        let text = self.once(name)?.map(HeaderValue::to_str).transpose();
+        text.map(|text| text.map(str::trim))
+            .map_err(|_| HttpError::protocol(format!("`{name}` holds bytes that are no ASCII")))
+    }
+
+    /// The value of a field that may occur once, unless it is empty.
+    fn filled(&self, name: &HeaderName) -> Result<Option<&[u8]>, HttpError> {
+        let value = self.once(name)?.map(HeaderValue::as_bytes);
+        Ok(value.filter(|value| !value.trim_ascii().is_empty()))
+    }
+
+    /// The value of a field that may occur once; equal repetitions count as one.
+    fn once(&self, name: &HeaderName) -> Result<Option<&HeaderValue>, HttpError> {
         let mut values = self.headers.get_all(name).iter();
         let Some(first) = values.next() else {
             return Ok(None);
@@ -169,10 +209,7 @@ impl Head<'_> {
                 "several values of `{name}` that differ"
             )));
         }
-        first
-            .to_str()
-            .map(|text| Some(text.trim()))
-            .map_err(|_| HttpError::protocol(format!("`{name}` holds bytes that are no ASCII")))
+        Ok(Some(first))
     }
 }
 

@@ -11,6 +11,7 @@ mod escape;
 mod fetch;
 mod head;
 mod netrc;
+mod pinned;
 mod probe;
 mod redirect;
 mod resolve;
@@ -27,7 +28,8 @@ pub(crate) use client::Client;
 pub(crate) use conditions::Conditions;
 pub(crate) use config::ClientConfig;
 pub(crate) use error::{HttpError, HttpErrorKind};
-pub(crate) use fetch::{Pinned, Reply, fetch, fetch_whole};
+pub(crate) use fetch::{Reply, fetch, fetch_whole};
+pub(crate) use pinned::Pinned;
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
 #[cfg(fuzzing)]
 pub(crate) use retry::{LONGEST_RETRY_AFTER, parse_retry_after};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use hyper::header::{HeaderMap, HeaderValue, RANGE};
+use hyper::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 
 use super::body::Body;
@@ -12,7 +12,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
-use crate::object::{ByteRange, ContentRange, EntityTag, Validator};
+use crate::object::{ByteRange, ContentRange, EntityTag, Identity, Validator};
 
 /// How long to wait for the reply to HEAD before GET is used instead: some servers never answer
 /// HEAD.
@@ -23,6 +23,9 @@ const HEAD_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) struct Metadata {
     /// In bytes; `None` if the server does not name it.
     pub(crate) length: Option<u64>,
+    /// All that tells this version from others.
+    pub(crate) identity: Identity,
+    /// The condition that requests for this version carry.
     pub(crate) validator: Validator,
     pub(crate) etag: Option<EntityTag>,
     pub(crate) last_modified: Option<SystemTime>,
@@ -153,6 +156,7 @@ fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
             let (etag, last_modified) = (head.etag(), head.last_modified());
             Probed::Found {
                 metadata: Metadata {
+                    identity: head.claims().unwrap_or_default(),
                     validator: Validator::from_fields(etag.clone(), last_modified),
                     etag,
                     last_modified,
@@ -235,6 +239,14 @@ fn judge_ranged(head: Head<'_>) -> Got {
             Ok(Some(ContentRange::Unsatisfied { total: 0 })) => Got::Ranged(0),
             _ => Got::Unusable,
         },
+        // One byte, or a slice that says so: whether it is the whole object, only a GET without a
+        // range tells.
+        StatusCode::OK
+            if head.headers.contains_key(CONTENT_RANGE)
+                || matches!(head.content_length(), Ok(Some(1))) =>
+        {
+            Got::Unusable
+        }
         _ => judge_plain(head),
     }
 }
@@ -275,6 +287,7 @@ fn found(
         }
     }
     let metadata = Metadata {
+        identity: head.claims().map_err(|error| answer.blame(error))?,
         length,
         validator: Validator::from_fields(etag.clone(), last_modified),
         etag,

@@ -84,18 +84,6 @@ pub(crate) enum Validator {
     None,
 }
 
-/// How a reply's version differs from the pinned one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Mismatch {
-    #[error("the entity tag was {pinned} and is {found} now")]
-    EntityTag { pinned: EntityTag, found: EntityTag },
-    #[error("the modification date was {} and is {} now", httpdate::fmt_http_date(*.pinned), httpdate::fmt_http_date(*.found))]
-    LastModified {
-        pinned: SystemTime,
-        found: SystemTime,
-    },
-}
-
 impl Validator {
     /// The strongest validator in these two fields.
     pub(crate) fn from_fields(tag: Option<EntityTag>, last_modified: Option<SystemTime>) -> Self {
@@ -128,33 +116,6 @@ impl Validator {
             Self::Weak { last_modified, .. } => *last_modified,
             Self::LastModified(date) => Some(*date),
             Self::Strong(_) | Self::None => None,
-        }
-    }
-
-    /// Compares the fields of a reply with this validator. A reply without both fields agrees. A
-    /// tag must equal the pinned one exactly, whatever condition was sent, because many servers
-    /// ignore conditions. A date counts only if a date is pinned.
-    pub(crate) fn check(
-        &self,
-        tag: Option<&EntityTag>,
-        last_modified: Option<SystemTime>,
-    ) -> Result<(), Mismatch> {
-        match (self, tag, last_modified) {
-            (Self::Strong(pinned) | Self::Weak { tag: pinned, .. }, Some(found), _)
-                if pinned != found =>
-            {
-                Err(Mismatch::EntityTag {
-                    pinned: pinned.clone(),
-                    found: found.clone(),
-                })
-            }
-            (Self::LastModified(pinned), _, Some(found)) if *pinned != found => {
-                Err(Mismatch::LastModified {
-                    pinned: *pinned,
-                    found,
-                })
-            }
-            _ => Ok(()),
         }
     }
 }
@@ -211,23 +172,6 @@ mod tests {
         let dated = Validator::from_fields(None, Some(date(1)));
         assert_eq!(dated.if_unmodified_since(), Some(date(1)));
         assert_eq!(Validator::from_fields(None, None), Validator::None);
-    }
-
-    #[test]
-    fn replies_are_held_against_the_pinned_version() {
-        let strong = Validator::Strong(tag("\"a\""));
-        assert_eq!(strong.check(Some(&tag("\"a\"")), Some(date(9))), Ok(()));
-        assert_eq!(strong.check(None, None), Ok(()));
-        assert!(strong.check(Some(&tag("\"b\"")), None).is_err());
-        assert!(strong.check(Some(&tag("W/\"a\"")), None).is_err());
-        assert!(strong.check(Some(&tag("\"a-gzip\"")), None).is_err());
-        let dated = Validator::LastModified(date(1));
-        assert_eq!(dated.check(Some(&tag("\"new\"")), Some(date(1))), Ok(()));
-        assert!(dated.check(None, Some(date(2))).is_err());
-        assert_eq!(
-            Validator::None.check(Some(&tag("\"b\"")), Some(date(2))),
-            Ok(())
-        );
     }
 
     proptest! {

@@ -51,6 +51,15 @@ impl<V: Volume> OpenDestination<V> {
         }
     }
 
+    /// Whether another version can take the place of what was fetched so far. What went to standard
+    /// output can't be taken back.
+    pub(crate) fn can_start_over(&self) -> bool {
+        match self {
+            Self::Stdout(written) => written.is_empty(),
+            Self::File { .. } | Self::Discard | Self::Memory => true,
+        }
+    }
+
     /// The path of the checkpoint; `None` for a destination that has none.
     pub(crate) fn checkpoint(&self) -> Option<PathBuf> {
         match self {

@@ -95,6 +95,10 @@ pub(crate) async fn in_parts<R: Remote>(
 }
 
 impl Written {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts == 0
+    }
+
     /// The parts of `plan` that were written.
     fn completed(&self, plan: &Plan) -> CompletedParts {
         let mut completed = PartBitmap::new(plan.parts());

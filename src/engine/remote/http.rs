@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, Remote, RemoteBody};
-use crate::http::{self, Body, Client, HttpError, Reply};
+use crate::http::{self, Body, Client, HttpError, HttpErrorKind, Reply};
 use crate::object::ByteRange;
 
 /// The object on its servers.
@@ -78,12 +78,20 @@ impl HttpRemote {
 
     async fn ask_one(&self, guard: &ServerGuard, range: ByteRange) -> Result<Reply, HttpError> {
         let Server { source, pinned, .. } = guard.server();
-        match http::fetch(&self.client, source, pinned, range).await? {
-            Reply::Whole(_) if !guard.may_be_whole() => Err(HttpError::protocol(
-                "200 with the whole object in place of the range that was asked for",
-            )),
-            reply => Ok(reply),
+        let answered = http::fetch(&self.client, source, pinned, range).await;
+        let why = match &answered {
+            Ok(Reply::Whole(_)) => {
+                "200 with the whole object in place of the range that was asked for"
+            }
+            Err(error) if *error.kind() == HttpErrorKind::Sliced => {
+                "200 in place of 206, though other ranges were answered with 206"
+            }
+            _ => return answered,
+        };
+        if guard.may_be_whole() {
+            return answered;
         }
+        Err(HttpError::protocol(why))
     }
 }
 
@@ -98,7 +106,14 @@ impl Remote for HttpRemote {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        let (reply, guard) = self.ask(range).await?;
+        let (reply, guard) = match self.ask(range).await {
+            // The bytes of a slice can't be trusted; those of a reply without a range can.
+            Err(error) if *error.kind() == HttpErrorKind::Sliced => {
+                self.whole.store(true, Ordering::Relaxed);
+                return Err(FetchError::RangesIgnored);
+            }
+            answered => answered?,
+        };
         match reply {
             Reply::Part(body) => {
                 guard.has_ranges();

@@ -42,10 +42,7 @@ pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Ser
         });
         match same {
             Ok(metadata) => {
-                let pinned = Pinned {
-                    length,
-                    validator: metadata.validator,
-                };
+                let pinned = Pinned::new(length, metadata.identity);
                 taken.push(Server::new(mirror.clone(), pinned));
             }
             Err(why) => context
@@ -163,7 +160,7 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::EntityTag;
+    use crate::object::{EntityTag, Identity};
     use std::time::{Duration, SystemTime};
 
     fn metadata(length: u64, tag: Option<&str>, date: Option<u64>) -> Metadata {
@@ -171,6 +168,7 @@ mod tests {
         let last_modified = date.map(|date| SystemTime::UNIX_EPOCH + Duration::from_secs(date));
         Metadata {
             length: Some(length),
+            identity: Identity::of(etag.clone(), last_modified),
             validator: Validator::from_fields(etag.clone(), last_modified),
             etag,
             last_modified,

@@ -94,23 +94,19 @@ pub(crate) fn plan_of(length: u64, part_size: u64) -> Result<Plan, Error> {
 }
 
 impl Object<HttpRemote> {
-    /// The object that a probe found, on its server and on the mirrors that have the same version.
+    /// The object that a probe found, of the `pinned` version, on its server and on the mirrors that have the same version.
     ///
     /// # Errors
     ///
     /// As [`Wanted::new`].
     pub(crate) fn on_servers(
         context: &Context<'_>,
-        length: u64,
+        pinned: Pinned,
         found: Discovered,
         mirrors: Vec<Server>,
     ) -> Result<Self, Error> {
         let is_whole = found.is_whole();
-        let wanted = Wanted::new(context.job, length, &found.metadata)?;
-        let pinned = Pinned {
-            length,
-            validator: wanted.validator.clone(),
-        };
+        let wanted = Wanted::new(context.job, pinned.length, &found.metadata)?;
         let client = context.job.client.clone();
         let first = Server::new(found.source, pinned);
         let servers = ServerPool::new(first, mirrors, Arc::clone(context.events()));

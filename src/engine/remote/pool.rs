@@ -192,14 +192,11 @@ impl Drop for ServerGuard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::object::Validator;
+    use crate::object::Identity;
 
     fn servers() -> (Arc<ServerPool>, Arc<EventBus>) {
         let server = |host: &str| {
-            let pinned = Pinned {
-                length: 10,
-                validator: Validator::None,
-            };
+            let pinned = Pinned::new(10, Identity::default());
             let url = format!("http://user:secret@{host}/x?secret");
             Server::new(Source::new(&url, None).unwrap(), pinned)
         };

@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::job::{Destination, Job};
 use crate::http::testing::client;
 use crate::http::{Client, Conditions, Metadata, RangeSupport, Source};
-use crate::object::{EntityTag, SelectionSpec, Validator};
+use crate::object::{EntityTag, Identity, SelectionSpec, Validator};
 use crate::options::Writer;
 use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, Names};
@@ -106,6 +106,7 @@ impl World {
         let validator = self.validator(version);
         Metadata {
             length: Some(self.lengths[version]),
+            identity: Identity::of(validator.tag().cloned(), validator.if_unmodified_since()),
             etag: validator.tag().cloned(),
             last_modified: validator.if_unmodified_since(),
             validator,

@@ -21,6 +21,7 @@ async fn identity() {
         tags(),
         tags_that_are_none(),
         without_tags(),
+        fields_that_come_and_go(),
         digests(),
         digests_of_something_else(),
     ];
@@ -141,7 +142,11 @@ fn tags_that_are_none() -> Vec<Fault> {
         always("no value", ""),
         fault("a huge tag")
             .serves(|asked| asked.tagged(Some(&format!("\"{}\"", "x".repeat(20_000))))),
-        fault("two tags").serves(|asked| asked.tagged(Some("\"a\"")).add_header("ETag", "\"b\"")),
+        fault("two tags")
+            .serves(|asked| asked.tagged(Some("\"a\"")).add_header("ETag", "\"b\""))
+            .fails(3, ["several values of `etag` that differ"]),
+        fault("two equal tags")
+            .serves(|asked| asked.tagged(Some("\"a\"")).add_header("ETag", "\"a\"")),
     ]
 }
 
@@ -175,9 +180,117 @@ fn without_tags() -> Vec<Fault> {
                 reply
             })
             .fails(4, ["its length was 262147 bytes and is 262148 now"]),
-        fault("a tag on the probe alone").later(|asked| asked.tagged(None)),
+        fault("a tag on the probe alone").serves(|asked| {
+            let tag = asked.is_head().then_some("\"a\"");
+            asked.tagged(tag)
+        }),
+        fault("a tag that later ranges lack")
+            .later(|asked| asked.tagged(None))
+            .fails(3, ["the reply names no version"]),
         fault("a tag on the ranges alone").head(|asked| asked.tagged(None)),
     ]
+}
+
+/// Replies of two versions of one length, which some of their fields tell apart.
+fn fields_that_come_and_go() -> Vec<Fault> {
+    let changed = "the object changed on the server";
+    // The first range is of one version, the later ones of another.
+    let versions = |name, first: &'static [(&str, &str)], later: &'static [(&str, &str)]| {
+        fault(name)
+            .serves(move |asked| {
+                let fields = match asked.is_later() {
+                    true => later,
+                    false if asked.is_head() => &[],
+                    false => first,
+                };
+                with_fields(asked, fields)
+            })
+            .fails(4, [changed])
+    };
+    // The probe and the first range are of one version, the later ones of another.
+    let later = |name, first: &'static [(&str, &str)], later: &'static [(&str, &str)]| {
+        fault(name)
+            .serves(move |asked| with_fields(asked, if asked.is_later() { later } else { first }))
+            .fails(4, [changed])
+    };
+    vec![
+        versions(
+            "tags on ranges alone, which change",
+            &[("ETag", "\"v1\"")],
+            &[("ETag", "\"v2\"")],
+        ),
+        versions(
+            "dates on ranges alone, which change",
+            &[("Last-Modified", DATE)],
+            &[("Last-Modified", LATER)],
+        ),
+        fault("one date, and tags on later ranges alone, which change")
+            .serves(|asked| {
+                let dated = with_fields(asked, &[("Last-Modified", DATE)]);
+                match asked.bounds().0 {
+                    _ if !asked.is_later() => dated,
+                    start if start < LENGTH / 2 => dated.header("ETag", "\"v1\""),
+                    _ => dated.header("ETag", "\"v2\""),
+                }
+            })
+            .fails(4, [changed]),
+        later(
+            "a strong tag that goes, and a date that changes",
+            &[("ETag", "\"v1\""), ("Last-Modified", DATE)],
+            &[("Last-Modified", LATER)],
+        ),
+        later(
+            "a strong tag that turns unquoted",
+            &[("ETag", "\"v1\"")],
+            &[("ETag", "v2")],
+        ),
+        later(
+            "a strong tag that turns into a lower-case weak one",
+            &[("ETag", "\"v1\"")],
+            &[("ETag", "w/\"v2\"")],
+        ),
+        later(
+            "unquoted tags that change",
+            &[("ETag", "v1")],
+            &[("ETag", "v2")],
+        ),
+        later(
+            "one weak tag, and a date that changes",
+            &[("ETag", "W/\"v\""), ("Last-Modified", DATE)],
+            &[("ETag", "W/\"v\""), ("Last-Modified", LATER)],
+        ),
+        later(
+            "dates that are none, and change",
+            &[("Last-Modified", "yesterday")],
+            &[("Last-Modified", "today")],
+        ),
+        later(
+            "the version id of an object store, which changes",
+            &[("ETag", "\"v\""), ("x-amz-version-id", "one")],
+            &[("ETag", "\"v\""), ("x-amz-version-id", "two")],
+        ),
+        fault("one strong tag, and dates that differ by the node").serves(|asked| {
+            let date = if asked.is_later() { LATER } else { DATE };
+            with_fields(asked, &[("ETag", "\"v\"")]).header("Last-Modified", date)
+        }),
+        fault("later ranges with two tags")
+            .serves(|asked| {
+                let reply = asked.tagged(Some("\"v1\""));
+                match asked.is_later() {
+                    true => reply.add_header("ETag", "\"v2\""),
+                    false => reply,
+                }
+            })
+            .fails(3, ["several values of `etag` that differ"]),
+    ]
+}
+
+/// What a server answers that ignores every condition, with these fields in place of a tag.
+fn with_fields(asked: &Asked<'_>, fields: &[(&'static str, &str)]) -> Reply {
+    let bare = asked.tagged(None).without("last-modified");
+    fields
+        .iter()
+        .fold(bare, |reply, (name, value)| reply.header(name, *value))
 }
 
 /// A digest of the whole object that is not this object's.

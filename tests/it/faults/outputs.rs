@@ -19,6 +19,8 @@ async fn outputs() {
         rows.push(discarded(length));
         rows.push(measured(length));
     }
+    rows.push(refreshed("another tag", LENGTH));
+    rows.push(refreshed("another length", 8 * LENGTH));
     hold("outputs", rows);
 }
 
@@ -77,4 +79,44 @@ fn measured(length: Option<&'static str>) -> Row {
         let results = fixture.partwise(sweep).exit_code(0).json();
         assert!(results["fetched_bytes"].as_u64() > Some(0), "{results}");
     })
+}
+
+/// Access to standard output's object runs out after a while, and the fresh URL is another
+/// object's, of this length.
+fn refreshed(name: &str, length: u64) -> Row {
+    row(
+        format!("standard output, a fresh URL with {name}"),
+        move || {
+            let (object, other) = (Object::new(9, LENGTH), Object::new(10, length));
+            let origin = FaultOrigin::new(move |request: &Request| {
+                let start = request.range(LENGTH).map_or(0, |(start, _)| start);
+                match request.target.contains("fresh") {
+                    true => honest(&other, request),
+                    false if start >= LENGTH / 2 => Reply::status(403),
+                    false => honest(&object, request),
+                }
+            });
+            let fixture = Fixture::new();
+            let (part, url) = (PART.to_string(), origin.url("x?signature=QUERYSECRET"));
+            let refresh = format!("echo '{}'", origin.url("x?fresh=NEWSECRET"));
+            let command = [
+                "get",
+                "-o",
+                "-",
+                "-c",
+                "2",
+                "-p",
+                &part,
+                "--refresh-cmd",
+                &refresh,
+                &url,
+            ];
+            let outcome = fixture.partwise(command).exit_code(4);
+            outcome.stderr_has("the object changed on the server");
+            outcome.assert_no_secret("SECRET");
+            let mut expected = vec![0; outcome.stdout().len()];
+            Object::new(9, LENGTH).read_at(0, &mut expected);
+            assert!(outcome.stdout() == expected, "bytes of another object");
+        },
+    )
 }

@@ -204,6 +204,38 @@ fn expiry() -> Vec<Fault> {
                 refresh(&format!("echo '{}'", world.origin.url("x?fresh=NEWSECRET")))
             })
             .fails(7, ["403"]),
+        fault("the fresh URL is another object's")
+            .serves(|asked| match is_fresh(asked) {
+                true => asked.tagged(Some("\"other\"")),
+                false if asked.is_later() => Reply::status(403),
+                false => asked.honest(),
+            })
+            .arguments_of(to_fresh)
+            .fails(
+                4,
+                ["the object changed on the server", "the entity tag was"],
+            ),
+        fault("the fresh URL is another object's, before the first byte")
+            .serves(|asked| match is_fresh(asked) {
+                true => asked.tagged(Some("\"other\"")),
+                false if !asked.is_head() => Reply::status(403),
+                false => asked.honest(),
+            })
+            .arguments_of(to_fresh)
+            .fails(
+                4,
+                ["the object changed on the server", "the entity tag was"],
+            ),
+        fault("the fresh URL is another object's, --on-change restart")
+            .serves(|asked| match is_fresh(asked) {
+                true => asked.tagged(Some("\"other\"")),
+                false if asked.is_later() => Reply::status(403),
+                false => asked.honest(),
+            })
+            .arguments_of(|world| {
+                let restart = ["--on-change".to_owned(), "restart".to_owned()];
+                [to_fresh(world), restart.to_vec()].concat()
+            }),
         fault("--refresh-cmd fails")
             .later(|_| Reply::status(403))
             .arguments_of(|_| refresh("echo OUTPUTSECRET; exit 3"))
@@ -217,6 +249,14 @@ fn expiry() -> Vec<Fault> {
             .arguments_of(|_| refresh("echo file:///OUTPUTSECRET"))
             .fails(7, []),
     ]
+}
+
+fn is_fresh(asked: &Asked<'_>) -> bool {
+    asked.request.target.contains("fresh")
+}
+
+fn to_fresh(world: &World<'_>) -> Vec<String> {
+    refresh(&format!("echo '{}'", world.origin.url("x?fresh=NEWSECRET")))
 }
 
 fn refresh(command: &str) -> Vec<String> {

@@ -1,10 +1,11 @@
 //! Answers to a range that are not what was asked for, one of them or all of them.
 
 use super::LENGTH;
-use super::asked::Asked;
+use super::asked::{Asked, World};
 use super::fault::{Fault, fault};
 use super::table::hold;
 use crate::support::fault::{Reply, Step};
+use crate::support::fixture::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn replies() {
@@ -15,6 +16,7 @@ async fn replies() {
         lengths(),
         bodies(),
         other_things(),
+        slices(),
     ];
     hold("replies", tables.into_iter().flatten());
 }
@@ -308,4 +310,43 @@ fn whole_object() -> Fault {
             .without("content-range")
             .body(asked.object, 0..LENGTH)
     })
+}
+
+/// Every range is answered with 200 and a body as long as the range; HEAD is honest or refused.
+fn slices() -> Vec<Fault> {
+    let slice = |asked: &Asked<'_>, names_range: bool| {
+        let (start, end) = asked.bounds();
+        if asked.request.range(LENGTH).is_none() {
+            return asked.honest();
+        }
+        let reply = Reply::status(200).body(asked.object, start..end);
+        let reply = reply.header("ETag", "\"v\"");
+        match names_range {
+            true => reply.header("Content-Range", asked.content_range(0, 0, LENGTH)),
+            false => reply,
+        }
+    };
+    let mut faults = Vec::new();
+    for (name, refuses_head, names_range) in [
+        ("200 with a slice", false, false),
+        ("200 with a slice, and HEAD refused", true, false),
+        ("200 with a slice and its range", false, true),
+        (
+            "200 with a slice and its range, and HEAD refused",
+            true,
+            true,
+        ),
+    ] {
+        let serves = move |asked: &Asked<'_>| match asked.is_head() {
+            true if refuses_head => Reply::status(405),
+            true => asked.honest().header("ETag", "\"v\""),
+            false if asked.request.range(LENGTH).is_some() => slice(asked, names_range),
+            false => asked.honest().header("ETag", "\"v\""),
+        };
+        let few = |world: &World<'_>, _: &Outcome| {
+            assert!(world.gets() <= 24, "{} requests", world.gets());
+        };
+        faults.push(fault(name).serves(serves).check(few));
+    }
+    faults
 }

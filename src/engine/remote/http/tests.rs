@@ -3,7 +3,7 @@ use crate::engine::control::events::{EventBus, Subscription};
 use crate::event::Event;
 use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 use crate::http::{HttpErrorKind, Pinned, Source};
-use crate::object::{EntityTag, Validator};
+use crate::object::{EntityTag, Identity};
 
 const LENGTH: u64 = 100;
 
@@ -64,10 +64,8 @@ fn liar(seen: &Seen) -> Script {
 }
 
 fn pinned(source: Source, tag: &str) -> Server {
-    let pinned = Pinned {
-        length: LENGTH,
-        validator: Validator::Strong(EntityTag::parse(&format!("\"{tag}\"")).unwrap()),
-    };
+    let tag = EntityTag::parse(&format!("\"{tag}\"")).unwrap();
+    let pinned = Pinned::new(LENGTH, Identity::of(Some(tag), None));
     Server::new(source, pinned)
 }
 

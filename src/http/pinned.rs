@@ -1,0 +1,105 @@
+//! The version that all replies of one source must belong to.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::error::HttpError;
+use crate::object::{Identity, Mismatch, Proof, Validator};
+
+/// The version that every reply of one source must belong to. Clones share it: each field is pinned
+/// by the first reply that has it, for all requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Pinned {
+    /// Length of the object, in bytes.
+    pub(crate) length: u64,
+    // Locked to compare and to copy, never across an await.
+    version: Arc<Mutex<Version>>,
+}
+
+#[derive(Debug)]
+struct Version {
+    identity: Identity,
+    /// Whether a reply with bytes of the object had a field of the identity.
+    is_carried: bool,
+}
+
+impl Pinned {
+    /// A version of `length` bytes, as far as a probe told its identity.
+    pub(crate) fn new(length: u64, identity: Identity) -> Self {
+        let version = Version {
+            identity,
+            is_carried: false,
+        };
+        Self {
+            length,
+            version: Arc::new(Mutex::new(version)),
+        }
+    }
+
+    /// The condition that requests for this version carry.
+    pub(super) fn validator(&self) -> Validator {
+        self.version().identity.validator()
+    }
+
+    /// Whether what a probe found under another URL is this version too; pins what is new in it.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` where it differs in its length or in a field.
+    pub(crate) fn is_found_again(&self, length: u64, claims: &Identity) -> Result<(), HttpError> {
+        if length != self.length {
+            let why = format!("its length was {} bytes and is {length} now", self.length);
+            return Err(HttpError::changed(why));
+        }
+        let mut version = self.version();
+        version
+            .identity
+            .compare(claims)
+            .map_err(|mismatch| changed(&mismatch))?;
+        version.identity.learn(claims);
+        Ok(())
+    }
+
+    /// Compares what a reply says with the version, and pins nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` where they differ in a field.
+    pub(super) fn compare(&self, claims: &Identity) -> Result<Proof, HttpError> {
+        self.version()
+            .identity
+            .compare(claims)
+            .map_err(|mismatch| changed(&mismatch))
+    }
+
+    /// Compares what a reply says with the version and pins what is new in it. For a reply that
+    /// passed every other check.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` where they differ in a field. A retryable error where the reply has no field of
+    /// the version although earlier replies of this source had one: it proves nothing.
+    pub(super) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
+        let mut version = self.version();
+        let proof = version
+            .identity
+            .compare(claims)
+            .map_err(|mismatch| changed(&mismatch))?;
+        if proof == Proof::None && version.is_carried && !claims.has_fields() {
+            let why = "the reply names no version, though earlier replies of this server did";
+            return Err(HttpError::protocol(why).passing());
+        }
+        version.identity.learn(claims);
+        version.is_carried |= claims.has_fields();
+        Ok(())
+    }
+
+    fn version(&self) -> MutexGuard<'_, Version> {
+        // The version is consistent between any two statements, so a panic elsewhere leaves it
+        // usable.
+        self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn changed(mismatch: &Mismatch) -> HttpError {
+    HttpError::changed(mismatch.to_string())
+}
