@@ -127,8 +127,8 @@ async fn probe_one(context: &Context<'_>, method: ProbeMethod, mirror: &Source) 
 
 /// Checks that a mirror has the same object, and byte ranges of it.
 ///
-/// The length must match. Either the entity tag or the modification date must match, too, or the
-/// caller must have given a checksum of the whole file.
+/// The length must match. So must the strong entity tags or, where not both have one, the
+/// modification dates; or the caller must have given a checksum of the whole file.
 fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<(), String> {
     if mirror.length != primary.length {
         let shown = |length: Option<u64>| length.map_or("unknown".to_owned(), |n| n.to_string());
@@ -138,23 +138,29 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
             shown(primary.length)
         ));
     }
-    let same_tag = match (&primary.validator, &mirror.validator) {
-        (Validator::Strong(one), Validator::Strong(other)) => one == other,
-        _ => false,
+    let tags_agree = match (&primary.validator, &mirror.validator) {
+        (Validator::Strong(one), Validator::Strong(other)) => Some(one == other),
+        _ => None,
     };
     let same_date =
         primary.last_modified.is_some() && primary.last_modified == mirror.last_modified;
     if mirror.ranges == RangeSupport::No {
         return Err("it has no byte ranges".to_owned());
     }
-    if same_tag || same_date || has_checksum {
-        return Ok(());
+    match tags_agree {
+        _ if has_checksum => Ok(()),
+        Some(true) => Ok(()),
+        // The same date does not outweigh tags that say that the bytes differ.
+        Some(false) => {
+            Err("its entity tag is not that of the object, and no checksum is given".to_owned())
+        }
+        None if same_date => Ok(()),
+        None => Err(
+            "neither its entity tag nor its modification date is that of the object, \
+             and no checksum is given"
+                .to_owned(),
+        ),
     }
-    Err(
-        "neither its entity tag nor its modification date is that of the object, \
-         and no checksum is given"
-            .to_owned(),
-    )
 }
 
 #[cfg(test)]
@@ -183,7 +189,8 @@ mod tests {
         let primary = metadata(10, Some("\"a\""), Some(1));
         for (mirror, checksum, taken) in [
             (metadata(10, Some("\"a\""), None), false, true),
-            (metadata(10, Some("\"b\""), Some(1)), false, true),
+            (metadata(10, Some("\"b\""), Some(1)), false, false),
+            (metadata(10, None, Some(1)), false, true),
             (metadata(10, Some("\"b\""), Some(2)), false, false),
             (metadata(10, Some("\"b\""), Some(2)), true, true),
             (metadata(10, Some("W/\"a\""), None), false, false),
