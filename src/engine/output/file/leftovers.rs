@@ -72,14 +72,12 @@ pub(crate) async fn settle<V: Volume>(
             blocking::run(move || storage::remove_partial(&*volume, &names)).await?;
             Err(error)
         }
-        ErrorKind::Stopped | ErrorKind::Network | ErrorKind::Changed | ErrorKind::Refused
-            if error.checkpoint().is_none() =>
-        {
+        ErrorKind::Usage | ErrorKind::Unexpected => Err(error),
+        _ => {
             let found = blocking::run(move || checkpoint::load(&*volume, &names)).await;
             let path = context.checkpoint.clone();
             Err(error.with_checkpoint(path.filter(|_| matches!(found, Ok(Some(_))))))
         }
-        _ => Err(error),
     }
 }
 

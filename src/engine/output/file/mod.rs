@@ -26,7 +26,7 @@ use crate::storage::{Names, Volume};
 ///
 /// # Errors
 ///
-/// The error that ends the download; it names the checkpoint, unless the caller cancelled.
+/// The error that ends the download.
 pub(crate) async fn in_parts<V: Volume, R: Remote>(
     context: &Context<'_>,
     volume: Arc<V>,
@@ -91,19 +91,12 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         Ok(Some(outcome)) => Ok(outcome),
         Err(error) => Err(error),
     };
-    match outcome {
-        Err(error) if error.kind() == ErrorKind::Cancelled => Err(error),
-        Err(error) => {
-            // Not after any other error: a failed sync may be the cause, and then no further commit
-            // could be believed.
-            if error.kind() == ErrorKind::Checksum {
-                // Another program may have changed the file, so the next run must read it back
-                // before it trusts it. Where this commit fails, the checksum is still the error to
-                // tell.
-                let _ = checkpointer.commit(completed, CommitKind::Periodic).await;
-            }
-            Err(error.with_checkpoint(context.checkpoint.clone()))
-        }
-        outcome => outcome,
+    // Not after any other error: a failed sync may be the cause, and then no further commit could
+    // be believed.
+    if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Checksum) {
+        // Another program may have changed the file, so the next run must read it back before it
+        // trusts it. Where this commit fails, the checksum is still the error to tell.
+        let _ = checkpointer.commit(completed, CommitKind::Periodic).await;
     }
+    outcome
 }

@@ -82,8 +82,7 @@ pub(super) async fn recover<V: Volume, R>(
     ));
     Err(context
         .request_failed(failed)
-        .with_remedy(Remedy::AwaitSource)
-        .with_checkpoint(context.checkpoint.clone()))
+        .with_remedy(Remedy::AwaitSource))
 }
 
 /// Whether the partial file and its checkpoint belong to this version of the object.
