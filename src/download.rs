@@ -41,7 +41,7 @@ impl Download {
         DownloadBuilder::new(url.into())
     }
 
-    /// Starts the download on the current Tokio runtime, as a task of its own, and returns the
+    /// Starts the download on the current Tokio runtime, as a separate task, and returns the
     /// handle that controls it.
     ///
     /// The runtime must have its I/O and time drivers enabled. What an earlier run left of the same

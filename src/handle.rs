@@ -57,7 +57,7 @@ impl DownloadHandle {
     /// Returns a stream of the download's events.
     ///
     /// It begins with the state changes so far, the newest 64 of them, and ends when the download
-    /// has ended. Each call returns a stream of its own. A stream that is not read costs a few
+    /// has ended. Each call returns an independent stream. A stream that is not read costs a few
     /// bytes for each state change and does not slow the download.
     #[must_use]
     pub fn events(&self) -> Events {

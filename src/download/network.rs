@@ -84,8 +84,8 @@ impl DownloadBuilder {
         self
     }
 
-    /// Does not check the server's certificate, so anybody on the path can pose as the server.
-    /// Default: false.
+    /// Does not check the server's certificate, so an attacker on the path can impersonate the
+    /// server. Default: false.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.network.insecure = insecure;

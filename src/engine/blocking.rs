@@ -7,8 +7,8 @@ pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     value_of(spawn_blocking(work).await)
 }
 
-/// The value of a task that the engine never aborts: such a task fails only by a panic, which goes
-/// on here.
+/// The value of a task that the engine never aborts: such a task fails only by a panic, which is
+/// resumed here.
 pub(crate) fn value_of<T>(joined: Result<T, JoinError>) -> T {
     joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

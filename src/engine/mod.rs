@@ -1,7 +1,7 @@
 //! The engine: brings the missing parts to the file.
 //!
 //! `run` drives one download from the probe to the published file; `transfer` keeps workers and
-//! checkpointer going; `schedule` decides, and is pure.
+//! checkpointer going; `schedule` decides, without I/O.
 
 mod blocking;
 mod context;

@@ -116,7 +116,7 @@ async fn run(
     }
 }
 
-/// One pass at the object: what is it, who has it, and its bytes.
+/// One pass: discovers the object and fetches it.
 async fn pass(
     context: &Context<'_>,
     destination: &mut OpenDestination<Folder>,
@@ -223,8 +223,8 @@ impl Passes {
         }
     }
 
-    /// The version that a pass fetches which found `length` and `identity`. Under a refreshed URL
-    /// it must be the version of the pass before.
+    /// Returns the version to fetch, given what the probe found. Under a refreshed URL it must be
+    /// the version of the pass before.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl Passes {
         Ok(pinned)
     }
 
-    /// Prepares the next pass after one that ended so, or returns the report of the download.
+    /// Prepares the next pass after this outcome, or returns the report of the download.
     ///
     /// # Errors
     ///

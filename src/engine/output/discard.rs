@@ -25,9 +25,9 @@ use crate::options::{Writer, WriterKind};
 use crate::report::Report;
 use crate::storage::{DiskFile, Operation, PartFile, Sink, StorageError};
 
-/// What stands for the output in messages and the report, where bytes are dropped.
+/// The name of the output in messages and the report, if bytes are dropped.
 pub(crate) const NOWHERE: &str = "/dev/null";
-/// What stands for the output in messages and the report, where bytes go to memory.
+/// The name of the output in messages and the report, if bytes go to memory.
 pub(crate) const MEMORY: &str = "/dev/shm";
 
 /// Downloads an object and drops its bytes.

@@ -26,7 +26,7 @@ use crate::integrity::Hasher;
 use crate::object::{PartBitmap, PartIndex, Plan};
 use crate::report::Report;
 
-/// What stands for standard output in messages and the report.
+/// The name of standard output in messages and the report.
 pub(crate) const NAME: &str = "-";
 
 /// Bytes that may wait in memory for those before them.

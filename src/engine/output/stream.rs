@@ -1,7 +1,8 @@
 //! An object of unknown length: one stream, into a file that grows or to standard output.
 //!
 //! Nothing is kept for a resume, because nothing tells how long the object is nor, mostly, which
-//! version of it a second request would get. A file's stream that breaks is begun anew.
+//! version of it a second request would get. A file's stream that breaks restarts from the
+//! beginning.
 
 use std::io;
 use std::sync::Arc;

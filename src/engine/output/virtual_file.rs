@@ -1,4 +1,4 @@
-//! What stands in for a file where there is none: bytes can be written to it, and that is all.
+//! A write-only substitute for a file.
 
 use std::io;
 use std::path::PathBuf;

@@ -58,7 +58,8 @@ impl HttpRemote {
         Stream::skip_to(body, start).await
     }
 
-    /// Asks the servers in guard, each at most once or so, until one answers.
+    /// Asks one server after another, at most as many times as there are servers, until one
+    /// replies.
     async fn ask(&self, range: ByteRange) -> Result<(Reply, ServerGuard), HttpError> {
         let mut asked = 0;
         loop {

@@ -94,7 +94,8 @@ pub(crate) fn plan_of(length: u64, part_size: u64) -> Result<Plan, Error> {
 }
 
 impl Object<HttpRemote> {
-    /// The object that a probe found, of the `pinned` version, on its server and on the mirrors that have the same version.
+    /// The object of the `pinned` version, on the server that was probed and on the mirrors that
+    /// have it.
     ///
     /// # Errors
     ///

@@ -65,6 +65,15 @@ impl Server {
         }
     }
 
+    /// Counts a failure and returns how many there are in a row; `None` for an excluded server.
+    fn count_failure(&self) -> Option<u32> {
+        let more = |failures: u32| (failures != EXCLUDED).then(|| failures.saturating_add(1));
+        self.failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()
+            .map(|before| before + 1)
+    }
+
     fn is_excluded(&self) -> bool {
         self.failures.load(Ordering::Relaxed) == EXCLUDED
     }
@@ -143,9 +152,12 @@ impl ServerGuard {
 
     /// Records that bytes arrived, which resets the count of failures.
     pub(crate) fn succeeded(&self) {
-        if !self.server().is_excluded() {
-            self.server().failures.store(0, Ordering::Relaxed);
-        }
+        // One step, because another task may exclude the server meanwhile.
+        let reset = |failures: u32| (failures != EXCLUDED).then_some(0);
+        let _ = self
+            .server()
+            .failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, reset);
     }
 
     /// Records a failure, and returns what to do about it. A server that failed for good is
@@ -171,9 +183,7 @@ impl ServerGuard {
             if server.failures.swap(EXCLUDED, Ordering::Relaxed) != EXCLUDED {
                 events.warn(format!("continuing without {}: {error}", shown()));
             }
-        } else if !server.is_excluded()
-            && server.failures.fetch_add(1, Ordering::Relaxed) + 1 == MOST_FAILURES
-        {
+        } else if server.count_failure() == Some(MOST_FAILURES) {
             events.warn(format!(
                 "continuing without {} while others answer: {error}",
                 shown()

@@ -28,7 +28,7 @@ pub(crate) trait Committer: Send {
 /// Whether a checkpoint holds all that a run did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommitKind {
-    /// Transfers go on, or may have left bytes that the checkpoint does not name.
+    /// Transfers are running, or may have left bytes that the checkpoint does not name.
     Periodic,
     /// No transfer is under way, and the checkpoint names every completed part.
     Clean,

@@ -49,7 +49,7 @@ fn rate(lease: &ActiveLease, span: Duration) -> Option<f64> {
     (bytes > 0 && !span.is_zero()).then(|| bytes as f64 / span.as_secs_f64())
 }
 
-/// A body that goes on past the end of a lease, and the object position of its next byte.
+/// A body that continues past the end of a lease, and the object position of its next byte.
 struct Carried<B> {
     body: B,
     position: u64,
@@ -184,7 +184,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.tune(|tuner| tuner.refused(working))
     }
 
-    /// Fetches from where the writer stands to the end of the lease. Short replies, which are
+    /// Fetches from the writer's position to the end of the lease. Short replies, which are
     /// legal, and gaps between selected ranges take a request each.
     async fn attempt(
         &self,
@@ -223,7 +223,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         };
         lease.comes_from(stream.body.server());
         let end = self.pour(lease, writer, &mut stream, range.end()).await?;
-        if end == PourEnd::GoesOn && self.remote.is_whole() {
+        if end == PourEnd::MoreToCome && self.remote.is_whole() {
             *carried = Some(stream);
         }
         Ok(())
@@ -277,7 +277,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             stream.body.chunk().await?;
             return Ok(PourEnd::Ended);
         }
-        Ok(PourEnd::GoesOn)
+        Ok(PourEnd::MoreToCome)
     }
 }
 
@@ -287,7 +287,7 @@ enum PourEnd {
     /// There is nothing more in it.
     Ended,
     /// As far as is known, more bytes follow.
-    GoesOn,
+    MoreToCome,
 }
 
 /// Why an attempt failed.
