@@ -239,8 +239,9 @@ impl PartialEq for Error {
     }
 }
 
-/// Serialises to `{"kind":…,"error":…,"status":…,"remedy":…,"checkpoint":…}`, the error as its text
-/// and what is not UTF-8 in the path replaced.
+/// Serialises to an object with the fields `kind`, `error`, `status`, `remedy` and `checkpoint`.
+/// `error` is the text of the error. In the path, replacement characters stand for bytes that are
+/// not UTF-8.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let checkpoint = self.checkpoint().map(Path::to_string_lossy);

@@ -33,8 +33,9 @@ pub(crate) fn read<V: Volume>(
     }
 }
 
-/// Replaces the checkpoint: temporary file → sync → rename → sync the folder. The earlier one stays
-/// in place until the new one is whole. The caller must have made every part that it names durable.
+/// Replaces the checkpoint: writes a temporary file, syncs it, renames it and syncs the folder. The
+/// earlier one stays in place until the new one is whole. The caller must have made every part that
+/// it names durable.
 ///
 /// # Errors
 ///

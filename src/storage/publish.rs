@@ -18,9 +18,10 @@ pub(crate) enum Published {
     Leftover(StorageError),
 }
 
-/// Publishes a part file that is whole and verified, and whose windows are all dropped: sync its
-/// bytes → permissions by umask → rename → sync the folder → remove the checkpoint → sync the
-/// folder.
+/// Publishes a part file that is whole and verified, and whose windows are all dropped.
+///
+/// Syncs its bytes, sets its permissions by umask, renames it, syncs the folder, removes the
+/// checkpoint and syncs the folder again, in this order.
 ///
 /// After a crash at any step, the final name refers to the earlier file or to the whole new one.
 /// Until it refers to the new one, part file and checkpoint exist, and the download can resume.

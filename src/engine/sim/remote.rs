@@ -142,8 +142,8 @@ impl SimServer {
 
     /// Finds the object, in place of a probe.
     pub(super) async fn probe(&self, job: &Job) -> Result<Object<SimRemote>, Error> {
-        let wait = self.state().wait();
-        sleep(wait).await;
+        let delay = self.state().wait();
+        sleep(delay).await;
         let mut state = self.state();
         let version = state.version;
         state.note(ServerEvent::Probed { version });

@@ -98,10 +98,10 @@ pub(super) fn tail_to_steal(left: u64, measured: Option<f64>, link: &LinkEstimat
     let left = left as f64;
     let own = assumed_rate(measured, link);
     let thief = link.expected_rate();
-    let wait = link.first_byte.as_secs_f64();
-    // (left - tail) / own = wait + tail / thief
-    let tail = (left / own - wait) / (1.0 / own + 1.0 / thief);
-    (tail / thief >= wait.max(THEFT_LEAST.as_secs_f64())).then_some(tail)
+    let first_byte = link.first_byte.as_secs_f64();
+    // (left - tail) / own = first_byte + tail / thief
+    let tail = (left / own - first_byte) / (1.0 / own + 1.0 / thief);
+    (tail / thief >= first_byte.max(THEFT_LEAST.as_secs_f64())).then_some(tail)
 }
 
 /// Whether a second fetch of `again` bytes saves time on a lease that has `left` seconds to go.
