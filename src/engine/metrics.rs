@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use crate::report::Samples;
 
+/// How often rates are measured and progress is announced.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
 /// The most samples of each kind that are kept. The newest replace the oldest.
 const KEPT_SAMPLES: usize = 1024;
 

@@ -66,7 +66,7 @@ pub(crate) fn report_in_parts(context: &Context<'_>, plan: &Plan, metadata: &Met
 /// The report of an object of `bytes` bytes whose version `metadata` describes.
 pub(crate) fn report_of_version(context: &Context<'_>, bytes: u64, metadata: &Metadata) -> Report {
     Report {
-        validator: kind_of(&metadata.validator),
+        validator: kind_of(&metadata.validator()),
         etag: metadata.etag.as_ref().map(ToString::to_string),
         ..report(context, bytes)
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::HttpError;
-use crate::object::{Identity, Mismatch, Proof, Validator};
+use crate::object::{Identity, Proof, Validator};
 
 /// The version that every reply of one source must belong to. Clones share it: each field is pinned
 /// by the first reply that has it, for all requests.
@@ -51,10 +51,7 @@ impl Pinned {
             return Err(HttpError::changed(why));
         }
         let mut version = self.version();
-        version
-            .identity
-            .compare(claims)
-            .map_err(|mismatch| changed(&mismatch))?;
+        version.compare(claims)?;
         version.identity.learn(claims);
         Ok(())
     }
@@ -65,10 +62,7 @@ impl Pinned {
     ///
     /// `Changed` where they differ in a field.
     pub(super) fn compare(&self, claims: &Identity) -> Result<Proof, HttpError> {
-        self.version()
-            .identity
-            .compare(claims)
-            .map_err(|mismatch| changed(&mismatch))
+        self.version().compare(claims)
     }
 
     /// Compares what a reply says with the version and pins what is new in it. For a reply that
@@ -80,10 +74,7 @@ impl Pinned {
     /// the version although earlier replies of this source had one: it proves nothing.
     pub(super) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
         let mut version = self.version();
-        let proof = version
-            .identity
-            .compare(claims)
-            .map_err(|mismatch| changed(&mismatch))?;
+        let proof = version.compare(claims)?;
         if proof == Proof::None && version.is_carried && !claims.has_fields() {
             let why = "the reply names no version, though earlier replies of this server did";
             return Err(HttpError::protocol(why).passing());
@@ -100,6 +91,9 @@ impl Pinned {
     }
 }
 
-fn changed(mismatch: &Mismatch) -> HttpError {
-    HttpError::changed(mismatch.to_string())
+impl Version {
+    fn compare(&self, claims: &Identity) -> Result<Proof, HttpError> {
+        let compared = self.identity.compare(claims);
+        compared.map_err(|mismatch| HttpError::changed(mismatch.to_string()))
+    }
 }

@@ -25,8 +25,6 @@ pub(crate) struct Metadata {
     pub(crate) length: Option<u64>,
     /// All that tells this version from others.
     pub(crate) identity: Identity,
-    /// The condition that requests for this version carry.
-    pub(crate) validator: Validator,
     pub(crate) etag: Option<EntityTag>,
     pub(crate) last_modified: Option<SystemTime>,
     pub(crate) ranges: RangeSupport,
@@ -34,6 +32,13 @@ pub(crate) struct Metadata {
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
+}
+
+impl Metadata {
+    /// The condition that requests for this version carry.
+    pub(crate) fn validator(&self) -> Validator {
+        Validator::from_fields(self.etag.clone(), self.last_modified)
+    }
 }
 
 /// Whether the server supports byte ranges.
@@ -152,14 +157,12 @@ fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
         Probed::Found {
             metadata,
             stream: None,
-        } if metadata.length == Some(0) && metadata.validator == Validator::None => {
-            let (etag, last_modified) = (head.etag(), head.last_modified());
+        } if metadata.length == Some(0) && metadata.validator() == Validator::None => {
             Probed::Found {
                 metadata: Metadata {
                     identity: head.claims().unwrap_or_default(),
-                    validator: Validator::from_fields(etag.clone(), last_modified),
-                    etag,
-                    last_modified,
+                    etag: head.etag(),
+                    last_modified: head.last_modified(),
                     ..metadata
                 },
                 stream: None,
@@ -289,7 +292,6 @@ fn found(
     let metadata = Metadata {
         identity: head.claims().map_err(|error| answer.blame(error))?,
         length,
-        validator: Validator::from_fields(etag.clone(), last_modified),
         etag,
         last_modified,
         ranges: ranges.unwrap_or_else(|| range_support(head)),

@@ -129,13 +129,9 @@ impl Identity {
 }
 
 impl Tag {
-    /// A field value, whatever it is. Each byte counts as one character.
+    /// A field value, also one that is not well formed.
     pub(crate) fn of_field(value: &[u8]) -> Self {
-        let text: String = value
-            .trim_ascii()
-            .iter()
-            .map(|byte| char::from(*byte))
-            .collect();
+        let text = text_of(value);
         let parsed = EntityTag::parse(&text).ok();
         Self { text, parsed }
     }
@@ -152,13 +148,9 @@ impl fmt::Display for Tag {
 }
 
 impl Date {
-    /// A field value, whatever it is. Each byte counts as one character.
+    /// A field value, also one that is not well formed.
     pub(crate) fn of_field(value: &[u8]) -> Self {
-        let text: String = value
-            .trim_ascii()
-            .iter()
-            .map(|byte| char::from(*byte))
-            .collect();
+        let text = text_of(value);
         let parsed = httpdate::parse_http_date(&text).ok();
         Self { text, parsed }
     }
@@ -182,6 +174,12 @@ impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The text of a field value without the spaces around it. Each byte counts as one character.
+fn text_of(value: &[u8]) -> String {
+    let bytes = value.trim_ascii().iter();
+    bytes.map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]

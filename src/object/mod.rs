@@ -8,7 +8,7 @@ mod selection;
 mod validator;
 
 pub(crate) use bitmap::{BlockBitmap, PartBitmap};
-pub(crate) use identity::{Date, Identity, Mismatch, Proof, Tag};
+pub(crate) use identity::{Date, Identity, Proof, Tag};
 pub(crate) use plan::{Block, BlockIndex, BlockPlan, MAX_PARTS, PartIndex, Plan, PlanError};
 pub(crate) use range::{ByteRange, ContentRange};
 pub(crate) use selection::{Selection, SelectionError, SelectionSpec};

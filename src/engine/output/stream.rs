@@ -17,6 +17,7 @@ use super::stdout::{is_reader_gone, write_all};
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::Intent;
+use crate::engine::metrics::TICK;
 use crate::engine::remote::object::{Discovered, announce_stream};
 use crate::engine::summary::report_of_version;
 use crate::engine::transfer::commit::CommitError;
@@ -26,9 +27,6 @@ use crate::event::{Event, Progress};
 use crate::http::{Body, HttpError};
 use crate::object::{ByteRange, Plan};
 use crate::storage::{self, DiskFile, Durability, Folder, Names, Sink, StorageError, Volume};
-
-/// How often progress is announced.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Downloads the object that is the body of the probe's own reply into a file.
 pub(crate) async fn to_file(

@@ -138,7 +138,7 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
             shown(primary.length)
         ));
     }
-    let tags_agree = match (&primary.validator, &mirror.validator) {
+    let tags_agree = match (primary.validator(), mirror.validator()) {
         (Validator::Strong(one), Validator::Strong(other)) => Some(one == other),
         _ => None,
     };
@@ -175,7 +175,6 @@ mod tests {
         Metadata {
             length: Some(length),
             identity: Identity::of(etag.clone(), last_modified),
-            validator: Validator::from_fields(etag.clone(), last_modified),
             etag,
             last_modified,
             ranges: RangeSupport::Yes,

@@ -65,7 +65,7 @@ impl Wanted {
             length,
             selection: resolved
                 .map_err(|error| Error::new(ErrorKind::Usage, "the ranges can't be used", error))?,
-            validator: metadata.validator.clone(),
+            validator: metadata.validator(),
             last_modified: metadata.last_modified,
         })
     }
@@ -132,12 +132,12 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
     let events = context.events();
     events.emit(Event::Probed {
         length: Some(plan.length()),
-        validator: kind_of(&metadata.validator),
+        validator: kind_of(&metadata.validator()),
         part_size: plan.part_size(),
         parts: plan.parts(),
         ranges: metadata.ranges != RangeSupport::No,
     });
-    if metadata.validator == Validator::None {
+    if metadata.validator() == Validator::None {
         events.warn(
             "the server sends neither entity tag nor modification date: \
              a change of the object that keeps its length can't be noticed",
@@ -154,7 +154,7 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
 pub(crate) fn announce_stream(context: &Context<'_>, metadata: &Metadata) {
     context.events().emit(Event::Probed {
         length: None,
-        validator: kind_of(&metadata.validator),
+        validator: kind_of(&metadata.validator()),
         part_size: 0,
         parts: 0,
         ranges: false,

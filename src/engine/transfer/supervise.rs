@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -16,11 +15,9 @@ use super::window::WriteTarget;
 use super::worker::WorkerEnd;
 use crate::engine::blocking;
 use crate::engine::control::{Control, Intent};
+use crate::engine::metrics::TICK;
 use crate::engine::remote::Remote;
 use crate::event::Event;
-
-/// How often rates are measured and progress is announced.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Why the workers ended.
 pub(super) enum End {

@@ -404,7 +404,7 @@ async fn validators_and_digests_are_kept() {
     };
     let date = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
     assert_eq!(metadata.last_modified, Some(date));
-    assert_eq!(metadata.validator.if_unmodified_since(), Some(date));
+    assert_eq!(metadata.validator().if_unmodified_since(), Some(date));
     assert_eq!(metadata.etag.unwrap().as_str(), "W/\"a\"");
     let names: Vec<_> = metadata
         .fields
