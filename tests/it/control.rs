@@ -22,6 +22,17 @@ fn download(fixture: &Fixture, origin: &Origin) -> DownloadBuilder {
         .part_size(PartSize::Bytes(PART))
 }
 
+fn start(fixture: &Fixture, origin: &Origin) -> DownloadHandle {
+    download(fixture, origin).build().unwrap().start()
+}
+
+/// A download of which [`ENOUGH`] bytes have come.
+async fn under_way(fixture: &Fixture, origin: &Origin) -> DownloadHandle {
+    let handle = start(fixture, origin);
+    progressed(&mut handle.events(), ENOUGH).await;
+    handle
+}
+
 async fn origin(object: &Object) -> Origin {
     Origin::builder(object.clone())
         .hold_after(HALF)
@@ -35,7 +46,7 @@ async fn a_pause_is_quiet_and_committed_and_can_be_ended() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let mut events = handle.events();
     progressed(&mut events, ENOUGH).await;
 
@@ -76,7 +87,7 @@ async fn a_cancelled_download_leaves_nothing() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let mut events = handle.events();
     progressed(&mut events, ENOUGH).await;
     soon(handle.cancel()).await.unwrap();
@@ -93,7 +104,7 @@ async fn a_paused_download_can_be_cancelled() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let mut events = handle.events();
     progressed(&mut events, ENOUGH).await;
     soon(handle.pause()).await.unwrap();
@@ -106,11 +117,10 @@ async fn a_cancel_before_anything_came_takes_what_an_earlier_run_left() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
-    progressed(&mut handle.events(), ENOUGH).await;
+    let handle = under_way(&fixture, &origin).await;
     soon(handle.stop()).await;
     assert!(soon(handle.finish()).await.is_err());
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     soon(handle.cancel()).await.unwrap();
     fixture.assert_holds_only([]);
 }
@@ -120,11 +130,10 @@ async fn a_stop_before_anything_came_tells_what_an_earlier_run_left() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
-    progressed(&mut handle.events(), ENOUGH).await;
+    let handle = under_way(&fixture, &origin).await;
     soon(handle.stop()).await;
     let first = soon(handle.finish()).await.unwrap_err();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     soon(handle.stop()).await;
     let second = soon(handle.finish()).await.unwrap_err();
     assert!(first.checkpoint().is_some_and(std::path::Path::exists));
@@ -136,7 +145,7 @@ async fn events_come_in_order_and_progress_adds_up() {
     let object = Object::new(1, LENGTH);
     let origin = Origin::builder(object).rate(8 << 20).start().await.unwrap();
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let events = handle.events();
     let (report, events) =
         soon(async { tokio::join!(handle.finish(), events.collect::<Vec<_>>()) }).await;
@@ -212,7 +221,7 @@ async fn one_task_pauses_while_others_await_the_end() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let waiting: Vec<_> = std::iter::repeat_n(handle.clone(), 2)
         .map(|handle| tokio::spawn(async move { handle.finish().await }))
         .collect();
@@ -235,7 +244,7 @@ async fn the_last_handle_stops_the_download_when_it_is_dropped() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
+    let handle = start(&fixture, &origin);
     let mut events = handle.events();
     let clone = handle.clone();
     drop(handle);
@@ -252,8 +261,7 @@ async fn a_cancel_after_the_stop_leaves_the_files() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
-    let handle = download(&fixture, &origin).build().unwrap().start();
-    progressed(&mut handle.events(), ENOUGH).await;
+    let handle = under_way(&fixture, &origin).await;
     soon(handle.stop()).await;
     let error = soon(handle.cancel()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stopped);

@@ -5,43 +5,52 @@ use super::oracle::{self, Final};
 use super::power_cuts::{BOOT, Case, cases, images};
 use super::scenario::Played;
 use crate::error::ErrorKind;
+use crate::storage::fake::FakeDisk;
 
 /// The seed of every run that fails.
 const SEED: u64 = 7;
 
-#[test]
-fn a_disk_error_at_any_step_ends_the_run_and_the_next_run_succeeds() {
-    let (mut errors, mut writes, mut syncs, mut runs) = (0, 0, 0, 0);
+/// Plays each case once for each step of its disk, which then fails. Passes on the case, the disk,
+/// the failed step with its name, and what came of it.
+fn for_each_error(mut check: impl FnMut(&Case, &FakeDisk, (usize, &str), Played)) {
     for case in cases() {
         let whole_run = case.start.after_exit();
         case.scenario(BOOT).play(&whole_run, SEED).outcome.ok();
-        for step in 0..whole_run.steps().len() {
+        for (step, name) in whole_run.steps().iter().enumerate() {
             let disk = case.start.after_exit();
             disk.fail_at(step);
             let played = case.scenario(BOOT).play(&disk, SEED);
-            let place = format!("{}: step {step}, {}", case.name, whole_run.steps()[step]);
-            oracle::laws_hold(&case.world, &disk);
-            ends_as_it_must(&case, &played, &place);
-            if whole_run.steps()[step] == "write v.part" {
-                let left = oracle::checkpoint_on(&disk);
-                let is_failed = played.outcome.is_err();
-                assert!(!is_failed || left.is_none_or(|left| !left.clean), "{place}");
-                writes += u32::from(is_failed);
-            }
-            if whole_run.steps()[step].starts_with("sync") {
-                nothing_is_committed_after(step, &disk.steps(), &place);
-                syncs += 1;
-            }
-            errors += 1;
-            for (image, boot) in images(&disk, step as u64).take(3) {
-                if boot == BOOT || oracle::is_bound(&case.job) {
-                    oracle::laws_hold(&case.world, &image);
-                }
-                case.resumes(&image, boot, played.version, &place);
-                runs += 1;
-            }
+            check(&case, &disk, (step, name), played);
         }
     }
+}
+
+#[test]
+fn a_disk_error_at_any_step_ends_the_run_and_the_next_run_succeeds() {
+    let (mut errors, mut writes, mut syncs, mut runs) = (0, 0, 0, 0);
+    for_each_error(|case, disk, (step, name), played| {
+        let place = format!("{}: step {step}, {name}", case.name);
+        oracle::laws_hold(&case.world, disk);
+        ends_as_it_must(case, &played, &place);
+        if name == "write v.part" {
+            let left = oracle::checkpoint_on(disk);
+            let is_failed = played.outcome.is_err();
+            assert!(!is_failed || left.is_none_or(|left| !left.clean), "{place}");
+            writes += u32::from(is_failed);
+        }
+        if name.starts_with("sync") {
+            nothing_is_committed_after(step, &disk.steps(), &place);
+            syncs += 1;
+        }
+        errors += 1;
+        for (image, boot) in images(disk, step as u64).take(3) {
+            if boot == BOOT || oracle::is_bound(&case.job) {
+                oracle::laws_hold(&case.world, &image);
+            }
+            case.resumes(&image, boot, played.version, &place);
+            runs += 1;
+        }
+    });
     println!(
         "{errors} errors, {writes} of them at a write, {syncs} at a sync, {runs} runs after them"
     );
@@ -76,18 +85,12 @@ fn nothing_is_committed_after(step: usize, steps: &[String], place: &str) {
 #[test]
 fn a_run_that_succeeds_in_spite_of_a_disk_error_left_the_whole_file() {
     let mut successes = 0;
-    for case in cases() {
-        let whole_run = case.start.after_exit();
-        case.scenario(BOOT).play(&whole_run, SEED).outcome.ok();
-        for step in 0..whole_run.steps().len() {
-            let disk = case.start.after_exit();
-            disk.fail_at(step);
-            if case.scenario(BOOT).play(&disk, SEED).outcome.is_ok() {
-                let found = oracle::final_name(&case.world, &disk);
-                assert!(matches!(found, Final::Whole(_)), "{}: {step}", case.name);
-                successes += 1;
-            }
+    for_each_error(|case, disk, (step, _), played| {
+        if played.outcome.is_ok() {
+            let found = oracle::final_name(&case.world, disk);
+            assert!(matches!(found, Final::Whole(_)), "{}: {step}", case.name);
+            successes += 1;
         }
-    }
+    });
     assert!(successes > 0);
 }
