@@ -41,6 +41,8 @@ pub enum ErrorKind {
     /// A local file can't be used: the disk is full, permission is missing, another run holds the
     /// lock, or another file has the final name.
     File,
+    /// The reader of standard output closed the pipe before it had every byte.
+    ReaderGone,
     /// The server refuses access (401, 403). Starting again with fresh credentials or a fresh URL
     /// resumes.
     Refused,

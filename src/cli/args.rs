@@ -18,7 +18,8 @@ Exit codes:
   1  unexpected                       5  a checksum does not match
   2  the command line is wrong        6  a local file: disk full, in the way, locked
   3  the network or the server        7  access refused (401, 403)
-  4  the object changed               129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM";
+  4  the object changed               129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM
+                                      141  the reader of -o - went away; nothing is printed";
 
 /// Reads the command line.
 ///

@@ -23,6 +23,7 @@ impl Exit {
     pub(crate) const REFUSED: Self = Self(7);
     pub(crate) const HANGUP: Self = Self(129);
     pub(crate) const INTERRUPT: Self = Self(130);
+    pub(crate) const READER_GONE: Self = Self(141);
     pub(crate) const TERMINATE: Self = Self(143);
 
     /// The exit code as a number.
@@ -51,6 +52,8 @@ impl From<ErrorKind> for Exit {
             ErrorKind::Checksum => Self::CHECKSUM,
             ErrorKind::File => Self::FILE,
             ErrorKind::Refused => Self::REFUSED,
+            // What a shell says of a program that SIGPIPE ended.
+            ErrorKind::ReaderGone => Self::READER_GONE,
             // If a signal stopped the download, the signal sets the code; SIGINT is the usual one.
             ErrorKind::Stopped => Self::INTERRUPT,
             _ => Self::UNEXPECTED,
@@ -250,6 +253,7 @@ mod tests {
             (ErrorKind::File, 6),
             (ErrorKind::Refused, 7),
             (ErrorKind::Stopped, 130),
+            (ErrorKind::ReaderGone, 141),
         ] {
             assert_eq!(Exit::from(kind), Exit(code), "{kind:?}");
         }

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::progress::{Console, Verbosity, View};
 use super::settings::{Closing, Job, Settings};
 use super::signals::{Signal, Signals};
-use super::{report, runtime, text, words};
+use super::{options, output, report, runtime, text, words};
 
 /// How long a clean stop may take.
 const GRACE: Duration = Duration::from_secs(2);
@@ -21,9 +21,13 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// Fails for a wrong command line. A failed download is printed and sets the exit code.
+/// Fails for a wrong command line, and for a closed standard output that the bytes should go to. A
+/// failed download is printed and sets the exit code.
 pub(crate) fn run(args: &GetArgs) -> Result<Exit, Failure> {
     let settings = Settings::resolve(args)?;
+    if options::to_stdout(&args.place) {
+        output::must_be_open()?;
+    }
     runtime::run(all(settings))
 }
 
@@ -141,6 +145,8 @@ impl Run {
                     Err(failure) => self.fail(&failure),
                 }
             }
+            // Whoever closed the pipe knows, and may be the reader of standard error as well.
+            End::Failed(error) if error.kind() == ErrorKind::ReaderGone => Exit::READER_GONE,
             End::Failed(error) => self.fail(&Failure::from(error)),
             End::Stopped(signal, error) => {
                 self.console.line(&stopped(

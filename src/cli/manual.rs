@@ -99,7 +99,8 @@ const SECTIONS: &[Section] = &[
             ("5", "The bytes do not match a checksum."),
             (
                 "6",
-                "A local file failed: disk full, no permission, locked by another run, a file in the way.",
+                "A local file failed: disk full, no permission, locked by another run, a file in the way, or with -o - a \
+                 standard output that is closed.",
             ),
             (
                 "7",
@@ -108,6 +109,10 @@ const SECTIONS: &[Section] = &[
             (
                 "129, 130, 143",
                 "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint.",
+            ),
+            (
+                "141",
+                "The reader of standard output (-o -) went away before it had every byte. Nothing is printed.",
             ),
             (
                 "",

@@ -14,6 +14,7 @@ pub(crate) mod inspect;
 pub(crate) mod manual;
 mod options;
 pub(crate) mod output;
+mod pace;
 mod progress;
 mod report;
 mod runtime;

@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use partwise::{Event, Progress};
+use partwise::{ErrorKind, Event, Progress};
 use serde::Serialize;
 
 use super::exit::{Colour, Failure};
+use super::pace::Pace;
 use super::settings::Display;
 use super::text;
 use super::trace::Trace;
@@ -61,7 +62,10 @@ impl Console {
     ) -> View<'_> {
         let face = match self.display {
             Display::Bar => Face::Bar(self.bars.add(bar(&label))),
-            Display::Lines => Face::Lines(Pace::default()),
+            Display::Lines { opening } => Face::Lines {
+                opening,
+                pace: Pace::default(),
+            },
             Display::Json => Face::Json,
             Display::Notices => Face::Notices,
             Display::Quiet => Face::Quiet,
@@ -96,7 +100,7 @@ pub(crate) struct View<'a> {
 #[derive(Debug)]
 enum Face {
     Bar(ProgressBar),
-    Lines(Pace),
+    Lines { opening: bool, pace: Pace },
     Json,
     Notices,
     Quiet,
@@ -108,6 +112,7 @@ impl View<'_> {
     pub(crate) fn show(&mut self, event: &Event, coverage: impl FnOnce(usize) -> Vec<u8>) {
         match (&mut self.face, event) {
             (Face::Quiet, _) => {}
+            (Face::Json, Event::Failed(error)) if error.kind() == ErrorKind::ReaderGone => {}
             (Face::Json, Event::Failed(error)) => self.json(&FailedLine::of(&error.into())),
             (Face::Json, Event::Finished(report)) => {
                 let report = Box::new(words::report((**report).clone()));
@@ -131,7 +136,7 @@ impl View<'_> {
                     verifying(*verified_bytes, *total_bytes)
                 ));
             }
-            (Face::Lines(pace), Event::Progress(progress)) => {
+            (Face::Lines { pace, .. }, Event::Progress(progress)) => {
                 if pace.is_due(Instant::now(), progress) {
                     self.say(&state(progress));
                 }
@@ -165,7 +170,7 @@ impl View<'_> {
         let verbose = self.verbosity == Verbosity::Verbose;
         Some(match event {
             Event::Probed { length, ranges, .. }
-                if told && (verbose || matches!(self.face, Face::Lines(_))) =>
+                if told && (verbose || matches!(self.face, Face::Lines { opening: true, .. })) =>
             {
                 let length = length.map_or_else(|| "length unknown".to_owned(), text::bytes);
                 let ranges = if *ranges {
@@ -289,43 +294,11 @@ struct JsonLine<'a, E> {
     file: Option<usize>,
 }
 
-/// Decides when the next line of progress is due: after another tenth or ten seconds, and at most
-/// once per second.
-#[derive(Debug, Default)]
-struct Pace {
-    last: Option<(Instant, u64)>,
-}
-
-impl Pace {
-    fn is_due(&mut self, now: Instant, progress: &Progress) -> bool {
-        let tenth = match progress.total_bytes {
-            Some(total) => text::percent(progress.completed_bytes, total) / 10,
-            None => 0,
-        };
-        let due = match self.last {
-            // The probe prints the first line; this call sets the time from which later lines
-            // count.
-            None => {
-                self.last = Some((now, tenth));
-                return false;
-            }
-            Some((when, before)) => {
-                let since = now.saturating_duration_since(when);
-                since >= Duration::from_secs(10)
-                    || (tenth > before && since >= Duration::from_secs(1))
-            }
-        };
-        if due {
-            self.last = Some((now, tenth));
-        }
-        due
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::exit::Exit;
     use super::*;
+    use partwise::ValidatorKind;
 
     fn progress(completed: u64, total: Option<u64>) -> Progress {
         let mut progress = Progress::default();
@@ -348,35 +321,19 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_after_a_tenth_or_ten_seconds() {
-        let start = Instant::now();
-        let at = |millis| start + Duration::from_millis(millis);
-        let mut pace = Pace::default();
-        assert!(
-            !pace.is_due(at(0), &progress(0, Some(100))),
-            "the start has its own line"
-        );
-        assert!(
-            !pace.is_due(at(500), &progress(50, Some(100))),
-            "twice in a second"
-        );
-        assert!(
-            pace.is_due(at(1000), &progress(50, Some(100))),
-            "another tenth"
-        );
-        assert!(!pace.is_due(at(9000), &progress(55, Some(100))), "neither");
-        assert!(
-            pace.is_due(at(11_000), &progress(55, Some(100))),
-            "ten seconds"
-        );
-        assert!(
-            !pace.is_due(at(20_000), &progress(55, None)),
-            "neither, with no length"
-        );
-        assert!(
-            pace.is_due(at(21_000), &progress(55, None)),
-            "ten seconds, with no length"
-        );
+    fn the_length_is_told_before_the_first_byte_where_lines_have_an_opening() {
+        let probed = Event::Probed {
+            length: Some(2 << 20),
+            validator: ValidatorKind::None,
+            part_size: 1 << 20,
+            parts: 2,
+            ranges: true,
+        };
+        for (opening, told) in [(true, Some("2.00 MiB")), (false, None)] {
+            let console = Console::new(Display::Lines { opening });
+            let view = console.view("v".to_owned(), None, Verbosity::Normal);
+            assert_eq!(view.notice(&probed).as_deref(), told);
+        }
     }
 
     #[test]

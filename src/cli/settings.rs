@@ -39,8 +39,9 @@ pub(crate) struct Job {
 pub(crate) enum Display {
     /// A bar, redrawn in place.
     Bar,
-    /// Occasional lines, without control sequences.
-    Lines,
+    /// Occasional lines, without control sequences. `opening` adds one with the object's length
+    /// before the first byte.
+    Lines { opening: bool },
     /// Every event as a line of JSON.
     Json,
     /// No progress, only notices that a user should see.
@@ -65,7 +66,7 @@ impl Settings {
     /// Fails for a contradiction or a wrong value (exit code 2), or if an input file can't be read
     /// (6).
     pub(crate) fn resolve(args: &GetArgs) -> Result<Self, Failure> {
-        let display = display(&args.show)?;
+        let display = display(&args.show, options::to_stdout(&args.place))?;
         let jobs = described(args)?
             .into_iter()
             .map(Described::ready)
@@ -211,7 +212,7 @@ pub(crate) fn looks_like_url(typed: &str) -> Result<(), Failure> {
     })
 }
 
-fn display(args: &ShowArgs) -> Result<Display, Failure> {
+fn display(args: &ShowArgs, to_stdout: bool) -> Result<Display, Failure> {
     match args.progress {
         ProgressChoice::Bar | ProgressChoice::Json if args.quiet => Err(Failure::usage(
             "--quiet",
@@ -224,7 +225,10 @@ fn display(args: &ShowArgs) -> Result<Display, Failure> {
         ProgressChoice::Auto | ProgressChoice::Bar if exit::stderr_is_terminal() => {
             Ok(Display::Bar)
         }
-        ProgressChoice::Auto | ProgressChoice::Bar => Ok(Display::Lines),
+        // The reader of standard output may go away at once, and then nothing is said.
+        ProgressChoice::Auto | ProgressChoice::Bar => Ok(Display::Lines {
+            opening: !to_stdout,
+        }),
     }
 }
 

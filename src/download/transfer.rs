@@ -14,6 +14,9 @@ impl DownloadBuilder {
     }
 
     /// Writes the bytes in order to the process's standard output. Nothing is kept for a resume.
+    ///
+    /// If the reader of a pipe closes it before it has every byte, the download fails with
+    /// [`ErrorKind::ReaderGone`](crate::ErrorKind::ReaderGone).
     #[must_use]
     pub fn to_stdout(self) -> Self {
         self.to(Output::Stdout)

@@ -3,7 +3,7 @@
 //! Parts come over several connections into a bounded window of memory and leave it from the front.
 //! Nothing is kept for a resume.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -20,7 +20,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
-use crate::engine::transfer::{Layout, Transfer, TransferError};
+use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
 use crate::integrity::Hasher;
 use crate::object::{PartBitmap, PartIndex, Plan};
@@ -67,13 +67,6 @@ pub(crate) async fn in_parts<R: Remote>(
         written,
     };
     let ended = transfer.run(&mut writer, context.control()).await;
-    if let Err(TransferError::Commit(CommitError::Output(error))) = &ended
-        && is_reader_gone(error)
-    {
-        return Ok(Outcome::finished(report_in_parts(
-            context, &plan, &metadata,
-        )));
-    }
     let brought = Brought {
         found_by,
         parts_before,
@@ -167,13 +160,23 @@ impl StdoutWriter<'_> {
     }
 }
 
-/// Writes the bytes to standard output and flushes it. Blocks.
-pub(super) fn write_all(bytes: &[u8]) -> std::io::Result<()> {
-    let mut output = std::io::stdout().lock();
-    output.write_all(bytes).and_then(|()| output.flush())
+/// Writes the bytes to standard output, after what the program has printed there. Blocks.
+pub(super) fn write_all(bytes: &[u8]) -> io::Result<()> {
+    let mut printed = io::stdout().lock();
+    printed.flush()?;
+    Descriptor(printed).write_all(bytes)
 }
 
-/// Whether the reader of a pipe closed it. A reader that has seen enough is not an error.
-pub(super) fn is_reader_gone(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::BrokenPipe
+/// The descriptor of standard output. The standard library's own writer takes a closed descriptor
+/// for a success.
+struct Descriptor(io::StdoutLock<'static>);
+
+impl Write for Descriptor {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(&self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::digests;
 use super::file::publish::{self, Whole};
 use super::outcome::Outcome;
-use super::stdout::{is_reader_gone, write_all};
+use super::stdout::write_all;
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::Intent;
@@ -25,7 +26,9 @@ use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
 use crate::http::{Body, HttpError};
+use crate::integrity::Hasher;
 use crate::object::{ByteRange, Plan};
+use crate::report::Report;
 use crate::storage::{self, DiskFile, Durability, Folder, Names, Sink, StorageError, Volume};
 
 /// Downloads the object that is the body of the probe's own reply into a file.
@@ -66,7 +69,7 @@ pub(crate) async fn to_file(
             let report = publish::publish(context, whole, volume, names).await?;
             Ok(Outcome::finished(report))
         }
-        Err(Broken::Output { error, .. }) => Err(error.into()),
+        Err(Broken::Output(error)) => Err(error.into()),
         Err(Broken::Body(error)) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
     }
 }
@@ -101,19 +104,23 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     };
     announce_stream(context, &object.metadata);
     context.metrics.attempted();
-    let pouring = pour(context, body, Stdout);
+    let mut hashers = digests::hashers(context, &object.metadata);
+    let pouring = pour(context, body, Stdout(&mut hashers));
     let bytes = match context.unless_ended(pouring).await? {
         Ok(bytes) => bytes,
-        Err(Broken::Output { error, position }) if is_reader_gone(&error) => position,
-        Err(Broken::Output { error, .. }) => return Err(CommitError::Output(error).into()),
+        Err(Broken::Output(error)) => return Err(CommitError::Output(error).into()),
         // What went out can't be taken back, so there is no second try.
         Err(Broken::Body(error)) => {
             return Err(context.request_failed(&RequestFailed { error, attempts: 1 }));
         }
     };
     context.metrics.useful(bytes);
-    let report = report_of_version(context, bytes, &object.metadata);
-    Ok(Outcome::finished(report))
+    let found: Vec<_> = hashers.into_iter().map(Hasher::finish).collect();
+    let integrity = digests::compare_all(context, &object.metadata, &found)?;
+    Ok(Outcome::finished(Report {
+        integrity,
+        ..report_of_version(context, bytes, &object.metadata)
+    }))
 }
 
 /// Takes the bytes of a stream in order.
@@ -140,13 +147,16 @@ impl StreamOutput for Growing<'_> {
     }
 }
 
-/// Standard output.
-struct Stdout;
+/// Standard output, with the digests of what goes there.
+struct Stdout<'a>(&'a mut [Hasher]);
 
-impl StreamOutput for Stdout {
+impl StreamOutput for Stdout<'_> {
     type Error = io::Error;
 
     async fn take(&mut self, _position: u64, bytes: Bytes) -> io::Result<()> {
+        for hasher in self.0.iter_mut() {
+            hasher.update(&bytes);
+        }
         blocking::run(move || write_all(&bytes)).await
     }
 }
@@ -154,11 +164,7 @@ impl StreamOutput for Stdout {
 /// Why a stream did not come whole.
 enum Broken<E> {
     Body(HttpError),
-    /// The output failed at the bytes before `position`.
-    Output {
-        error: E,
-        position: u64,
-    },
+    Output(E),
 }
 
 /// Pours the body out. Returns its length in bytes.
@@ -181,7 +187,7 @@ async fn pour<O: StreamOutput>(
             limiter.pass(bytes.len()).await;
         }
         let taken = output.take(start, bytes).await;
-        taken.map_err(|error| Broken::Output { error, position })?;
+        taken.map_err(Broken::Output)?;
         let now = Instant::now();
         if now - announced >= TICK {
             context.events().emit(Event::Progress(Progress {

@@ -81,7 +81,10 @@ impl Trial<'_> {
             ErrorKind::Network => self.has_failed(),
             ErrorKind::Refused => self.weather.fatal && self.has_failed(),
             ErrorKind::Changed => self.has_changed() && self.job.on_change == OnChange::Fail,
-            ErrorKind::Usage | ErrorKind::Checksum | ErrorKind::Unexpected => false,
+            ErrorKind::Usage
+            | ErrorKind::Checksum
+            | ErrorKind::ReaderGone
+            | ErrorKind::Unexpected => false,
         };
         assert!(is_explained, "nothing explains the error: {error}");
     }

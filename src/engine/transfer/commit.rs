@@ -1,5 +1,7 @@
 //! Where completed parts go next.
 
+use std::io;
+
 use tokio::sync::watch;
 
 use crate::checkpoint::CheckpointError;
@@ -44,7 +46,7 @@ pub(crate) enum CommitError {
     #[error("an earlier sync failed")]
     Poisoned,
     #[error("can't write to standard output: {0}")]
-    Output(std::io::Error),
+    Output(io::Error),
 }
 
 impl From<CommitError> for Error {
@@ -53,9 +55,33 @@ impl From<CommitError> for Error {
             CommitError::Sync(error) => error.into(),
             CommitError::Write(error) => error.into(),
             CommitError::Output(error) => {
-                Self::new(ErrorKind::File, "can't write to standard output", error)
+                let kind = match error.kind() {
+                    io::ErrorKind::BrokenPipe => ErrorKind::ReaderGone,
+                    _ => ErrorKind::File,
+                };
+                Self::new(kind, "can't write to standard output", &error).with_source(error)
             }
             CommitError::Poisoned => Self::new(ErrorKind::File, "can't commit", error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error as _;
+
+    #[test]
+    fn a_reader_that_went_away_has_a_kind_of_its_own() {
+        for (cause, kind) in [
+            (rustix::io::Errno::PIPE, ErrorKind::ReaderGone),
+            (rustix::io::Errno::BADF, ErrorKind::File),
+            (rustix::io::Errno::NOSPC, ErrorKind::File),
+        ] {
+            let error = Error::from(CommitError::Output(cause.into()));
+            assert_eq!(error.kind(), kind, "{error}");
+            assert_eq!(error.remedy(), None, "{error}");
+            assert!(error.source().unwrap().is::<io::Error>(), "{error}");
         }
     }
 }

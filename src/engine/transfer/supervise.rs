@@ -63,7 +63,10 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     target_users.wait().await;
     transfer.workers.store(0, Ordering::Release);
     transfer.dispatcher.release_all();
-    announce(transfer, meter, Instant::now());
+    // Where the reader of standard output went away, nothing more is told.
+    if !matches!(end, End::CommitFailed) {
+        announce(transfer, meter, Instant::now());
+    }
     end
 }
 
