@@ -148,7 +148,7 @@ pub(crate) struct PlaceArgs {
     /// Folder for the file, created if missing
     #[arg(short, long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) dir: PathBuf,
-    /// Replace an existing file at the final name
+    /// Replace an existing file at the final name, with its permissions
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Discard the partial file of an earlier run

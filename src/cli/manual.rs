@@ -125,7 +125,8 @@ const SECTIONS: &[Section] = &[
         &[
             (
                 "NAME",
-                "The file. It gets this name only when it is complete and verified.",
+                "The file. It gets this name only when it is complete and verified. Its permissions are those of the file \
+                 that it replaces (--overwrite), otherwise the umask decides.",
             ),
             (
                 "NAME.part",

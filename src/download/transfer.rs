@@ -155,8 +155,9 @@ impl DownloadBuilder {
         self
     }
 
-    /// Replaces a file at the final name, once the new one is whole. Default: false, which fails
-    /// with [`ErrorKind::File`](crate::ErrorKind::File) before any request is sent.
+    /// Replaces a file at the final name, once the new one is whole, and keeps its permissions.
+    /// Default: false, which fails with [`ErrorKind::File`](crate::ErrorKind::File) before any
+    /// request is sent.
     #[must_use]
     pub fn overwrite(mut self, overwrite: bool) -> Self {
         self.overwrite = overwrite;

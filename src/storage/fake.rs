@@ -39,7 +39,16 @@ struct State {
     full_at: Option<usize>,
     no_reservation: bool,
     room: Option<u64>,
+    umask: Umask,
     before_step: Option<Hook>,
+}
+
+/// The umask of every process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Umask {
+    bits: u32,
+    /// Whether nothing but the mode of a new file tells it.
+    is_hidden: bool,
 }
 
 #[derive(Clone)]
@@ -88,6 +97,18 @@ impl FakeDisk {
     /// Limits the free space to `bytes`.
     pub(crate) fn with_room(&self, bytes: u64) {
         self.state().room = Some(bytes);
+    }
+
+    /// Sets the umask.
+    pub(crate) fn with_umask(&self, bits: u32) {
+        let is_hidden = false;
+        self.state().umask = Umask { bits, is_hidden };
+    }
+
+    /// Sets a umask that the system does not tell.
+    pub(crate) fn with_hidden_umask(&self, bits: u32) {
+        let is_hidden = true;
+        self.state().umask = Umask { bits, is_hidden };
     }
 
     /// The steps taken so far: `write v.part.ckpt.tmp`, `sync folder`, ….
@@ -158,6 +179,7 @@ impl FakeDisk {
             durable_names: state.durable_names.clone(),
             name_history: state.name_history.clone(),
             no_reservation: state.no_reservation,
+            umask: state.umask,
             ..State::default()
         })))
     }
@@ -186,6 +208,7 @@ impl FakeDisk {
             durable_names: names.clone(),
             names,
             no_reservation: before.no_reservation,
+            umask: before.umask,
             ..State::default()
         })))
     }

@@ -65,6 +65,24 @@ impl Folder {
         Self::open(path)
     }
 
+    fn created(&self, name: &OsStr, mode: Mode) -> io::Result<DiskFile> {
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.handle, name, flags, mode)?;
+        Ok(DiskFile(file.into()))
+    }
+
+    /// What the name itself stands for, if it is a regular file.
+    fn regular_file(&self, name: &OsStr) -> io::Result<Option<Stat>> {
+        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                Ok(Some(stat))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn checked(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = openat(&self.handle, name, flags, Mode::empty()).map_err(|errno| {
@@ -105,10 +123,11 @@ impl Volume for Folder {
     type File = DiskFile;
 
     fn create(&self, name: &OsStr) -> io::Result<DiskFile> {
-        let flags =
-            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.handle, name, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(DiskFile(file.into()))
+        self.created(name, Mode::RUSR | Mode::WUSR)
+    }
+
+    fn create_for_all(&self, name: &OsStr) -> io::Result<DiskFile> {
+        self.created(name, Mode::from_raw_mode(0o666))
     }
 
     fn open(&self, name: &OsStr) -> io::Result<DiskFile> {
@@ -168,13 +187,21 @@ impl Volume for Folder {
     }
 
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>> {
-        match statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
-                Ok(u64::try_from(stat.st_size).ok())
-            }
-            Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let stat = self.regular_file(name)?;
+        Ok(stat.and_then(|stat| u64::try_from(stat.st_size).ok()))
+    }
+
+    fn mode(&self, name: &OsStr) -> io::Result<Option<u32>> {
+        let stat = self.regular_file(name)?;
+        Ok(stat.map(|stat| stat.st_mode & 0o777))
+    }
+
+    /// From `/proc`: `umask(2)` returns it only by changing it, for all threads.
+    fn umask(&self) -> Option<u32> {
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let mut lines = status.lines();
+        let umask = lines.find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(umask.trim(), 8).ok()
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -13,15 +13,19 @@ use super::volume::{Collision, Durability, PartFile, Volume};
 pub(crate) enum Published {
     /// The file has its final name, and nothing else is left.
     Clean,
-    /// The file has its final name and is durable, but the checkpoint could not be removed. Worth a
-    /// warning, not a failure.
+    /// The file has its final name and is durable, but its permissions could not be narrowed, or
+    /// the checkpoint could not be removed. Worth a warning, not a failure.
     Leftover(StorageError),
 }
 
+/// The permissions that the owner of a part file needs to resume it.
+const OWNER: u32 = 0o600;
+
 /// Publishes a part file that is whole and verified, and whose windows are all dropped.
 ///
-/// Syncs its bytes, sets its permissions by umask, renames it, syncs the folder, removes the
-/// checkpoint and syncs the folder again, in this order.
+/// Syncs its bytes, sets its permissions, renames it, syncs the folder, removes the checkpoint and
+/// syncs the folder again, in this order. The permissions are those of the file that it replaces,
+/// or as the umask has them.
 ///
 /// After a crash at any step, the final name refers to the earlier file or to the whole new one.
 /// Until it refers to the new one, part file and checkpoint exist, and the download can resume.
@@ -45,7 +49,8 @@ pub(crate) fn publish<V: Volume>(
     if durability == Durability::Synced {
         file.sync_all().map_err(failed(Operation::Sync))?;
     }
-    file.set_mode(0o666 & !umask())
+    let mode = mode_of_output(volume, names, collision)?;
+    file.set_mode(mode | OWNER)
         .map_err(failed(Operation::Permit))?;
     let output = || volume.path(names.output());
     volume
@@ -56,12 +61,20 @@ pub(crate) fn publish<V: Volume>(
             }
             _ => StorageError::io(Operation::Rename, output(), error),
         })?;
+    // Not before: a crash must leave a part file that its owner can open.
+    let narrowed = match mode | OWNER == mode {
+        true => Ok(()),
+        false => file
+            .set_mode(mode)
+            .map_err(|error| StorageError::io(Operation::Permit, output(), error)),
+    };
     if durability == Durability::Synced {
         volume
             .sync()
             .map_err(|error| StorageError::io(Operation::Sync, output(), error))?;
     }
-    Ok(match remove_checkpoint(volume, names, durability) {
+    let removed = remove_checkpoint(volume, names, durability);
+    Ok(match narrowed.and(removed) {
         Ok(()) => Published::Clean,
         Err(error) => Published::Leftover(error),
     })
@@ -185,187 +198,41 @@ fn remove<V: Volume>(volume: &V, name: &OsStr) -> Result<bool, StorageError> {
     }
 }
 
-/// The process's umask, from `/proc`: `umask(2)` returns it only by changing it, for all threads.
-fn umask() -> u32 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("Umask:"))?;
-            u32::from_str_radix(line.trim(), 8).ok()
-        })
-        .unwrap_or(0o022)
+/// The permissions of the published file: those of the file that it replaces, if there is one.
+fn mode_of_output<V: Volume>(
+    volume: &V,
+    names: &Names,
+    collision: Collision,
+) -> Result<u32, StorageError> {
+    let replaced = match collision {
+        Collision::Refuse => None,
+        Collision::Replace => volume.mode(names.output()).map_err(|error| {
+            StorageError::io(Operation::Inspect, volume.path(names.output()), error)
+        })?,
+    };
+    Ok(replaced.unwrap_or_else(|| mode_of_new_file(volume, names)))
+}
+
+/// The permissions that the umask gives. Where nothing tells the umask, they are the owner's alone:
+/// a file that should be private must not become public.
+fn mode_of_new_file<V: Volume>(volume: &V, names: &Names) -> u32 {
+    match volume.umask() {
+        Some(umask) => 0o666 & !umask,
+        None => probed_mode(volume, names).unwrap_or(OWNER),
+    }
+}
+
+/// The mode that an empty file for all gets, which is made under the temporary name.
+fn probed_mode<V: Volume>(volume: &V, names: &Names) -> Option<u32> {
+    let name = names.temporary();
+    // What an earlier checkpoint or a crash left there is of no use.
+    remove(volume, name).ok()?;
+    volume.create_for_all(name).ok()?;
+    let mode = volume.mode(name);
+    // If the file stays, it is removed with the checkpoint.
+    let _ = volume.remove(name);
+    mode.ok()?
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::fake::{FakeDisk, FakeFile};
-    use crate::storage::{Folder, StorageErrorKind, open_locked};
-    use std::os::unix::fs::PermissionsExt;
-
-    const BYTES: &[u8] = b"the whole object, some sectors long, so that a tear shows";
-
-    fn names() -> Names {
-        Names::new(OsStr::new("v")).unwrap()
-    }
-
-    fn publish_on(disk: &FakeDisk, collision: Collision) -> Result<Published, StorageError> {
-        let (file, _) = open_locked(disk, names().part())?;
-        finish(disk, &file, collision)
-    }
-
-    fn finish(
-        disk: &FakeDisk,
-        file: &FakeFile,
-        collision: Collision,
-    ) -> Result<Published, StorageError> {
-        let length = BYTES.len() as u64;
-        publish(disk, &names(), file, length, collision, Durability::Synced)
-    }
-
-    /// A part file that is written and not synced, with its checkpoint.
-    fn ready() -> FakeDisk {
-        let disk = FakeDisk::default();
-        disk.plant("v.part", &vec![0; BYTES.len()]);
-        disk.plant("v.part.ckpt", b"checkpoint");
-        let file = disk.open(OsStr::new("v.part")).unwrap();
-        file.write_at(0, BYTES).unwrap();
-        disk
-    }
-
-    #[test]
-    fn the_steps_and_their_order() {
-        let disk = ready();
-        let published = publish_on(&disk, Collision::Refuse).unwrap();
-        assert!(matches!(published, Published::Clean));
-        let expected = [
-            "write v.part",
-            "sync v.part",
-            "permit v.part",
-            "rename v.part",
-            "sync folder",
-            "remove v.part.ckpt.tmp",
-            "remove v.part.ckpt",
-            "sync folder",
-        ];
-        assert_eq!(disk.steps(), expected);
-    }
-
-    #[test]
-    fn a_power_cut_at_any_step_leaves_the_old_file_or_the_whole_new_one() {
-        let steps = {
-            let disk = ready();
-            publish_on(&disk, Collision::Replace).unwrap();
-            disk.steps().len()
-        };
-        for cut in 1..=steps {
-            for seed in 0..200 {
-                let disk = ready();
-                disk.plant("v", b"old");
-                disk.cut_at(cut);
-                let result = publish_on(&disk, Collision::Replace);
-                let rebooted = disk.after_power_cut(&mut fastrand::Rng::with_seed(seed));
-                let found = rebooted.contents("v").unwrap();
-                let whole = found == BYTES;
-                assert!(whole || found == b"old", "cut {cut} seed {seed}: {found:?}");
-                assert!(whole || result.is_err(), "cut {cut} seed {seed}");
-                let resumable =
-                    ["v.part", "v.part.ckpt"].map(|name| rebooted.contents(name).is_some());
-                assert!(whole || resumable == [true, true], "cut {cut} seed {seed}");
-                sweep(&rebooted, &names(), Durability::Synced).unwrap();
-                let left = rebooted.contents("v.part.ckpt").is_some();
-                assert_eq!(left, !whole, "cut {cut} seed {seed}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_error_at_any_step_before_the_rename_touches_nothing() {
-        for (step, touched) in [(1, false), (2, false), (3, false), (4, true)] {
-            let disk = ready();
-            disk.fail_at(step);
-            publish_on(&disk, Collision::Refuse).unwrap_err();
-            assert_eq!(disk.contents("v").is_some(), touched, "step {step}");
-            assert!(disk.contents("v.part.ckpt").is_some());
-        }
-        for step in [6, 7] {
-            let disk = ready();
-            disk.fail_at(step);
-            let published = publish_on(&disk, Collision::Refuse).unwrap();
-            assert!(matches!(published, Published::Leftover(_)), "step {step}");
-            assert_eq!(disk.contents("v").unwrap(), BYTES);
-        }
-    }
-
-    #[test]
-    fn a_file_in_the_way_stays() {
-        let disk = ready();
-        disk.plant("v", b"old");
-        let error = publish_on(&disk, Collision::Refuse).unwrap_err();
-        assert_eq!(error.kind(), StorageErrorKind::Exists);
-        assert_eq!(disk.contents("v").unwrap(), b"old");
-        assert_eq!(disk.contents("v.part").unwrap(), BYTES);
-    }
-
-    #[test]
-    fn a_part_file_that_was_changed_is_not_published() {
-        let disk = ready();
-        let (file, _) = open_locked(&disk, names().part()).unwrap();
-        file.set_len(3).unwrap();
-        let truncated = finish(&disk, &file, Collision::Refuse).unwrap_err();
-        assert_eq!(truncated.kind(), StorageErrorKind::Tampered);
-        let disk = ready();
-        let (file, _) = open_locked(&disk, names().part()).unwrap();
-        disk.plant("v.part", BYTES);
-        let replaced = finish(&disk, &file, Collision::Refuse).unwrap_err();
-        assert_eq!(replaced.kind(), StorageErrorKind::Tampered);
-        assert!(disk.contents("v").is_none());
-    }
-
-    #[test]
-    fn what_another_run_holds_is_not_removed() {
-        let disk = ready();
-        let (file, _) = open_locked(&disk, names().part()).unwrap();
-        remove_partial(&disk, &names()).unwrap();
-        assert_eq!(disk.listing().len(), 2);
-        drop(file);
-        remove_partial(&disk, &names()).unwrap();
-        assert_eq!(disk.listing().len(), 0);
-    }
-
-    #[test]
-    fn on_the_real_disk() {
-        let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
-        let put = |collision| {
-            let (file, _) = open_locked(&folder, names().part())?;
-            file.write_at(0, BYTES).unwrap();
-            std::fs::write(dir.path().join("v.part.ckpt"), "x").unwrap();
-            let length = BYTES.len() as u64;
-            publish(
-                &folder,
-                &names(),
-                &file,
-                length,
-                collision,
-                Durability::Synced,
-            )
-        };
-        assert!(matches!(put(Collision::Refuse), Ok(Published::Clean)));
-        let output = dir.path().join("v");
-        assert_eq!(std::fs::read(&output).unwrap(), BYTES);
-        let mode = std::fs::metadata(&output).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o666 & !umask());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-        let refused = put(Collision::Refuse).unwrap_err();
-        assert_eq!(refused.kind(), StorageErrorKind::Exists);
-        assert!(matches!(put(Collision::Replace), Ok(Published::Clean)));
-        // Without RENAME_NOREPLACE, a crash may leave the file with both names.
-        std::fs::hard_link(&output, dir.path().join("v.part")).unwrap();
-        std::fs::write(dir.path().join("v.part.ckpt"), "x").unwrap();
-        assert!(sweep(&folder, &names(), Durability::Synced).unwrap());
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-    }
-}
+mod tests;

@@ -17,6 +17,10 @@ pub(crate) trait Volume: Send + Sync + 'static {
     /// has the name.
     fn create(&self, name: &OsStr) -> io::Result<Self::File>;
 
+    /// Creates a file with the mode that the umask, or the folder, gives to files for all. Fails
+    /// with `AlreadyExists` as [`create`](Self::create) does.
+    fn create_for_all(&self, name: &OsStr) -> io::Result<Self::File>;
+
     /// Opens an existing file for reading and writing. Refuses anything but a regular file of this
     /// user with one link; neither follows a symbolic link nor waits for the other end of a FIFO.
     fn open(&self, name: &OsStr) -> io::Result<Self::File>;
@@ -43,6 +47,13 @@ pub(crate) trait Volume: Send + Sync + 'static {
     /// The length of the regular file with this name; `None` if the name is free or names something
     /// else.
     fn length(&self, name: &OsStr) -> io::Result<Option<u64>>;
+
+    /// The permission bits of the regular file with this name; `None` if the name is free or names
+    /// something else.
+    fn mode(&self, name: &OsStr) -> io::Result<Option<u32>>;
+
+    /// The process's umask; `None` if the system does not tell it.
+    fn umask(&self) -> Option<u32>;
 
     /// Makes the folder's names durable.
     fn sync(&self) -> io::Result<()>;

@@ -152,6 +152,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("new"),
         Case::new("two connections").with(|case| case.job.connections = two),
         Case::new("no reservation").with(|case| case.start.without_reservation()),
+        Case::new("no umask").with(|case| case.start.with_hidden_umask(0o077)),
         Case::new("over an old file").over_an_old_file(),
         Case::new("resumed").half_done(),
         Case::new("resumed over an old file")

@@ -5,26 +5,37 @@ use std::io;
 use std::path::PathBuf;
 
 use super::file::FakeFile;
-use super::{FakeDisk, Inode, id};
+use super::{FakeDisk, Inode, Umask, id};
 use crate::storage::{Collision, FileId, Volume};
 
-impl Volume for FakeDisk {
-    type File = FakeFile;
-
-    fn create(&self, name: &OsStr) -> io::Result<FakeFile> {
+impl FakeDisk {
+    fn create_with(&self, name: &OsStr, mode: impl FnOnce(Umask) -> u32) -> io::Result<FakeFile> {
         let mut state = self.step("create", name)?;
         if state.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let inode = state.files.len();
+        let mode = mode(state.umask);
         state.files.push(Inode {
-            mode: 0o600,
+            mode,
             ..Inode::default()
         });
         state.change_names(|names| {
             names.insert(name.to_owned(), inode);
         });
         Ok(FakeFile::new(self, inode))
+    }
+}
+
+impl Volume for FakeDisk {
+    type File = FakeFile;
+
+    fn create(&self, name: &OsStr) -> io::Result<FakeFile> {
+        self.create_with(name, |_| 0o600)
+    }
+
+    fn create_for_all(&self, name: &OsStr) -> io::Result<FakeFile> {
+        self.create_with(name, |umask| 0o666 & !umask.bits)
     }
 
     fn open(&self, name: &OsStr) -> io::Result<FakeFile> {
@@ -78,6 +89,17 @@ impl Volume for FakeDisk {
         let state = self.state();
         let inode = state.names.get(name);
         Ok(inode.map(|inode| state.files[*inode].live.len() as u64))
+    }
+
+    fn mode(&self, name: &OsStr) -> io::Result<Option<u32>> {
+        let state = self.state();
+        let inode = state.names.get(name);
+        Ok(inode.map(|inode| state.files[*inode].mode))
+    }
+
+    fn umask(&self) -> Option<u32> {
+        let umask = self.state().umask;
+        (!umask.is_hidden).then_some(umask.bits)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -172,6 +172,14 @@ fn kind_of(fixture: &Fixture, name: &str) -> fs::FileType {
         .file_type()
 }
 
+fn mode_of(fixture: &Fixture, name: &str) -> u32 {
+    fs::metadata(fixture.path(name))
+        .unwrap()
+        .permissions()
+        .mode()
+        & 0o777
+}
+
 fn remove(fixture: &Fixture, name: &str) {
     fs::remove_file(fixture.path(name)).unwrap();
 }
@@ -201,12 +209,13 @@ fn limits() -> Vec<Obstacle> {
     ]
 }
 
+fn link(fixture: &Fixture) {
+    write(fixture, "other");
+    symlink("other", fixture.path("x")).unwrap();
+}
+
 /// What stands at the final name.
 fn destinations() -> Vec<Obstacle> {
-    let link = |fixture: &Fixture| {
-        write(fixture, "other");
-        symlink("other", fixture.path("x")).unwrap();
-    };
     vec![
         obstacle("a file", |fixture| write(fixture, "x"))
             .fails(&["can't write x", "hint: --overwrite replaces it"])
@@ -236,6 +245,23 @@ fn destinations() -> Vec<Obstacle> {
                 is_precious(fixture, "other");
                 assert!(kind_of(fixture, "x").is_file());
             }),
+        obstacle("a file with permissions, --overwrite", |fixture| {
+            write(fixture, "x");
+            permit(fixture, "x", 0o604);
+        })
+        .arguments(&["--overwrite"])
+        .limit("-v 4194304; umask 027")
+        .keeps(|fixture| assert_eq!(mode_of(fixture, "x"), 0o604)),
+        obstacle("a symbolic link with permissions, --overwrite", |fixture| {
+            link(fixture);
+            permit(fixture, "other", 0o604);
+        })
+        .arguments(&["--overwrite"])
+        .limit("-v 4194304; umask 027")
+        .keeps(|fixture| {
+            assert_eq!(mode_of(fixture, "x"), 0o640);
+            assert_eq!(mode_of(fixture, "other"), 0o604);
+        }),
         obstacle("a symbolic link to nowhere", |fixture| {
             symlink("nowhere", fixture.path("x")).unwrap();
         })
