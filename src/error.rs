@@ -46,7 +46,8 @@ pub enum ErrorKind {
     /// The server refuses access (401, 403). Starting again with fresh credentials or a fresh URL
     /// resumes.
     Refused,
-    /// The caller stopped the download. The checkpoint is committed.
+    /// The caller stopped the download. The checkpoint is committed, unless
+    /// [`Error::is_checkpoint_behind`] tells that it could not be written.
     Stopped,
     /// The caller cancelled the download. The partial file and its checkpoint are removed.
     Cancelled,
@@ -106,6 +107,7 @@ pub struct Error {
     status: Option<u16>,
     remedy: Option<Remedy>,
     checkpoint: Option<PathBuf>,
+    is_checkpoint_behind: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -118,6 +120,7 @@ impl Error {
             status: None,
             remedy: None,
             checkpoint: None,
+            is_checkpoint_behind: false,
             source: None,
         }
     }
@@ -135,6 +138,11 @@ impl Error {
 
     pub(crate) fn with_checkpoint(mut self, checkpoint: Option<PathBuf>) -> Self {
         self.checkpoint = checkpoint;
+        self
+    }
+
+    pub(crate) fn with_checkpoint_behind(mut self, is_behind: bool) -> Self {
+        self.is_checkpoint_behind = is_behind;
         self
     }
 
@@ -214,6 +222,13 @@ impl Error {
     pub fn checkpoint(&self) -> Option<&Path> {
         self.checkpoint.as_deref()
     }
+
+    /// Whether parts came that the [`checkpoint`](Self::checkpoint) lacks, because a later one
+    /// could not be written. A resumed download fetches them again.
+    #[must_use]
+    pub fn is_checkpoint_behind(&self) -> bool {
+        self.is_checkpoint_behind
+    }
 }
 
 impl fmt::Display for Error {
@@ -238,21 +253,23 @@ impl PartialEq for Error {
             && self.status == other.status
             && self.remedy == other.remedy
             && self.checkpoint == other.checkpoint
+            && self.is_checkpoint_behind == other.is_checkpoint_behind
     }
 }
 
-/// Serialises to an object with the fields `kind`, `error`, `status`, `remedy` and `checkpoint`.
-/// `error` is the text of the error. In the path, replacement characters stand for bytes that are
-/// not UTF-8.
+/// Serialises to an object with the fields `kind`, `error`, `status`, `remedy`, `checkpoint` and
+/// `is_checkpoint_behind`. `error` is the text of the error. In the path, replacement characters
+/// stand for bytes that are not UTF-8.
 impl Serialize for Error {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let checkpoint = self.checkpoint().map(Path::to_string_lossy);
-        let mut fields = serializer.serialize_struct("Error", 5)?;
+        let mut fields = serializer.serialize_struct("Error", 6)?;
         fields.serialize_field("kind", &self.kind)?;
         fields.serialize_field("error", &self.to_string())?;
         fields.serialize_field("status", &self.status)?;
         fields.serialize_field("remedy", &self.remedy())?;
         fields.serialize_field("checkpoint", &checkpoint)?;
+        fields.serialize_field("is_checkpoint_behind", &self.is_checkpoint_behind)?;
         fields.end()
     }
 }

@@ -74,7 +74,8 @@ pub enum Event {
         /// The text, free of secrets.
         message: String,
     },
-    /// The download is paused: no request is under way, and the checkpoint is committed.
+    /// The download is paused: no request is under way, and the checkpoint is committed, unless a
+    /// warning said that it can't be written.
     Paused,
     /// The file is whole at its final name.
     Finished(Box<Report>),

@@ -77,9 +77,9 @@ impl DownloadHandle {
 
     /// Pauses the download: ends all transfers and commits the checkpoint.
     ///
-    /// On `Ok` no request is under way, and a checkpoint with every completed part is on disk. A
-    /// [`resume`](Self::resume) that comes before that makes this call wait for the next pause, or
-    /// for the end.
+    /// On `Ok` no request is under way, and a checkpoint with every completed part is on disk,
+    /// unless an [`Event::Warning`] said that it can't be written. A [`resume`](Self::resume) that
+    /// comes before that makes this call wait for the next pause, or for the end.
     ///
     /// Cancel safe: dropping the future does not take the pause back.
     ///
@@ -120,7 +120,8 @@ impl DownloadHandle {
     /// Commits the checkpoint, ends the download, and waits for the end. A later start resumes.
     ///
     /// [`finish`](Self::finish) then returns an error of kind [`ErrorKind::Stopped`], unless the
-    /// download had ended before.
+    /// download had ended before. [`Error::is_checkpoint_behind`] tells whether the checkpoint
+    /// could not be written.
     ///
     /// Cancel safe: dropping the future does not take the stop back.
     pub async fn stop(&self) {

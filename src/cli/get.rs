@@ -149,11 +149,7 @@ impl Run {
             End::Failed(error) if error.kind() == ErrorKind::ReaderGone => Exit::READER_GONE,
             End::Failed(error) => self.fail(&Failure::from(error)),
             End::Stopped(signal, error) => {
-                self.console.line(&stopped(
-                    label,
-                    signal,
-                    error.as_ref().and_then(Error::checkpoint),
-                ));
+                self.console.line(&stopped(label, signal, error.as_ref()));
                 signal.exit()
             }
         }
@@ -171,18 +167,22 @@ async fn show(handle: &DownloadHandle, events: &mut Events, view: &mut View<'_>)
     }
 }
 
-fn stopped(label: &str, signal: Signal, checkpoint: Option<&Path>) -> String {
-    let signal = signal.name();
-    match checkpoint {
-        Some(checkpoint) => format!(
-            "partwise: stopped by {signal}: {label}: what is there is kept, see {}\n\
-             hint: run the same command again to resume",
-            text::path(checkpoint)
-        ),
-        None => format!(
-            "partwise: stopped by {signal}: {label}: no checkpoint was committed at the end"
-        ),
-    }
+fn stopped(label: &str, signal: Signal, error: Option<&Error>) -> String {
+    let is_behind = error.is_some_and(Error::is_checkpoint_behind);
+    let kept = kept(error.and_then(Error::checkpoint), is_behind);
+    format!("partwise: stopped by {}: {label}: {kept}", signal.name())
+}
+
+fn kept(checkpoint: Option<&Path>, is_behind: bool) -> String {
+    let Some(checkpoint) = checkpoint else {
+        return "no checkpoint was committed at the end".to_owned();
+    };
+    let kept = match is_behind {
+        true => "the last checkpoint could not be written, what the one before it names is kept",
+        false => "what is there is kept",
+    };
+    let path = text::path(checkpoint);
+    format!("{kept}, see {path}\nhint: run the same command again to resume")
 }
 
 #[cfg(test)]
@@ -203,16 +203,19 @@ mod tests {
 
     #[test]
     fn a_stop_says_where_to_resume() {
-        let told = stopped(
-            "v.mp4",
-            Signal::Terminate,
-            Some(Path::new("d/v.mp4.part.ckpt")),
+        let path = Some(Path::new("d/v.part.ckpt"));
+        assert_eq!(
+            kept(path, false),
+            "what is there is kept, see d/v.part.ckpt\nhint: run the same command again to resume"
         );
         assert_eq!(
-            told,
-            "partwise: stopped by SIGTERM: v.mp4: what is there is kept, see d/v.mp4.part.ckpt\n\
-             hint: run the same command again to resume"
+            kept(path, true),
+            "the last checkpoint could not be written, what the one before it names is kept, see \
+             d/v.part.ckpt\nhint: run the same command again to resume"
         );
-        assert!(stopped("v", Signal::Interrupt, None).contains("stopped by SIGINT"));
+        assert_eq!(
+            stopped("v", Signal::Interrupt, None),
+            "partwise: stopped by SIGINT: v: no checkpoint was committed at the end"
+        );
     }
 }

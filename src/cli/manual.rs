@@ -108,7 +108,8 @@ const SECTIONS: &[Section] = &[
             ),
             (
                 "129, 130, 143",
-                "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint.",
+                "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint. If the checkpoint could not \
+                 be written, a message says so.",
             ),
             (
                 "141",

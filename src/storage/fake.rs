@@ -37,6 +37,8 @@ struct State {
     cut_at: Option<usize>,
     fail_at: Option<usize>,
     full_at: Option<usize>,
+    no_inodes_at: Option<usize>,
+    has_failed: bool,
     no_reservation: bool,
     room: Option<u64>,
     umask: Umask,
@@ -82,6 +84,16 @@ impl FakeDisk {
     /// Fails every creation and write at step `step` or later with ENOSPC.
     pub(crate) fn full_at(&self, step: usize) {
         self.state().full_at = Some(step);
+    }
+
+    /// Fails every creation at step `step` or later with ENOSPC.
+    pub(crate) fn no_inodes_at(&self, step: usize) {
+        self.state().no_inodes_at = Some(step);
+    }
+
+    /// Whether a step has failed, or the power was cut.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.state().has_failed
     }
 
     /// Calls `hook` before every step, on the thread that takes the step.
@@ -232,17 +244,22 @@ impl FakeDisk {
         let mut state = self.state();
         let step = state.steps.len();
         if state.cut_at.is_some_and(|cut| step >= cut) {
+            state.has_failed = true;
             return (state, Err(io::Error::other("power cut")));
         }
         state.steps.push(format!("{what} {}", name.display()));
-        let is_full = state.full_at.is_some_and(|full| step >= full);
+        let since = |first: Option<usize>| first.is_some_and(|first| step >= first);
+        let is_exhausted = match what {
+            "create" => since(state.full_at) || since(state.no_inodes_at),
+            "write" => since(state.full_at),
+            _ => false,
+        };
         let outcome = match state.fail_at {
             Some(failing) if failing == step => Err(rustix::io::Errno::IO.into()),
-            _ if is_full && matches!(what, "create" | "write") => {
-                Err(rustix::io::Errno::NOSPC.into())
-            }
+            _ if is_exhausted => Err(rustix::io::Errno::NOSPC.into()),
             _ => Ok(()),
         };
+        state.has_failed |= outcome.is_err();
         (state, outcome)
     }
 }

@@ -27,6 +27,8 @@ use crate::object::ByteRange;
 pub(crate) struct Folder {
     handle: OwnedFd,
     path: PathBuf,
+    /// Of the process when the folder was opened: later, descriptors may have run out.
+    umask: Option<u32>,
 }
 
 impl Folder {
@@ -43,6 +45,7 @@ impl Folder {
         Ok(Self {
             handle,
             path: path.to_owned(),
+            umask: umask(),
         })
     }
 
@@ -196,12 +199,8 @@ impl Volume for Folder {
         Ok(stat.map(|stat| stat.st_mode & 0o777))
     }
 
-    /// From `/proc`: `umask(2)` returns it only by changing it, for all threads.
     fn umask(&self) -> Option<u32> {
-        let status = std::fs::read_to_string("/proc/self/status").ok()?;
-        let mut lines = status.lines();
-        let umask = lines.find_map(|line| line.strip_prefix("Umask:"))?;
-        u32::from_str_radix(umask.trim(), 8).ok()
+        self.umask
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -330,6 +329,14 @@ fn id_of(stat: &Stat) -> FileId {
         device: stat.st_dev,
         inode: stat.st_ino,
     }
+}
+
+/// The process's umask, from `/proc`: `umask(2)` returns it only by changing it, for all threads.
+fn umask() -> Option<u32> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let umask = lines.find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(umask.trim(), 8).ok()
 }
 
 fn refusal(why: &'static str) -> io::Error {

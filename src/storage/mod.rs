@@ -23,7 +23,9 @@ pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
 pub(crate) use lock::{Opened, open_locked};
 pub(crate) use names::Names;
-pub(crate) use publish::{Published, empty, is_untouched, publish, remove_partial, sweep};
+pub(crate) use publish::{
+    Published, empty, is_untouched, publish, remove_checkpoint, remove_partial, sweep,
+};
 pub(crate) use reserve::reserve;
 pub(crate) use sink::{Sink, SinkWindow};
 pub(crate) use volume::{Collision, Durability, PartFile, Volume};

@@ -170,14 +170,16 @@ fn check_untouched<V: Volume>(
     ))
 }
 
-fn remove_checkpoint<V: Volume>(
+/// Removes the checkpoint, and a temporary one that a crash or a failure left.
+pub(crate) fn remove_checkpoint<V: Volume>(
     volume: &V,
     names: &Names,
     durability: Durability,
 ) -> Result<(), StorageError> {
-    let removed = [names.temporary(), names.checkpoint()]
-        .into_iter()
-        .try_fold(false, |any, name| Ok(remove(volume, name)? || any))?;
+    // The second goes even if the first has to stay.
+    let [temporary, checkpoint] =
+        [names.temporary(), names.checkpoint()].map(|name| remove(volume, name));
+    let removed = temporary? | checkpoint?;
     if removed && durability == Durability::Synced {
         volume.sync().map_err(|error| {
             StorageError::io(Operation::Sync, volume.path(names.checkpoint()), error)

@@ -290,6 +290,7 @@ async fn a_failure_is_the_last_event() {
         "status": null,
         "remedy": "start-again",
         "checkpoint": null,
+        "is_checkpoint_behind": false,
     });
     assert_eq!(serialised, expected);
 }

@@ -100,6 +100,27 @@ async fn a_disk_that_fills_up_in_mid_run_costs_nothing_that_came() {
     fixture.file("x").is(&object());
 }
 
+/// The room for the file is reserved, and somebody else takes that for the checkpoint.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_without_room_for_a_checkpoint_does_not_end_the_run() {
+    if !can_mount(&[]) {
+        return;
+    }
+    let mount = Mount::tmpfs(LENGTH + MIB);
+    let fixture = Fixture::at(mount.point());
+    let origin = Origin::builder(object()).hold_after(LENGTH / 2);
+    let origin = origin.start().await.unwrap();
+    let running = start(&fixture, &origin.url("x"));
+    running.wait_for_commit(LENGTH / 4 / PART);
+    fill(&fixture.path("filler"));
+    origin.release();
+    let outcome = running.exit_code(0);
+    assert_eq!(outcome.json()["bytes"], LENGTH);
+    outcome.stderr_has("the checkpoint can't be written: cannot write x.part.ckpt.tmp: No space");
+    fixture.file("x").is(&object());
+    fixture.assert_holds_only(["x", "filler"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_of_unknown_length_outgrows_the_disk() {
     if !can_mount(&[]) {

@@ -27,7 +27,7 @@ pub(crate) enum Intent {
 pub(crate) enum Phase {
     /// Requests may be active.
     Active,
-    /// No request is active, and the checkpoint is committed.
+    /// No request is active, and the checkpoint is committed if it can be written.
     Quiet,
     /// The download has ended.
     Ended,

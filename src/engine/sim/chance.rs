@@ -44,6 +44,8 @@ pub(super) enum Fault {
     Error(usize),
     /// The disk is full from this step on.
     Full(usize),
+    /// No file can be created from this step on.
+    NoInodes(usize),
     /// The disk has this many free bytes at the start.
     NoRoom(u64),
 }
@@ -188,12 +190,13 @@ pub(super) fn fault(rng: &mut Rng) -> Fault {
     // A run takes a few dozen steps. Most are writes; the first ones create the files.
     let most = any(rng, &[15, 60, 100, 200]);
     let step = rng.usize(0..most);
-    match rng.u8(0..20) {
+    match rng.u8(0..22) {
         0..=7 => Fault::None,
         8..=11 => Fault::Kill(step),
         12..=15 => Fault::PowerCut(step),
         16 | 17 => Fault::Error(step),
         18 => Fault::Full(step),
+        19 | 20 => Fault::NoInodes(step),
         _ => Fault::NoRoom(rng.u64(0..LONGEST)),
     }
 }

@@ -87,6 +87,22 @@ fn part_of<'a>(bytes: &'a [u8], plan: &Plan, part: PartIndex) -> Option<&'a [u8]
     bytes.get(start..end)
 }
 
+/// Whether this step writes a checkpoint: up to its rename by the temporary name, after it by the
+/// sync of the folder. Its first step, which removes a leftover, is told by the one that follows.
+pub(super) fn is_of_a_checkpoint(steps: &[String], step: usize) -> bool {
+    let Some(name) = steps.get(step) else {
+        return false;
+    };
+    match name.split_once(' ') {
+        Some(("remove", "v.part.ckpt.tmp")) => {
+            let next = steps.get(step + 1);
+            next.is_some_and(|next| next == "create v.part.ckpt.tmp")
+        }
+        Some((_, "v.part.ckpt.tmp")) => true,
+        _ => name == "sync folder" && step > 0 && steps[step - 1] == "rename v.part.ckpt.tmp",
+    }
+}
+
 /// Loads the checkpoint, if there is one that can be read.
 pub(super) fn checkpoint_on(disk: &FakeDisk) -> Option<Checkpoint> {
     checkpoint::load(disk, &names()).ok().flatten()
@@ -97,16 +113,27 @@ pub(super) fn checkpoint_on(disk: &FakeDisk) -> Option<Checkpoint> {
 pub(super) fn all_is_committed(disk: &FakeDisk, shared: &Shared) {
     let checkpoint = checkpoint_on(disk).expect("a pause leaves a checkpoint");
     assert!(checkpoint.clean, "a pause leaves a clean checkpoint");
+    let (committed, completed) = parts_of(&checkpoint, shared);
+    assert_eq!(committed, completed, "a pause commits everything");
+}
+
+/// Whether there is no checkpoint, or one that lacks a completed part.
+pub(super) fn lacks_parts(disk: &FakeDisk, shared: &Shared) -> bool {
+    checkpoint_on(disk).is_none_or(|checkpoint| {
+        let (committed, completed) = parts_of(&checkpoint, shared);
+        committed != completed
+    })
+}
+
+/// Which parts a checkpoint names, and which are completed.
+fn parts_of(checkpoint: &Checkpoint, shared: &Shared) -> (Vec<bool>, Vec<bool>) {
     let parts = checkpoint.completed.parts();
-    let completed: Vec<bool> = shared
-        .coverage(parts as usize)
-        .iter()
-        .map(|percent| *percent == 100)
-        .collect();
-    let committed: Vec<bool> = (0..parts)
+    let coverage = shared.coverage(parts as usize);
+    let completed = coverage.iter().map(|percent| *percent == 100).collect();
+    let committed = (0..parts)
         .map(|part| checkpoint.completed.contains(PartIndex(part)))
         .collect();
-    assert_eq!(committed, completed, "a pause commits everything");
+    (committed, completed)
 }
 
 /// The ranges of the object that a run of `job` on `disk` must not request, because it must trust

@@ -1,8 +1,10 @@
 //! Plays one run of the engine from start to end, together with its caller.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::idle_gate::IdleGate;
@@ -17,6 +19,7 @@ use crate::engine::output::destination::OpenDestination;
 use crate::engine::output::file::{self, leftovers};
 use crate::engine::run::{self, Passes};
 use crate::error::Error;
+use crate::event::Event;
 use crate::report::Report;
 use crate::storage::Names;
 use crate::storage::fake::FakeDisk;
@@ -69,6 +72,17 @@ impl Played {
     /// The events of the server, in order.
     pub(super) fn events(&self) -> impl Iterator<Item = &ServerEvent> {
         self.log.iter().map(|(_, what)| what)
+    }
+
+    /// How often the run warned that the checkpoint can't be written.
+    pub(super) fn checkpoint_warnings(&self) -> usize {
+        let mut told = self.shared.events.subscribe();
+        let next = || poll_fn(|cx| told.poll_next(cx)).now_or_never().flatten();
+        let is_one = |event: &Event| {
+            matches!(event, Event::Warning { message }
+                if message.starts_with("the checkpoint can't be written: "))
+        };
+        std::iter::from_fn(next).filter(is_one).count()
     }
 }
 
@@ -199,7 +213,10 @@ impl EngineRun<'_> {
             (self.disk.steps().len(), self.server.log().len())
         };
         let before = steps_and_events();
-        oracle::all_is_committed(self.disk, shared);
+        // A checkpoint that can't be written does not keep a pause from beginning.
+        if !self.disk.has_failed() {
+            oracle::all_is_committed(self.disk, shared);
+        }
         sleep(length).await;
         assert_eq!(
             steps_and_events(),

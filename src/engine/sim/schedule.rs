@@ -148,6 +148,7 @@ impl Schedule {
             weather: &inputs.weather,
             acts: &inputs.acts,
             has_disk_fault: inputs.fault != Fault::None,
+            fault_ends_runs: ends_runs(&self.disk.steps(), inputs.fault),
             laws_are_waived: self.laws_are_waived,
             before,
             played: &played,
@@ -200,7 +201,9 @@ impl Schedule {
         match inputs.fault {
             Fault::Kill(at) => count.kills += u64::from(steps.len() >= at),
             Fault::PowerCut(_) => count.power_cuts += 1,
-            Fault::Error(at) | Fault::Full(at) => count.disk_errors += u64::from(steps.len() > at),
+            Fault::Error(at) | Fault::Full(at) | Fault::NoInodes(at) => {
+                count.disk_errors += u64::from(steps.len() > at);
+            }
             Fault::NoRoom(_) | Fault::None => {}
         }
         let entry = RunLog {
@@ -220,6 +223,18 @@ impl Schedule {
     }
 }
 
+/// Whether a fault may have ended the run that took these steps. One that hit a checkpoint alone
+/// may not.
+fn ends_runs(steps: &[String], fault: Fault) -> bool {
+    match fault {
+        Fault::None => false,
+        Fault::Error(step) => !oracle::is_of_a_checkpoint(steps, step),
+        // The partial file is created once, and everything else under the temporary name.
+        Fault::NoInodes(first) => steps.iter().skip(first).any(|step| step == "create v.part"),
+        Fault::Kill(_) | Fault::PowerCut(_) | Fault::Full(_) | Fault::NoRoom(_) => true,
+    }
+}
+
 /// Prepares a disk for a fault.
 fn arm(disk: &FakeDisk, fault: Fault) {
     match fault {
@@ -227,6 +242,7 @@ fn arm(disk: &FakeDisk, fault: Fault) {
         Fault::Kill(step) | Fault::PowerCut(step) => disk.cut_at(step),
         Fault::Error(step) => disk.fail_at(step),
         Fault::Full(step) => disk.full_at(step),
+        Fault::NoInodes(step) => disk.no_inodes_at(step),
         Fault::NoRoom(bytes) => disk.with_room(bytes),
     }
 }

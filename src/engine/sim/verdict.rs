@@ -20,6 +20,9 @@ pub(super) struct Trial<'a> {
     pub(super) acts: &'a [(std::time::Duration, Act)],
     /// Whether a step of the disk may have failed, or the disk may have ended the run.
     pub(super) has_disk_fault: bool,
+    /// Whether a disk fault explains a file error. One that hits a checkpoint alone does not: a
+    /// checkpoint that can't be written is a warning.
+    pub(super) fault_ends_runs: bool,
     /// Whether the laws do not bind this disk: the power was cut while syncs were off.
     pub(super) laws_are_waived: bool,
     /// The final name before the run.
@@ -77,7 +80,7 @@ impl Trial<'_> {
         let is_explained = match error.kind() {
             ErrorKind::Stopped => self.is_asked_for(Intent::Stop),
             ErrorKind::Cancelled => self.is_asked_for(Intent::Cancel),
-            ErrorKind::File => self.has_disk_fault || is_in_the_way,
+            ErrorKind::File => self.fault_ends_runs || is_in_the_way,
             ErrorKind::Network => self.has_failed(),
             ErrorKind::Refused => self.weather.fatal && self.has_failed(),
             ErrorKind::Changed => self.has_changed() && self.job.on_change == OnChange::Fail,

@@ -4,7 +4,6 @@ use std::io;
 
 use tokio::sync::watch;
 
-use crate::checkpoint::CheckpointError;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind};
@@ -19,7 +18,8 @@ pub(crate) trait Committer: Send {
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
-    /// Commits these parts.
+    /// Commits these parts. A checkpoint that can't be written is no error: it is tried again at
+    /// the next commit.
     fn commit(
         &mut self,
         parts: CompletedParts,
@@ -34,6 +34,9 @@ pub(crate) enum CommitKind {
     Periodic,
     /// No transfer is under way, and the checkpoint names every completed part.
     Clean,
+    /// Another program may have changed the file: the next run must read it back before it trusts
+    /// it.
+    Suspect,
 }
 
 /// Why a commit failed.
@@ -41,8 +44,6 @@ pub(crate) enum CommitKind {
 pub(crate) enum CommitError {
     #[error(transparent)]
     Sync(#[from] StorageError),
-    #[error(transparent)]
-    Write(#[from] CheckpointError),
     #[error("an earlier sync failed")]
     Poisoned,
     #[error("can't write to standard output: {0}")]
@@ -53,7 +54,6 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Sync(error) => error.into(),
-            CommitError::Write(error) => error.into(),
             CommitError::Output(error) => {
                 let kind = match error.kind() {
                     io::ErrorKind::BrokenPipe => ErrorKind::ReaderGone,

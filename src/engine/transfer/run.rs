@@ -12,13 +12,14 @@ use super::window::WriteTarget;
 use crate::engine::control::{Control, Intent};
 use crate::engine::remote::Remote;
 use crate::event::Event;
+use crate::storage::StorageErrorKind;
 
 /// How a transfer ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransferEnd {
-    /// Every part is complete and committed.
+    /// Every part is complete and durable.
     Complete,
-    /// The caller stopped the download; what came is committed.
+    /// The caller stopped the download; what came is committed, if a checkpoint can be written.
     Stopped,
     /// The caller cancelled the download.
     Cancelled,
@@ -54,9 +55,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return Ok(TransferEnd::Cancelled);
             }
             let kind = match &end {
-                // Another program may have changed the file: the next run must read it back before
-                // it trusts it.
-                End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
+                End::Failed(TransferError::Storage(error)) => match error.kind() {
+                    StorageErrorKind::Full => CommitKind::Periodic,
+                    _ => CommitKind::Suspect,
+                },
                 _ => CommitKind::Clean,
             };
             let committing = committer.commit(self.dispatcher.completed(), kind);

@@ -51,11 +51,11 @@ pub(crate) struct Layout {
 /// Why a transfer failed.
 #[derive(Debug)]
 pub(crate) enum TransferError {
-    /// A request failed for good. What came is committed.
+    /// A request failed for good. What came is committed, if a checkpoint can be written.
     Request(RequestFailed),
-    /// The target can't be written. What came before is committed.
+    /// The target can't be written. What came before is committed, if a checkpoint can be written.
     Storage(StorageError),
-    /// Completed parts can't be committed.
+    /// Completed parts can't be made durable, or written to standard output.
     Commit(CommitError),
 }
 

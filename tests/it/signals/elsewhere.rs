@@ -42,6 +42,39 @@ async fn an_earlier_checkpoint_stays_as_it_was() {
     }
 }
 
+/// A run that can't write its checkpoint stops all the same, and says that the one before it is
+/// what the next run finds.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_without_a_checkpoint_claims_nothing() {
+    for (signal, code, told) in SIGNALS {
+        let healed = Arc::new(AtomicBool::new(false));
+        let origin = troubled(stalling, &healed);
+        let fixture = Fixture::new();
+        let first = spawn(&fixture, &origin.url("x"), &[]);
+        Moment::Bytes(5 * PART).comes(&origin, &first).await;
+        assert_stops("first", first, Signal::TERM, 143);
+        let missing = fixture.missing("x");
+
+        let in_the_way = fixture.path("x.part.ckpt.tmp");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let second = spawn(&fixture, &origin.url("x"), &[]);
+        Moment::Bytes(LENGTH - volume(&missing) + 5 * PART)
+            .comes(&origin, &second)
+            .await;
+        let outcome = assert_stops("no checkpoint", second, signal, code);
+        outcome.stderr_has("the checkpoint can't be written: cannot remove x.part.ckpt.tmp");
+        outcome.stderr_has(&format!(
+            "partwise: stopped by {told}: x: the last checkpoint could not be written, what the one \
+             before it names is kept, see x.part.ckpt\nhint: run the same command again to resume"
+        ));
+        assert_eq!(fixture.missing("x"), missing, "the older checkpoint");
+
+        std::fs::remove_dir(in_the_way).unwrap();
+        healed.store(true, Ordering::Relaxed);
+        assert_resumes("no checkpoint", &fixture, &origin, &missing);
+    }
+}
+
 /// What is read back when the signal comes is read back again by the next run, and not fetched.
 #[tokio::test(flavor = "multi_thread")]
 async fn reading_back_stops_as_well() {

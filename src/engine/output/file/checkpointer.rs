@@ -10,61 +10,82 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Instrument, debug_span};
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, CheckpointError};
 use crate::engine::blocking;
 use crate::engine::control::events::EventBus;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::event::Event;
-use crate::storage::{self, Durability, Names, Sink, Volume};
+use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes the checkpoint about once a second, and at the end of a transfer.
+///
+/// It insures against an interruption and is no condition of the download: one that can't be
+/// written is a warning, and is tried again at the next commit.
 pub(crate) struct Checkpointer<V: Volume> {
     file: Arc<CheckpointFile<V>>,
     events: Arc<EventBus>,
     generation: u64,
     /// The number of parts in the last checkpoint.
     committed: Option<u32>,
+    /// The number of parts in the checkpoint that could not be written, if that was the last one.
+    unwritten: Option<u32>,
     /// A sync failed. The kernel may have thrown data away, so no later commit could be believed.
     poisoned: bool,
 }
 
-struct CheckpointFile<V: Volume> {
-    volume: Arc<V>,
-    names: Names,
-    sink: Sink<V::File>,
-    durability: Durability,
-    /// All that stays the same from one checkpoint to the next.
-    identity: Checkpoint,
+/// The partial file with its checkpoint.
+pub(crate) struct CheckpointFile<V: Volume> {
+    pub(crate) volume: Arc<V>,
+    pub(crate) names: Names,
+    pub(crate) sink: Sink<V::File>,
+    pub(crate) durability: Durability,
+    /// All that stays the same from one checkpoint to the next. Its generation is the last one on
+    /// disk.
+    pub(crate) identity: Checkpoint,
+    /// Whether the checkpoint on disk names parts that turned out to be damaged.
+    pub(crate) is_refuted: bool,
+}
+
+/// A checkpoint that could not be written.
+struct Unwritten {
+    error: CheckpointError,
+    /// Whether an earlier one is on disk.
+    has_earlier: bool,
 }
 
 impl<V: Volume> Checkpointer<V> {
-    /// `identity` holds all that stays the same; its generation is the last one on disk.
-    pub(crate) fn new(
-        volume: Arc<V>,
-        names: Names,
-        sink: Sink<V::File>,
-        durability: Durability,
-        identity: Checkpoint,
-        events: Arc<EventBus>,
-    ) -> Self {
+    pub(crate) fn new(file: CheckpointFile<V>, events: Arc<EventBus>) -> Self {
         Self {
-            generation: identity.generation,
-            file: Arc::new(CheckpointFile {
-                volume,
-                names,
-                sink,
-                durability,
-                identity,
-            }),
+            generation: file.identity.generation,
+            file: Arc::new(file),
             events,
             committed: None,
+            unwritten: None,
             poisoned: false,
         }
+    }
+
+    /// Whether the checkpoint on disk lacks parts that came, because a later one could not be
+    /// written.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unwritten.is_some() && self.unwritten != self.committed
+    }
+
+    fn warn(&self, unwritten: &Unwritten) {
+        let earlier = match unwritten.has_earlier {
+            true => "",
+            false => ", and there is none",
+        };
+        self.events.warn(format!(
+            "the checkpoint can't be written: {}; a run that is interrupted now starts again from \
+             the last one{earlier}",
+            unwritten.error
+        ));
     }
 }
 
@@ -88,6 +109,10 @@ impl<V: Volume> Committer for Checkpointer<V> {
     }
 
     /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.
+    ///
+    /// # Errors
+    ///
+    /// Those of making the parts durable.
     async fn commit(&mut self, parts: CompletedParts, kind: CommitKind) -> Result<(), CommitError> {
         if self.poisoned {
             return Err(CommitError::Poisoned);
@@ -105,29 +130,72 @@ impl<V: Volume> Committer for Checkpointer<V> {
         // Stays so if this future is dropped during the sync, whose result is then unknown.
         self.poisoned = true;
         let span = debug_span!("commit", parts = count, ?kind);
-        blocking::run(move || file.write(checkpoint))
+        let is_suspect = kind == CommitKind::Suspect || self.committed.is_none() && file.is_refuted;
+        let written = blocking::run(move || file.write(checkpoint, is_suspect))
             .instrument(span)
             .await?;
         self.poisoned = false;
-        self.committed = Some(count);
-        self.events.emit(Event::Committed { parts: count });
+        match written {
+            Ok(()) => {
+                self.committed = Some(count);
+                self.unwritten = None;
+                self.events.emit(Event::Committed { parts: count });
+            }
+            Err(unwritten) => {
+                if self.unwritten.replace(count).is_none() {
+                    self.warn(&unwritten);
+                }
+            }
+        }
         Ok(())
     }
 }
 
 impl<V: Volume> CheckpointFile<V> {
-    fn write(&self, mut checkpoint: Checkpoint) -> Result<(), CommitError> {
+    /// Makes the parts durable, and then tries to write the checkpoint. `is_suspect` tells that an
+    /// earlier one may name parts that the file does not have.
+    ///
+    /// # Errors
+    ///
+    /// The sync of the data fails.
+    fn write(
+        &self,
+        mut checkpoint: Checkpoint,
+        is_suspect: bool,
+    ) -> Result<Result<(), Unwritten>, StorageError> {
         if self.durability == Durability::Synced {
             self.sink.sync()?;
         }
         // If another program replaced the file, the next run must not take its bytes on trust.
-        checkpoint.clean &= storage::is_untouched(
+        let is_untouched = storage::is_untouched(
             &*self.volume,
             self.names.part(),
             self.sink.file(),
             checkpoint.file_length(),
         );
-        checkpoint::save(&*self.volume, &self.names, &checkpoint, self.durability)?;
-        Ok(())
+        checkpoint.clean &= is_untouched;
+        let saved = checkpoint::save(&*self.volume, &self.names, &checkpoint, self.durability);
+        Ok(saved.map_err(|error| {
+            if is_suspect || !is_untouched {
+                self.remove_trusted();
+            }
+            let earlier = self.volume.identity(self.names.checkpoint());
+            Unwritten {
+                error,
+                has_earlier: !matches!(earlier, Ok(None)),
+            }
+        }))
+    }
+
+    /// Removes an earlier checkpoint whose parts the next run would trust without reading them.
+    fn remove_trusted(&self) {
+        let earlier = checkpoint::load(&*self.volume, &self.names);
+        if !matches!(earlier, Ok(Some(earlier)) if !earlier.clean) {
+            // The error of the checkpoint that can't be written is the one to tell.
+            let _ = storage::remove_checkpoint(&*self.volume, &self.names, self.durability);
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

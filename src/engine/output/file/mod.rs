@@ -8,7 +8,7 @@ pub(crate) mod restore;
 
 use std::sync::Arc;
 
-use self::checkpointer::Checkpointer;
+use self::checkpointer::{CheckpointFile, Checkpointer};
 use self::open::{PreparedFile, Restore};
 use self::publish::Whole;
 use super::outcome::{Brought, Outcome, judge_transfer};
@@ -39,6 +39,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         plan,
         sink,
         completed,
+        is_damaged,
         identity,
     } = open::open(context, &volume, &names, &object, restore).await?;
     let resumed_bytes = completed.bytes(&plan);
@@ -48,14 +49,15 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
             parts: completed.completed.count(),
         });
     }
-    let mut checkpointer = Checkpointer::new(
-        Arc::clone(&volume),
-        names.clone(),
-        sink.clone(),
-        context.job.durability,
+    let checkpoint = CheckpointFile {
+        volume: Arc::clone(&volume),
+        names: names.clone(),
+        sink: sink.clone(),
+        durability: context.job.durability,
         identity,
-        Arc::clone(context.events()),
-    );
+        is_refuted: is_damaged,
+    };
+    let mut checkpointer = Checkpointer::new(checkpoint, Arc::clone(context.events()));
     let parts_before = completed.completed.count();
     let layout = Layout {
         plan,
@@ -94,9 +96,8 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     // Not after any other error: a failed sync may be the cause, and then no further commit could
     // be believed.
     if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Checksum) {
-        // Another program may have changed the file, so the next run must read it back before it
-        // trusts it. Where this commit fails, the checksum is still the error to tell.
-        let _ = checkpointer.commit(completed, CommitKind::Periodic).await;
+        // Where this commit fails, the checksum is still the error to tell.
+        let _ = checkpointer.commit(completed, CommitKind::Suspect).await;
     }
-    outcome
+    outcome.map_err(|error| error.with_checkpoint_behind(checkpointer.is_behind()))
 }

@@ -18,6 +18,8 @@ pub(super) struct PreparedFile<F> {
     pub(super) sink: Sink<F>,
     /// The parts that an earlier run left and that can be trusted.
     pub(super) completed: CompletedParts,
+    /// Whether some of what an earlier run's checkpoint names is damaged.
+    pub(super) is_damaged: bool,
     /// A checkpoint with all that stays the same from one commit to the next.
     pub(super) identity: Checkpoint,
 }
@@ -61,6 +63,9 @@ pub(super) async fn open<V: Volume, R>(
     announce(context, &object.metadata, &plan);
     let sink = reserve(context, volume, names, file, &plan, earlier.is_none()).await?;
     let identity = identity(context, wanted, &plan, earlier.as_ref());
+    let named = earlier
+        .as_ref()
+        .map_or(0, |earlier| earlier.completed.count());
     let completed = match earlier {
         None => CompletedParts::none(&plan),
         Some(earlier) => restore::trust(context, &sink, plan, earlier).await?,
@@ -68,6 +73,7 @@ pub(super) async fn open<V: Volume, R>(
     Ok(PreparedFile {
         plan,
         sink,
+        is_damaged: completed.completed.count() < named,
         completed,
         identity,
     })

@@ -1,13 +1,14 @@
 //! What somebody does to the files while half of them is on its way.
 
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 
 use partwise::origin::{Object, Origin};
 use tokio::runtime::Handle;
 
 use super::write;
 use crate::faults::table::{Ends, Row, assert_ends, assert_no_secret, row};
-use crate::support::fixture::{Fixture, Running};
+use crate::support::fixture::{Fixture, Outcome, Running};
 use crate::support::soon;
 
 const PART: u64 = 64 << 10;
@@ -27,6 +28,11 @@ pub(super) fn rows() -> Vec<Row> {
         }
     }
     rows.push(row("two runs at once", two_runs));
+    rows.push(row("no descriptors", no_descriptors));
+    rows.push(row(
+        "a folder at the checkpoint's temporary name",
+        folder_in_the_way,
+    ));
     rows
 }
 
@@ -177,4 +183,58 @@ fn two_runs() {
     origin.release();
     assert_ends(&first.wait(), &Ends::well());
     fixture.file("d/x").is(&object);
+}
+
+/// Holds that the run said once that it could write no checkpoint.
+#[track_caller]
+fn assert_warns_once(outcome: &Outcome, why: &str) {
+    let warnings = outcome.events("warning");
+    let told = warnings
+        .iter()
+        .filter_map(|event| event["message"].as_str());
+    let about = told.filter(|told| told.starts_with("the checkpoint can't be written: "));
+    let about: Vec<_> = about.collect();
+    assert_eq!(about.len(), 1, "{}", outcome.stderr());
+    let means = "; a run that is interrupted now starts again from the last one";
+    assert!(
+        about[0].contains(why) && about[0].contains(means),
+        "{about:?}"
+    );
+}
+
+/// One connection, so that no other has to be opened.
+fn no_descriptors() {
+    let (origin, object) = held();
+    let fixture = Fixture::new();
+    let url = origin.url("x");
+    let get = ["get", "-c", "1", "-p", "64K", "--progress", "json", &url];
+    let running = fixture.partwise(get).limit("-v 4194304; umask 027").spawn();
+    half_way(&origin);
+    running.forbid_descriptors();
+    origin.release();
+    let outcome = running.exit_code(0);
+    assert_warns_once(&outcome, "Too many open files");
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+    let mode = fs::metadata(fixture.path("x"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o640, "the umask was known before");
+}
+
+/// The folder is somebody else's and stays; the checkpoint does not.
+fn folder_in_the_way() {
+    let (origin, object) = held();
+    let fixture = Fixture::new();
+    let running = start(&fixture, &origin, "auto");
+    half_way(&origin);
+    // A commit may be under way, whose own file has the name for a moment.
+    while fs::create_dir(fixture.path("d/x.part.ckpt.tmp")).is_err() {}
+    origin.release();
+    let outcome = running.exit_code(0);
+    assert_warns_once(&outcome, "Is a directory");
+    fixture.file("d/x").is(&object);
+    let left = fs::read_dir(fixture.path("d")).unwrap();
+    assert_eq!(left.count(), 2, "the file and the folder");
 }
