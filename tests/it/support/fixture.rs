@@ -2,6 +2,7 @@
 
 mod command;
 mod file;
+mod heard;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
