@@ -106,6 +106,8 @@ pub struct Error {
     why: String,
     status: Option<u16>,
     remedy: Option<Remedy>,
+    /// Whether the same would happen again: then a kind's remedy would mislead.
+    is_lasting: bool,
     checkpoint: Option<PathBuf>,
     is_checkpoint_behind: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
@@ -119,6 +121,7 @@ impl Error {
             why: why.to_string(),
             status: None,
             remedy: None,
+            is_lasting: false,
             checkpoint: None,
             is_checkpoint_behind: false,
             source: None,
@@ -180,6 +183,7 @@ impl Error {
         Self {
             status: error.status().map(|status| status.as_u16()),
             remedy,
+            is_lasting: matches!(error.kind(), HttpErrorKind::Coding(_)),
             ..failed.with_source(error.clone())
         }
     }
@@ -209,6 +213,7 @@ impl Error {
     #[must_use]
     pub fn remedy(&self) -> Option<&Remedy> {
         self.remedy.as_ref().or(match self.kind {
+            _ if self.is_lasting => None,
             ErrorKind::Network | ErrorKind::Stopped => Some(&Remedy::StartAgain),
             ErrorKind::Changed => Some(&Remedy::AcceptChange),
             ErrorKind::Refused => Some(&Remedy::RenewAccess),
@@ -374,6 +379,14 @@ mod tests {
             assert!(error.to_string().ends_with(" (3 attempts)"));
             assert_eq!(chain(&error).len(), 1);
         }
+    }
+
+    #[test]
+    fn a_coding_that_stays_has_no_remedy() {
+        let kind = HttpErrorKind::Coding("x".to_owned());
+        let error = Error::from_http("x", &HttpError::scripted(kind, None), 1);
+        assert_eq!(error.kind(), ErrorKind::Network);
+        assert_eq!(error.remedy(), None);
     }
 
     #[test]

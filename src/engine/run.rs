@@ -23,8 +23,7 @@ use super::{retry, summary};
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::http::Pinned;
-use crate::object::Identity;
+use crate::http::{Coding, Metadata, Pinned};
 use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::{Folder, Volume};
@@ -129,11 +128,12 @@ async fn pass(
         Ok(Discovery::NotModified) => return Ok(Outcome::finished(summary::not_modified(context))),
         Err(failed) => return judge_request(context, &failed, false),
     };
+    passes.tell_coding(context, found.metadata.coding.as_ref());
     let accepting = mirrors::accept(context, &found);
     let mirrors = context.unless_ended(accepting).await?;
     match found.metadata.length {
         Some(length) => {
-            let pinned = match passes.pin(context, length, &found.metadata.identity) {
+            let pinned = match passes.pin(context, length, &found.metadata) {
                 Ok(pinned) => pinned,
                 Err(error) if destination.can_start_over() => return Ok(Outcome::Changed(error)),
                 Err(error) => return Err(error),
@@ -198,6 +198,8 @@ pub(crate) struct Passes {
     version: Option<Pinned>,
     /// Whether the next pass must find that version again, because only the URL was replaced.
     must_find_again: bool,
+    /// The content coding that the caller was told of.
+    told_coding: Option<Coding>,
     restarts: u32,
     refreshes: u32,
     losses: u32,
@@ -217,9 +219,21 @@ impl Passes {
             },
             version: None,
             must_find_again: false,
+            told_coding: None,
             restarts: 0,
             refreshes: 0,
             losses: 0,
+        }
+    }
+
+    /// Warns once where the object is stored in a content coding.
+    fn tell_coding(&mut self, context: &Context<'_>, found: Option<&Coding>) {
+        if let Some(coding) = found.filter(|coding| self.told_coding.as_ref() != Some(*coding)) {
+            context.events().warn(format!(
+                "the object is stored with the content coding `{coding}`; \
+                 its bytes are kept as they are stored, and not decoded"
+            ));
+            self.told_coding = Some(coding.clone());
         }
     }
 
@@ -233,13 +247,17 @@ impl Passes {
         &mut self,
         context: &Context<'_>,
         length: u64,
-        identity: &Identity,
+        metadata: &Metadata,
     ) -> Result<Pinned, Error> {
         let must_find_again = std::mem::take(&mut self.must_find_again);
         let pinned = match self.version.take().filter(|_| must_find_again) {
-            None => Pinned::new(length, identity.clone()),
+            None => {
+                let coding = metadata.coding.clone();
+                Pinned::new(length, metadata.identity.clone()).in_coding(coding)
+            }
             Some(before) => {
-                if let Err(error) = before.is_found_again(length, identity) {
+                let coding = metadata.coding.as_ref();
+                if let Err(error) = before.is_found_again(length, coding, &metadata.identity) {
                     let failed = RequestFailed { error, attempts: 1 };
                     return Err(context.request_failed(&failed));
                 }

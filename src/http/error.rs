@@ -62,6 +62,8 @@ pub(crate) enum HttpErrorKind {
     Changed(String),
     /// The reply violates HTTP.
     Protocol(String),
+    /// A content coding in which the object can't be fetched. The server will answer so again.
+    Coding(String),
     /// A redirect that can't be followed.
     Redirect(String),
 }
@@ -119,6 +121,11 @@ impl HttpError {
     pub(crate) fn protocol(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
+    }
+
+    pub(super) fn coding(why: impl AsRef<str>) -> Self {
+        let why = escape(why.as_ref());
+        Self::new(HttpErrorKind::Coding(why.clone()), why)
     }
 
     pub(super) fn redirect(why: impl AsRef<str>) -> Self {

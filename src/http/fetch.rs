@@ -143,7 +143,7 @@ fn check(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<Promise, H
 }
 
 fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteRange, HttpError> {
-    head.refuse_coding()?;
+    pinned.check_coding(head.coding().as_ref())?;
     if head.media() == Media::Multipart {
         return Err(HttpError::protocol(
             "several parts (multipart/byteranges) came though one range was asked for",
@@ -185,7 +185,8 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
 }
 
 fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
-    head.refuse_coding()?;
+    let coding = head.coding();
+    pinned.check_coding(coding.as_ref())?;
     if head.media() == Media::Multipart {
         return Err(HttpError::protocol("200 with a multipart body"));
     }
@@ -198,10 +199,11 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
             "200 with a page of HTML in place of the bytes asked for",
         ));
     }
-    match length {
-        Some(total) => check_total(total, pinned.length)?,
-        None if proof > Proof::None || pinned.validator() == Validator::None => {}
-        None => {
+    match (length, coding) {
+        (Some(total), _) => check_total(total, pinned.length)?,
+        (None, Some(coding)) if proof < Proof::StrongTag => return Err(coding.without_length()),
+        (None, _) if proof > Proof::None || pinned.validator() == Validator::None => {}
+        (None, _) => {
             return Err(HttpError::protocol(
                 "200 that proves neither length nor version",
             ));

@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod client;
+mod coding;
 mod conditions;
 mod config;
 mod connect;
@@ -25,6 +26,7 @@ mod trust;
 
 pub(crate) use body::Body;
 pub(crate) use client::Client;
+pub(crate) use coding::Coding;
 pub(crate) use conditions::Conditions;
 pub(crate) use config::ClientConfig;
 pub(crate) use error::{HttpError, HttpErrorKind};

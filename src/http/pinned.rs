@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::coding::Coding;
 use super::error::HttpError;
 use crate::object::{Identity, Proof, Validator};
 
@@ -11,6 +12,7 @@ use crate::object::{Identity, Proof, Validator};
 pub(crate) struct Pinned {
     /// Length of the object, in bytes.
     pub(crate) length: u64,
+    coding: Option<Coding>,
     // Locked to compare and to copy, never across an await.
     version: Arc<Mutex<Version>>,
 }
@@ -20,6 +22,8 @@ struct Version {
     identity: Identity,
     /// Whether a reply with bytes of the object had a field of the identity.
     is_carried: bool,
+    /// Whether a reply with bytes of the object agreed.
+    is_confirmed: bool,
 }
 
 impl Pinned {
@@ -28,11 +32,18 @@ impl Pinned {
         let version = Version {
             identity,
             is_carried: false,
+            is_confirmed: false,
         };
         Self {
             length,
+            coding: None,
             version: Arc::new(Mutex::new(version)),
         }
+    }
+
+    /// The same version, in the content coding that a probe found. Every reply must be in it.
+    pub(crate) fn in_coding(self, coding: Option<Coding>) -> Self {
+        Self { coding, ..self }
     }
 
     /// The condition that requests for this version carry.
@@ -44,16 +55,50 @@ impl Pinned {
     ///
     /// # Errors
     ///
-    /// `Changed` where it differs in its length or in a field.
-    pub(crate) fn is_found_again(&self, length: u64, claims: &Identity) -> Result<(), HttpError> {
+    /// `Changed` where it differs in its length, its content coding or a field.
+    pub(crate) fn is_found_again(
+        &self,
+        length: u64,
+        coding: Option<&Coding>,
+        claims: &Identity,
+    ) -> Result<(), HttpError> {
         if length != self.length {
             let why = format!("its length was {} bytes and is {length} now", self.length);
             return Err(HttpError::changed(why));
+        }
+        if coding != self.coding.as_ref() {
+            return Err(HttpError::changed(format!(
+                "its content coding was {} and is {} now",
+                Coding::shown(self.coding.as_ref()),
+                Coding::shown(coding)
+            )));
         }
         let mut version = self.version();
         version.compare(claims)?;
         version.identity.learn(claims);
         Ok(())
+    }
+
+    /// Checks that the bytes of a reply are in the coding that the probe found. In another one they
+    /// have other positions.
+    ///
+    /// # Errors
+    ///
+    /// `Coding` where not even the first reply with bytes agrees with the probe, `Protocol` where a
+    /// later one does not: another server behind the same name may have sent that.
+    pub(super) fn check_coding(&self, found: Option<&Coding>) -> Result<(), HttpError> {
+        if found == self.coding.as_ref() {
+            return Ok(());
+        }
+        let why = format!(
+            "another content coding than the probe found: expected {}, found {}",
+            Coding::shown(self.coding.as_ref()),
+            Coding::shown(found)
+        );
+        Err(match self.version().is_confirmed {
+            true => HttpError::protocol(why),
+            false => HttpError::coding(why),
+        })
     }
 
     /// Compares what a reply says with the version, and pins nothing.
@@ -81,6 +126,7 @@ impl Pinned {
         }
         version.identity.learn(claims);
         version.is_carried |= claims.has_fields();
+        version.is_confirmed = true;
         Ok(())
     }
 

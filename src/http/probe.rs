@@ -7,6 +7,7 @@ use reqwest::{Method, StatusCode};
 
 use super::body::Body;
 use super::client::Client;
+use super::coding::Coding;
 use super::conditions::{Conditions, Judgement};
 use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
@@ -27,6 +28,8 @@ pub(crate) struct Metadata {
     pub(crate) identity: Identity,
     pub(crate) etag: Option<EntityTag>,
     pub(crate) last_modified: Option<SystemTime>,
+    /// The content coding in which the object is stored.
+    pub(crate) coding: Option<Coding>,
     pub(crate) ranges: RangeSupport,
     /// The fields that may carry digests of the whole object. Names are in lower case.
     pub(crate) fields: Vec<(String, String)>,
@@ -182,9 +185,9 @@ enum Heard {
 
 fn judge_head(head: Head<'_>) -> Heard {
     match head.status {
-        StatusCode::OK => match (head.refuse_coding(), head.content_length()) {
+        StatusCode::OK => match head.content_length() {
             // Many servers name a length of 0 when they do not know it.
-            (Ok(()), Ok(Some(length))) if length > 0 => Heard::Length(length),
+            Ok(Some(length)) if length > 0 => Heard::Length(length),
             _ => Heard::TooLittle,
         },
         StatusCode::NOT_MODIFIED => Heard::NotModified,
@@ -231,10 +234,7 @@ fn judge_ranged(head: Head<'_>) -> Got {
                 })),
                 Ok(None | Some(1)),
             ) if range == ByteRange::whole(1) && head.media() != Media::Multipart => {
-                match head.refuse_coding() {
-                    Ok(()) => Got::Ranged(total),
-                    Err(error) => Got::Failed(error),
-                }
+                Got::Ranged(total)
             }
             _ => Got::Unusable,
         },
@@ -256,13 +256,11 @@ fn judge_ranged(head: Head<'_>) -> Got {
 
 fn judge_plain(head: Head<'_>) -> Got {
     match head.status {
-        StatusCode::OK => {
-            let length = head.refuse_coding().and_then(|()| head.content_length());
-            match length {
-                Ok(length) => Got::Stream(length),
-                Err(error) => Got::Failed(error),
-            }
-        }
+        StatusCode::OK => match (head.content_length(), head.coding()) {
+            (Ok(None), Some(coding)) => Got::Failed(coding.without_length()),
+            (Ok(length), _) => Got::Stream(length),
+            (Err(error), _) => Got::Failed(error),
+        },
         StatusCode::NOT_MODIFIED => Got::NotModified,
         StatusCode::PRECONDITION_FAILED => Got::Failed(precondition_failed()),
         _ => Got::Failed(head.status_error()),
@@ -294,6 +292,8 @@ fn found(
         length,
         etag,
         last_modified,
+        // The body of a 416 is a message, and not the object.
+        coding: head.coding().filter(|_| head.status.is_success()),
         ranges: ranges.unwrap_or_else(|| range_support(head)),
         fields: digest_fields(head),
         first_byte: answer.first_byte,

@@ -7,6 +7,7 @@
 
 mod asked;
 mod checkpoint;
+mod coding;
 mod discovery;
 mod disk;
 mod fault;

@@ -8,7 +8,7 @@ use super::object::Discovered;
 use super::pool::Server;
 use super::probe::{ProbeMethod, probe};
 use crate::engine::context::{Context, RequestFailed};
-use crate::http::{Body, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
+use crate::http::{Body, Coding, HttpErrorKind, Metadata, Pinned, Probed, RangeSupport, Source};
 use crate::object::Validator;
 
 /// The most time that the probe of a mirror may take. It delays the start of the download, so it is
@@ -42,7 +42,7 @@ pub(crate) async fn accept(context: &Context<'_>, found: &Discovered) -> Vec<Ser
         });
         match same {
             Ok(metadata) => {
-                let pinned = Pinned::new(length, metadata.identity);
+                let pinned = Pinned::new(length, metadata.identity).in_coding(metadata.coding);
                 taken.push(Server::new(mirror.clone(), pinned));
             }
             Err(why) => context
@@ -127,8 +127,8 @@ async fn probe_one(context: &Context<'_>, method: ProbeMethod, mirror: &Source) 
 
 /// Checks that a mirror has the same object, and byte ranges of it.
 ///
-/// The length must match. So must the strong entity tags or, where not both have one, the
-/// modification dates; or the caller must have given a checksum of the whole file.
+/// The length and the content coding must match. So must the strong entity tags or, where not both
+/// have one, the modification dates; or the caller must have given a checksum of the whole file.
 fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<(), String> {
     if mirror.length != primary.length {
         let shown = |length: Option<u64>| length.map_or("unknown".to_owned(), |n| n.to_string());
@@ -136,6 +136,13 @@ fn compare(primary: &Metadata, mirror: &Metadata, has_checksum: bool) -> Result<
             "its length is {}, expected {}",
             shown(mirror.length),
             shown(primary.length)
+        ));
+    }
+    if mirror.coding != primary.coding {
+        return Err(format!(
+            "its content coding is {}, expected {}",
+            Coding::shown(mirror.coding.as_ref()),
+            Coding::shown(primary.coding.as_ref())
         ));
     }
     let tags_agree = match (primary.validator(), mirror.validator()) {
@@ -177,6 +184,7 @@ mod tests {
             identity: Identity::of(etag.clone(), last_modified),
             etag,
             last_modified,
+            coding: None,
             ranges: RangeSupport::Yes,
             fields: Vec::new(),
             first_byte: Duration::ZERO,
@@ -201,5 +209,24 @@ mod tests {
         }
         let bare = metadata(10, None, None);
         assert!(compare(&bare, &bare, false).is_err());
+    }
+
+    #[test]
+    fn a_mirror_must_have_the_object_in_the_same_coding() {
+        let plain = metadata(10, Some("\"a\""), None);
+        let coded = |name| Metadata {
+            coding: Some(Coding::named(name)),
+            ..plain.clone()
+        };
+        for (primary, mirror, taken) in [
+            (coded("gzip"), coded("gzip"), true),
+            (coded("gzip"), coded("br"), false),
+            (coded("gzip"), plain.clone(), false),
+            (plain.clone(), coded("gzip"), false),
+        ] {
+            // Whichever of them a checksum is of, one file may not have bytes of both.
+            let outcome = compare(&primary, &mirror, true);
+            assert_eq!(outcome.is_ok(), taken, "{mirror:?} {outcome:?}");
+        }
     }
 }

@@ -109,6 +109,7 @@ impl World {
             identity: Identity::of(validator.tag().cloned(), validator.if_unmodified_since()),
             etag: validator.tag().cloned(),
             last_modified: validator.if_unmodified_since(),
+            coding: None,
             ranges,
             fields: Vec::new(),
             first_byte: Duration::from_millis(20),

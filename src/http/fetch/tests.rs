@@ -1,7 +1,7 @@
 use super::*;
-use crate::http::HttpErrorKind;
 use crate::http::head::header_map;
 use crate::http::testing::{ScriptedServer, Seen, Then, client, script};
+use crate::http::{Coding, HttpErrorKind};
 use crate::object::{EntityTag, Identity};
 
 const LENGTH: u64 = 100;
@@ -31,6 +31,7 @@ fn judge(status: u16, fields: &[(&str, &str)], pinned: &Pinned) -> String {
         Err(error) => match error.kind() {
             HttpErrorKind::Changed(_) => "changed".to_owned(),
             HttpErrorKind::Protocol(_) => "protocol".to_owned(),
+            HttpErrorKind::Coding(_) => "coding".to_owned(),
             HttpErrorKind::Refused(_) => "refused".to_owned(),
             HttpErrorKind::Status(_) => "status".to_owned(),
             kind => format!("{kind:?}"),
@@ -166,10 +167,8 @@ fn what_no_part_may_be() {
     let part = ("content-range", "bytes 10-19/100");
     let strong = pinned(Some("\"a\""), None);
     let cases = [
-        (&[part, ("content-encoding", "gzip")][..], "protocol"),
-        (&[part, ("content-encoding", "identity")], "part 10-19"),
         (
-            &[part, ("content-type", "multipart/byteranges; boundary=x")],
+            &[part, ("content-type", "multipart/byteranges; boundary=x")][..],
             "protocol",
         ),
         (
@@ -205,10 +204,6 @@ fn what_a_whole_reply_must_prove() {
         (&[tag, html], "whole"),
         (&[tag], "whole"),
         (&[("etag", "\"b\""), html], "changed"),
-        (
-            &[("content-length", "100"), ("content-encoding", "gzip")],
-            "protocol",
-        ),
     ];
     for (fields, expected) in cases {
         assert_eq!(judge(200, fields, &strong), expected, "{fields:?}");
@@ -219,6 +214,59 @@ fn what_a_whole_reply_must_prove() {
         judge(200, &[("last-modified", DATE)], &pinned(None, Some(DATE))),
         "whole"
     );
+}
+
+/// A coding that the probe found, those of later replies, and how these are judged.
+#[test]
+fn every_reply_is_in_the_coding_that_the_probe_found() {
+    let cases = [
+        (None, None, true),
+        (None, Some("identity"), true),
+        (None, Some("none"), true),
+        (None, Some("utf-8"), true),
+        (None, Some("gzip"), false),
+        (Some("gzip"), Some("gzip"), true),
+        (Some("gzip"), Some("x-gzip"), true),
+        (Some("gzip"), Some("aws-chunked, gzip"), true),
+        (Some("gzip"), None, false),
+        (Some("gzip"), Some("none"), false),
+        (Some("gzip"), Some("br"), false),
+        (Some("gzip"), Some("gzip, gzip"), false),
+    ];
+    let replies = [
+        (206, ("content-range", "bytes 10-19/100"), "part 10-19"),
+        (200, ("content-length", "100"), "whole"),
+    ];
+    for (found, coding, passes) in cases {
+        for (status, field, passed) in replies {
+            let pinned = || pinned(Some("\"a\""), None).in_coding(found.map(Coding::named));
+            let judge_coded = |pinned: &Pinned, coding: Option<&str>| {
+                let coding = coding.map(|coding| ("content-encoding", coding));
+                let fields: Vec<_> = [field].into_iter().chain(coding).collect();
+                judge(status, &fields, pinned)
+            };
+            let first = judge_coded(&pinned(), coding);
+            assert_eq!(first, if passes { passed } else { "coding" }, "{coding:?}");
+            // After a reply that agreed, another one may yet agree.
+            let confirmed = pinned();
+            assert_eq!(judge_coded(&confirmed, found), passed);
+            let later = judge_coded(&confirmed, coding);
+            assert_eq!(
+                later,
+                if passes { passed } else { "protocol" },
+                "{coding:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_coded_reply_without_a_length_needs_the_strong_tag() {
+    let coding = ("content-encoding", "gzip");
+    for (tag, expected) in [("\"a\"", "whole"), ("W/\"a\"", "coding")] {
+        let pinned = pinned(Some(tag), None).in_coding(Some(Coding::named("gzip")));
+        assert_eq!(judge(200, &[("etag", tag), coding], &pinned), expected);
+    }
 }
 
 #[test]

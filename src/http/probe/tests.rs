@@ -14,7 +14,11 @@ fn told(probed: Result<Probed, HttpError>) -> String {
                 .length
                 .map_or("unknown".to_owned(), |l| l.to_string());
             let stream = stream.map_or("", |_| ", stream");
-            format!("{length} bytes, ranges {:?}{stream}", metadata.ranges)
+            let coding = metadata.coding.map_or(String::new(), |c| format!(", {c}"));
+            format!(
+                "{length} bytes, ranges {:?}{stream}{coding}",
+                metadata.ranges
+            )
         }
         Ok(Probed::NotModified) => "not modified".to_owned(),
         Err(error) => format!("{:?}", error.kind())
@@ -71,7 +75,7 @@ fn head_refused() -> Script {
 #[tokio::test]
 async fn what_head_tells_is_enough_or_get_is_asked() {
     const BY_GET: &str = "100 bytes, ranges Yes";
-    let cases: [(ScriptFn, &str); 22] = [
+    let cases: [(ScriptFn, &str); 24] = [
         (
             || {
                 script(
@@ -127,6 +131,17 @@ async fn what_head_tells_is_enough_or_get_is_asked() {
                     Then::KeepOpen,
                 )
             },
+            "9 bytes, ranges Unknown, gzip",
+        ),
+        (
+            || script("200 OK", &["Content-Encoding: gzip"], "", Then::KeepOpen),
+            BY_GET,
+        ),
+        (
+            || {
+                let fields = ["Transfer-Encoding: chunked", "Content-Encoding: gzip"];
+                script("200 OK", &fields, "", Then::KeepOpen)
+            },
             BY_GET,
         ),
         (
@@ -176,7 +191,7 @@ async fn what_head_tells_is_enough_or_get_is_asked() {
 
 #[tokio::test]
 async fn what_the_ranged_get_tells() {
-    let cases: [(ScriptFn, &str, usize); 15] = [
+    let cases: [(ScriptFn, &str, usize); 18] = [
         (first_byte, "100 bytes, ranges Yes", 2),
         (
             || {
@@ -210,7 +225,28 @@ async fn what_the_ranged_get_tells() {
                     Then::KeepOpen,
                 )
             },
-            "Protocol",
+            "3 bytes, ranges No, stream, br",
+            2,
+        ),
+        (
+            || script("200 OK", &["Content-Encoding: br"], "abc", Then::Close),
+            "Coding",
+            2,
+        ),
+        (
+            || {
+                let fields = ["Content-Range: bytes 0-0/100", "Content-Encoding: br"];
+                script("206 Partial Content", &fields, "x", Then::Close)
+            },
+            "100 bytes, ranges Yes, br",
+            2,
+        ),
+        (
+            || {
+                let fields = ["Content-Range: bytes */0", "Content-Encoding: br"];
+                script("416 Range Not Satisfiable", &fields, "", Then::Close)
+            },
+            "0 bytes, ranges Unknown",
             2,
         ),
         (

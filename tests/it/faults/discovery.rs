@@ -160,11 +160,6 @@ fn ranges() -> Vec<Fault> {
                 .http10(),
         }),
         fault("HTTP/1.0 with ranges").serves(|asked| asked.honest().http10()),
-        fault("encoded on the probe alone")
-            .head(|asked| asked.honest().header("Content-Encoding", "gzip")),
-        fault("encoded everywhere")
-            .serves(|asked| asked.honest().header("Content-Encoding", "br"))
-            .fails(3, ["content coding `br`"]),
     ]
 }
 

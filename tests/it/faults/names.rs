@@ -264,7 +264,7 @@ fn told_in_mid_run() -> Vec<Fault> {
             .fails(3, []),
         fault("a coding that steers, of a part")
             .later(|asked| asked.honest().header("Content-Encoding", STEERING))
-            .fails(3, ["content coding `\\u{9b}2J\\u{202e}gpj`"]),
+            .fails(3, ["found `\\u{9b}2j\\u{202e}gpj`"]),
         fault("a tag that steers, of a part")
             .later(|asked| asked.honest().header("ETag", format!("\"{STEERING}\"")))
             .ends([0, 3, 4], []),

@@ -269,9 +269,6 @@ fn other_things() -> Vec<Fault> {
                     .header("Content-Type", "multipart/byteranges; boundary=b")
             },
         ),
-        both("encoded", 3, ["content coding `gzip`"], |asked| {
-            asked.honest().header("Content-Encoding", "gzip")
-        }),
         both("a login page", 3, ["HTML"], |_| {
             Reply::status(200)
                 .header("Content-Type", "text/html")
