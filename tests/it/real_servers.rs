@@ -1,9 +1,10 @@
-//! nginx, Apache, Caddy and lighttpd, each through the same four stories.
+//! nginx, Apache, Caddy and lighttpd, each through the same four stories, and what two of them store
+//! with a content coding.
 
 use partwise::origin::Object;
 use rustix::process::Signal;
 
-use crate::support::fixture::Fixture;
+use crate::support::fixture::{Fixture, Outcome};
 use crate::support::servers::{Program, Server};
 
 const PART: u64 = 256 << 10;
@@ -138,6 +139,52 @@ fn refuses_to_mix_when_it_changes_in_mid_run(program: Program) {
     fixture.partwise(fast(&url)).exit_code(0);
     fixture.file("x").is(&new());
     fixture.assert_holds_only(["x"]);
+}
+
+/// The one warning of a download of an object that is stored so.
+#[track_caller]
+fn assert_told_of_coding(outcome: &Outcome) {
+    let told = outcome.events("warning");
+    let told = told.iter().filter_map(|event| event["message"].as_str());
+    let codings: Vec<&str> = told
+        .filter(|text| text.contains("content coding"))
+        .collect();
+    assert_eq!(codings.len(), 1, "{codings:?}");
+    assert!(codings[0].contains("`gzip`"), "{codings:?}");
+}
+
+#[test]
+fn nginx_gives_a_compressed_file_as_it_is_stored() {
+    let Some(server) = Server::start(Program::Nginx) else {
+        return;
+    };
+    let object = Object::new(1, 10 * PART + 1);
+    server.put("x.gz", &object, 0);
+    let fixture = Fixture::new();
+    let outcome = fixture.partwise(fast(&server.url("x"))).exit_code(0);
+    assert_told_of_coding(&outcome);
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
+}
+
+#[test]
+fn apache_gives_a_compressed_file_as_it_is_stored_and_resumes_it() {
+    let Some(server) = Server::start(Program::Apache) else {
+        return;
+    };
+    server.put("x.tgz", &old(), 0);
+    let fixture = Fixture::new();
+    let url = server.url("x.tgz");
+    let mut running = fixture.partwise(arguments(&url, SLOW)).spawn();
+    running.wait_for_commit(1);
+    running.signal(Signal::INT);
+    running.exit_code(130);
+
+    let outcome = fixture.partwise(fast(&url)).exit_code(0);
+    assert_told_of_coding(&outcome);
+    assert!(outcome.json()["resumed_bytes"].as_u64() >= Some(PART));
+    fixture.file("x.tgz").is(&old());
+    fixture.assert_holds_only(["x.tgz"]);
 }
 
 macro_rules! stories {

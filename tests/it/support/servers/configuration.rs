@@ -31,6 +31,7 @@ pub(super) fn write(
     before.chain([file.into_os_string()]).collect()
 }
 
+/// It sends `NAME.gz` for `NAME`, where there is one, with a content coding.
 fn nginx(folder: &Path, port: u16, rate: Option<u64>) -> String {
     let folder = folder.display();
     let limit = rate
@@ -53,6 +54,7 @@ fn nginx(folder: &Path, port: u16, rate: Option<u64>) -> String {
             server {{
                 listen 127.0.0.1:{port};
                 root {folder}/www;
+                gzip_static always;
                 {limit}
             }}
         }}
@@ -60,6 +62,7 @@ fn nginx(folder: &Path, port: u16, rate: Option<u64>) -> String {
     )
 }
 
+/// It sends `NAME.tgz` with a content coding.
 fn apache(folder: &Path, port: u16, rate: Option<u64>) -> String {
     const MODULES: &str = "/usr/lib/apache2/modules";
     let folder = folder.display();
@@ -88,6 +91,9 @@ fn apache(folder: &Path, port: u16, rate: Option<u64>) -> String {
         ErrorLog {folder}/error.log
         LoadModule mpm_event_module {MODULES}/mod_mpm_event.so
         LoadModule authz_core_module {MODULES}/mod_authz_core.so
+        LoadModule mime_module {MODULES}/mod_mime.so
+        TypesConfig /dev/null
+        AddEncoding x-gzip .tgz
         {limit}
         StartServers 1
         ServerLimit 1
