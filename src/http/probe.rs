@@ -31,7 +31,8 @@ pub(crate) struct Metadata {
     /// The content coding in which the object is stored.
     pub(crate) coding: Option<Coding>,
     pub(crate) ranges: RangeSupport,
-    /// The fields that may carry digests of the whole object. Names are in lower case.
+    /// The fields that may carry digests of the whole object, and the codings that these are of.
+    /// Names are in lower case.
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
@@ -312,8 +313,9 @@ fn range_support(head: Head<'_>) -> RangeSupport {
     }
 }
 
-/// The fields whose names suggest a digest. In a partial reply, those defined over the message's
-/// content (RFC 9530, section 2; RFC 1864) are left out: they cover only the part.
+/// The fields whose names suggest a digest, and those that tell whether Google's cover the bytes
+/// that it sends. In a partial reply, those defined over the message's content (RFC 9530, section 2;
+/// RFC 1864) are left out: they cover only the part.
 fn digest_fields(head: Head<'_>) -> Vec<(String, String)> {
     let is_part = head.status != StatusCode::OK;
     head.headers
@@ -322,7 +324,15 @@ fn digest_fields(head: Head<'_>) -> Vec<(String, String)> {
             let name = name.as_str();
             let is_of_content = name == "content-digest" || name == "content-md5";
             [
-                "digest", "hash", "checksum", "md5", "crc", "sha1", "sha256", "sha-",
+                "digest",
+                "hash",
+                "checksum",
+                "md5",
+                "crc",
+                "sha1",
+                "sha256",
+                "sha-",
+                "content-encoding",
             ]
             .iter()
             .any(|word| name.contains(word))

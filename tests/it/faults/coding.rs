@@ -20,6 +20,7 @@ async fn coding() {
         contradictions(),
         without_a_length(),
         words_that_are_no_codings(),
+        decompressed(),
         elsewhere(),
     ];
     hold("coding", tables.into_iter().flatten());
@@ -259,6 +260,24 @@ fn words_that_are_no_codings() -> Vec<Fault> {
         table.extend([always, later].map(|fault| fault.check(assert_no_word)));
     }
     table
+}
+
+/// Google's hashes are those of the bytes as it stores them, also where it sends them decompressed.
+fn decompressed() -> Vec<Fault> {
+    let stored = |asked: &Asked<'_>| {
+        let wrong = "md5=JfnnlDI7RTiF9RgfG2JNCw==";
+        let reply = asked.honest().header("x-goog-hash", wrong);
+        reply.header("x-goog-stored-content-encoding", "gzip")
+    };
+    vec![
+        fault("Google's hash of what it decompresses")
+            .serves(stored)
+            .check(assert_no_word),
+        fault("Google's hash of what it sends as it stores it")
+            .serves(move |asked| coded(stored(asked), "gzip"))
+            .fails(5, ["x-goog-hash"])
+            .check(|_, outcome| assert_told_once(outcome, "gzip")),
+    ]
 }
 
 /// Another server, or another URL, has the object in another coding.
