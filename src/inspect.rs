@@ -20,7 +20,7 @@ pub struct Inspection {
     pub format: u32,
     /// The object's entity tag as the server sent it. `None` where it sent none.
     pub etag: Option<String>,
-    /// The object's modification date as an HTTP date. `None` where the server sent none.
+    /// The object's modification date as the server sent it. `None` where it sent none.
     pub last_modified: Option<String>,
     /// Length of the object, or of the selected ranges, in bytes.
     pub length: u64,
@@ -73,10 +73,11 @@ fn describe(checkpoint: &Checkpoint) -> Result<Inspection, PlanError> {
     let plan = checkpoint.plan()?;
     let bytes = |run: Range<u32>| plan.run(PartIndex(run.start), run.end);
     let missing: Vec<_> = checkpoint.completed.missing_runs().map(bytes).collect();
+    let identity = &checkpoint.identity;
     Ok(Inspection {
-        format: checkpoint::FORMAT_VERSION,
-        etag: checkpoint.etag.clone(),
-        last_modified: checkpoint.last_modified.map(httpdate::fmt_http_date),
+        format: checkpoint.format,
+        etag: identity.tag.as_ref().map(ToString::to_string),
+        last_modified: identity.date.as_ref().map(ToString::to_string),
         length: plan.length(),
         part_size: plan.part_size(),
         parts: plan.parts(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::checkpoint;
 use crate::engine::internals::{CompletedParts, LinkEstimate, Observed, PartAssembler, Scheduler};
 use crate::integrity::{Crc64, combine_parts};
-use crate::object::{BlockBitmap, BlockIndex, PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, Identity, PartBitmap, PartIndex, Plan, Tag};
 use crate::options::Writer;
 use crate::storage::{self, Durability, Folder, Names, Sink};
 
@@ -122,13 +122,15 @@ impl HalfDone {
     /// Creates a checkpoint of the completed parts.
     #[must_use]
     pub fn checkpoint(&self) -> Commit {
+        let tag = Tag::of_text("\"0123456789abcdef0123456789abcdef\"");
         Commit(checkpoint::Checkpoint {
+            format: checkpoint::FORMAT_VERSION,
             generation: 1,
             length: self.plan.length(),
             part_size: self.plan.part_size(),
             selection: Vec::new(),
-            etag: Some("\"0123456789abcdef0123456789abcdef\"".to_owned()),
-            last_modified: None,
+            identity: Identity::of(Some(tag), None),
+            media: None,
             origin: "https://example.org".to_owned(),
             path: "/v.mp4".to_owned(),
             url_key: [1; 16],
@@ -137,6 +139,8 @@ impl HalfDone {
             completed: self.completed.clone(),
             boot_id: None,
             clean: false,
+            standing: checkpoint::Standing::Partial,
+            file: None,
         })
     }
 }
@@ -197,7 +201,7 @@ pub fn write(folder: &Path, mapped: bool, bytes: &[u8], length: u64) -> BenchRes
     let volume = Folder::open_or_create(folder, Durability::Unsynced)?;
     let names = Names::new(OsStr::new("bench"))?;
     let choice = if mapped { Writer::Mmap } else { Writer::Pwrite };
-    let (file, _) = storage::open_locked(&volume, names.part())?;
+    let file = storage::create_locked(&volume, names.part())?.ok_or("the name is taken")?;
     let durability = Durability::Unsynced;
     let reserved = storage::reserve(&volume, names.part(), &file, length, choice, durability)?;
     let path = folder.join(names.part());

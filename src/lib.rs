@@ -112,4 +112,4 @@ pub use options::{
 };
 #[doc(hidden)]
 pub use report::Samples;
-pub use report::{Account, Bottleneck, Integrity, Report, ValidatorKind};
+pub use report::{Account, Bottleneck, IdentityKind, Integrity, Report, ValidatorKind};

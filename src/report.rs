@@ -43,6 +43,11 @@ pub struct Report {
     pub validator: ValidatorKind,
     /// The object's entity tag as the server sent it. `None` where it sent none.
     pub etag: Option<String>,
+    /// What every reply had in common with the version that was downloaded.
+    pub identity: IdentityKind,
+    /// Number of blocks that were fetched once more and compared with the bytes of the output or of
+    /// the first server.
+    pub spot_checks: u64,
     /// How bytes reached the file.
     pub writer: WriterKind,
     /// Digests of the whole file that were compared: those that the caller gave, then those that
@@ -129,6 +134,25 @@ pub enum ValidatorKind {
     LastModified,
     /// Only the length: a change that keeps the length can't be noticed.
     None,
+}
+
+/// By what a version was proved, from the weakest up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum IdentityKind {
+    /// The length alone.
+    Length,
+    /// The modification date.
+    LastModified,
+    /// A weak entity tag, or one that is not well formed.
+    WeakEtag,
+    /// A strong entity tag.
+    StrongEtag,
+    /// A digest of the whole object that the server sends.
+    Digest,
+    /// The version identifier of an object store.
+    VersionId,
 }
 
 /// A digest of the whole file that was compared with its bytes.

@@ -1,19 +1,22 @@
 //! Encodes and decodes a checkpoint, as `src/manual/checkpoint_format.md` specifies. The only user
 //! of bincode.
 
+mod v1;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use bincode::config;
 use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
 
-use super::model::Checkpoint;
+use super::model::{Checkpoint, Standing};
 use crate::integrity::Crc64;
-use crate::object::{ByteRange, MAX_PARTS, PartBitmap};
-use crate::storage::StorageError;
+use crate::object::{ByteRange, Date, Identity, MAX_PARTS, PartBitmap, Tag};
+use crate::storage::{FileStamp, FileTime, StorageError};
 
 /// The format version that is written, and the newest that can be read.
-pub(crate) const FORMAT_VERSION: u32 = 1;
+pub(crate) const FORMAT_VERSION: u32 = 2;
 
 const MAGIC: [u8; 8] = *b"PARTWISE";
 /// The length of magic, version and body length.
@@ -71,7 +74,10 @@ struct BodyFields {
     part_size: u64,
     selection: Vec<(u64, u64)>,
     etag: Option<String>,
-    last_modified: Option<u64>,
+    last_modified: Option<String>,
+    version_id: Option<String>,
+    digests: Vec<(String, String)>,
+    media: Option<String>,
     origin: String,
     path: String,
     url_key: [u8; 16],
@@ -80,6 +86,17 @@ struct BodyFields {
     crcs: Vec<u64>,
     boot_id: Option<[u8; 16]>,
     clean: bool,
+    standing: u8,
+    file: Option<FileFields>,
+}
+
+/// A partial file at one moment, in the body of a checkpoint file.
+#[derive(Encode, Decode)]
+struct FileFields {
+    inode: u64,
+    length: u64,
+    modified: (i64, u32),
+    changed: (i64, u32),
 }
 
 /// Encodes a checkpoint.
@@ -96,7 +113,7 @@ pub(crate) fn encode(checkpoint: &Checkpoint) -> Result<Vec<u8>, CheckpointError
     Ok(seal(&body))
 }
 
-/// Puts the envelope around any body.
+/// Puts the envelope of the written version around any body.
 pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEAD + body.len() + TAIL);
     bytes.extend(MAGIC);
@@ -110,18 +127,30 @@ pub(crate) fn seal(body: &[u8]) -> Vec<u8> {
 
 /// Decodes a checkpoint. Allocates at most about sixteen times the length of `bytes`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint, CheckpointError> {
-    let body = open_envelope(bytes)?;
-    let (parsed, consumed) = decode_body(body).map_err(|e| CheckpointError::Body(e.to_string()))?;
+    let (format, body) = open_envelope(bytes)?;
+    let fields = match format {
+        1 => read_body::<v1::BodyFields>(body)?.into(),
+        _ => read_body::<BodyFields>(body)?,
+    };
+    let checkpoint = fields.check()?;
+    Ok(Checkpoint {
+        format,
+        ..checkpoint
+    })
+}
+
+fn read_body<B: Decode<()>>(body: &[u8]) -> Result<B, CheckpointError> {
+    let (fields, consumed) = decode_body(body).map_err(|e| CheckpointError::Body(e.to_string()))?;
     if consumed != body.len() {
         return Err(CheckpointError::Trailing(body.len() - consumed));
     }
-    parsed.check()
+    Ok(fields)
 }
 
-/// Checks the envelope and returns the body. Magic, version and the CRC in the last eight bytes
+/// Checks the envelope and returns the format version and the body. Magic, version and the CRC in the last eight bytes
 /// have the same place in every version of the format, so a newer file can be told from a damaged
 /// one.
-fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
+fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
     if bytes.len() > MAX_FILE {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
     }
@@ -146,8 +175,9 @@ fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
         return Err(CheckpointError::Checksum { expected, found });
     }
     let (version, length) = numbers.split_at(4);
-    match u32::from_le_bytes(version.try_into().expect("split after four bytes")) {
-        FORMAT_VERSION => {}
+    let version = u32::from_le_bytes(version.try_into().expect("split after four bytes"));
+    match version {
+        1..=FORMAT_VERSION => {}
         0 => return Err(CheckpointError::Version { found: 0 }),
         found => return Err(CheckpointError::Newer { found }),
     }
@@ -156,28 +186,69 @@ fn open_envelope(bytes: &[u8]) -> Result<&[u8], CheckpointError> {
         let found = body.len();
         return Err(CheckpointError::Length { expected, found });
     }
-    Ok(body)
+    Ok((version, body))
 }
 
 /// Decodes the body. bincode takes its limit as a constant and allocates up to it for a length that
 /// it has not verified: a limit just above the body's length keeps a crafted length from allocating
 /// much more than the file's length.
-fn decode_body(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
-    fn limited<const LIMIT: usize>(body: &[u8]) -> Result<(BodyFields, usize), DecodeError> {
+fn decode_body<B: Decode<()>>(body: &[u8]) -> Result<(B, usize), DecodeError> {
+    fn limited<B: Decode<()>, const LIMIT: usize>(body: &[u8]) -> Result<(B, usize), DecodeError> {
         bincode::decode_from_slice(body, config::legacy().with_limit::<LIMIT>())
     }
     match body.len() {
-        0..=0x1000 => limited::<0x1000>(body),
-        0x1001..=0x1_0000 => limited::<0x1_0000>(body),
-        0x1_0001..=0x10_0000 => limited::<0x10_0000>(body),
-        0x10_0001..=0x100_0000 => limited::<0x100_0000>(body),
-        _ => limited::<MAX_BODY>(body),
+        0..=0x1000 => limited::<B, 0x1000>(body),
+        0x1001..=0x1_0000 => limited::<B, 0x1_0000>(body),
+        0x1_0001..=0x10_0000 => limited::<B, 0x10_0000>(body),
+        0x10_0001..=0x100_0000 => limited::<B, 0x100_0000>(body),
+        _ => limited::<B, MAX_BODY>(body),
     }
+}
+
+impl From<v1::BodyFields> for BodyFields {
+    fn from(body: v1::BodyFields) -> Self {
+        Self {
+            generation: body.generation,
+            length: body.length,
+            part_size: body.part_size,
+            selection: body.selection,
+            etag: body.etag,
+            last_modified: body.last_modified.and_then(http_date),
+            version_id: None,
+            digests: Vec::new(),
+            media: None,
+            origin: body.origin,
+            path: body.path,
+            url_key: body.url_key,
+            url_hash: body.url_hash,
+            completed: body.completed,
+            crcs: body.crcs,
+            boot_id: body.boot_id,
+            clean: body.clean,
+            standing: 1,
+            file: None,
+        }
+    }
+}
+
+/// The date in the form that HTTP gives it; `None` beyond the year 9999, which no server sends.
+fn http_date(seconds: u64) -> Option<String> {
+    const LAST: u64 = 253_402_300_799;
+    let since = Duration::from_secs(seconds.min(LAST + 1));
+    let date = SystemTime::UNIX_EPOCH.checked_add(since)?;
+    (seconds <= LAST).then(|| httpdate::fmt_http_date(date))
 }
 
 impl From<&Checkpoint> for BodyFields {
     fn from(checkpoint: &Checkpoint) -> Self {
-        let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).ok();
+        let identity = &checkpoint.identity;
+        let time = |time: FileTime| (time.seconds, time.nanoseconds);
+        let file = checkpoint.file.map(|file| FileFields {
+            inode: file.inode,
+            length: file.length,
+            modified: time(file.modified),
+            changed: time(file.changed),
+        });
         Self {
             generation: checkpoint.generation,
             length: checkpoint.length,
@@ -187,11 +258,11 @@ impl From<&Checkpoint> for BodyFields {
                 .iter()
                 .map(|extent| (extent.start(), extent.end()))
                 .collect(),
-            etag: checkpoint.etag.clone(),
-            last_modified: checkpoint
-                .last_modified
-                .and_then(seconds)
-                .map(|time| time.as_secs()),
+            etag: identity.tag.as_ref().map(|tag| tag.text().to_owned()),
+            last_modified: identity.date.as_ref().map(|date| date.text().to_owned()),
+            version_id: identity.version_id.clone(),
+            digests: identity.digests.clone().into_iter().collect(),
+            media: checkpoint.media.clone(),
             origin: checkpoint.origin.clone(),
             path: checkpoint.path.clone(),
             url_key: checkpoint.url_key,
@@ -200,6 +271,12 @@ impl From<&Checkpoint> for BodyFields {
             crcs: checkpoint.crcs.clone(),
             boot_id: checkpoint.boot_id,
             clean: checkpoint.clean,
+            standing: match checkpoint.standing {
+                Standing::Claimed => 0,
+                Standing::Partial => 1,
+                Standing::Refused => 2,
+            },
+            file,
         }
     }
 }
@@ -208,22 +285,40 @@ impl BodyFields {
     /// Converts the fields into a checkpoint and checks that they are consistent.
     fn check(self) -> Result<Checkpoint, CheckpointError> {
         let selection = check_selection(&self.selection, self.length)?;
-        for (name, text) in [
-            ("entity tag", self.etag.as_ref()),
-            ("origin", Some(&self.origin)),
-            ("path", Some(&self.path)),
-        ] {
-            if text.is_some_and(|text| text.chars().any(char::is_control)) {
+        for (name, text) in [("origin", &self.origin), ("path", &self.path)] {
+            if text.chars().any(char::is_control) {
                 return Err(field(name, "it holds a control character"));
             }
         }
+        let standing = match self.standing {
+            0 => Standing::Claimed,
+            1 => Standing::Partial,
+            2 => Standing::Refused,
+            found => {
+                return Err(field(
+                    "standing",
+                    format!("{found}, where at most 2 is known"),
+                ));
+            }
+        };
+        let time = |(seconds, nanoseconds)| FileTime {
+            seconds,
+            nanoseconds,
+        };
+        let identity = Identity {
+            tag: self.etag.as_deref().map(Tag::of_text),
+            date: self.last_modified.as_deref().map(Date::of_text),
+            version_id: self.version_id,
+            digests: ordered(self.digests)?,
+        };
         let mut checkpoint = Checkpoint {
+            format: FORMAT_VERSION,
             generation: self.generation,
             length: self.length,
             part_size: self.part_size,
             selection,
-            etag: self.etag,
-            last_modified: self.last_modified.map(date).transpose()?,
+            identity,
+            media: self.media,
             origin: self.origin,
             path: self.path,
             url_key: self.url_key,
@@ -232,6 +327,13 @@ impl BodyFields {
             crcs: self.crcs,
             boot_id: self.boot_id,
             clean: self.clean,
+            standing,
+            file: self.file.map(|file| FileStamp {
+                inode: file.inode,
+                length: file.length,
+                modified: time(file.modified),
+                changed: time(file.changed),
+            }),
         };
         let parts = checkpoint
             .plan()
@@ -269,10 +371,15 @@ fn check_selection(
         .collect()
 }
 
-fn date(seconds: u64) -> Result<SystemTime, CheckpointError> {
-    SystemTime::UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .ok_or_else(|| field("modification date", format!("{seconds} seconds after 1970")))
+/// The digests by their names, each of which occurs once and after those that precede it.
+fn ordered(digests: Vec<(String, String)>) -> Result<BTreeMap<String, String>, CheckpointError> {
+    if !digests.is_sorted_by(|one, next| one.0 < next.0) {
+        return Err(field(
+            "list of digests",
+            "it is not in the order of its names",
+        ));
+    }
+    Ok(digests.into_iter().collect())
 }
 
 fn field(field: &'static str, why: impl Into<String>) -> CheckpointError {

@@ -11,5 +11,5 @@ pub(crate) use format::encode;
 pub(crate) use format::{CheckpointError, FORMAT_VERSION};
 #[cfg(fuzzing)]
 pub(crate) use format::{decode, seal};
-pub(crate) use model::{Checkpoint, boot_id, hash_url};
-pub(crate) use store::{load, read, save};
+pub(crate) use model::{Checkpoint, Standing, boot_id, hash_url};
+pub(crate) use store::{claim, load, read, save};

@@ -1,12 +1,13 @@
 //! The contents of a checkpoint.
 
-use std::time::SystemTime;
-
-use crate::object::{ByteRange, PartBitmap, Plan, PlanError, Selection};
+use crate::object::{ByteRange, Identity, PartBitmap, Plan, PlanError, Selection};
+use crate::storage::FileStamp;
 
 /// The durable state of one download at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
+    /// The format version of the file that it was read from; the newest for one to be written.
+    pub(crate) format: u32,
     /// Counts the commits of this download; the later checkpoint has the greater number.
     pub(crate) generation: u64,
     /// Length of the object in bytes.
@@ -15,10 +16,10 @@ pub(crate) struct Checkpoint {
     pub(crate) part_size: u64,
     /// The bytes of the object that are end to end in the file; empty for the whole object.
     pub(crate) selection: Vec<ByteRange>,
-    /// The object's entity tag as the server sent it.
-    pub(crate) etag: Option<String>,
-    /// The object's modification date, in whole seconds.
-    pub(crate) last_modified: Option<SystemTime>,
+    /// What tells this version of the object from others.
+    pub(crate) identity: Identity,
+    /// The object's media type in lower case, without its parameters.
+    pub(crate) media: Option<String>,
     /// The URL's origin, `scheme://host[:port]`.
     pub(crate) origin: String,
     /// The URL's path, without query and fragment.
@@ -36,6 +37,21 @@ pub(crate) struct Checkpoint {
     pub(crate) boot_id: Option<[u8; 16]>,
     /// Whether the run ended cleanly, with every written byte committed.
     pub(crate) clean: bool,
+    pub(crate) standing: Standing,
+    /// The partial file when the checkpoint was written; `None` before there was one, and where an
+    /// older partwise wrote the checkpoint.
+    pub(crate) file: Option<FileStamp>,
+}
+
+/// What a checkpoint says of its partial file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The file is about to be made, or was made and holds nothing that counts.
+    Claimed,
+    /// The file holds the completed parts.
+    Partial,
+    /// The file is whole, and its bytes did not match a digest.
+    Refused,
 }
 
 impl Checkpoint {

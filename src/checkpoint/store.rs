@@ -46,6 +46,28 @@ pub(crate) fn save<V: Volume>(
     checkpoint: &Checkpoint,
     durability: Durability,
 ) -> Result<(), CheckpointError> {
+    claim(volume, names, checkpoint, durability)?;
+    if durability == Durability::Synced {
+        let failed =
+            |error| StorageError::io(Operation::Sync, volume.path(names.temporary()), error);
+        volume
+            .sync()
+            .map_err(|error| CheckpointError::Storage(failed(error)))?;
+    }
+    Ok(())
+}
+
+/// Replaces the checkpoint as [`save`] does, but leaves it to the caller to sync the folder.
+///
+/// # Errors
+///
+/// As [`save`].
+pub(crate) fn claim<V: Volume>(
+    volume: &V,
+    names: &Names,
+    checkpoint: &Checkpoint,
+    durability: Durability,
+) -> Result<(), CheckpointError> {
     let bytes = encode(checkpoint)?;
     replace(volume, names, &bytes, durability).map_err(CheckpointError::Storage)
 }
@@ -74,11 +96,7 @@ fn replace<V: Volume>(
     }
     volume
         .rename(names.temporary(), names.checkpoint(), Collision::Replace)
-        .map_err(failed(Operation::Rename))?;
-    if durability == Durability::Synced {
-        volume.sync().map_err(failed(Operation::Sync))?;
-    }
-    Ok(())
+        .map_err(failed(Operation::Rename))
 }
 
 #[cfg(test)]

@@ -129,6 +129,9 @@ pub(crate) struct SourceArgs {
     /// Another source of the same object; repeatable
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) mirror: Vec<String>,
+    /// Take every mirror whose length is the object's, without comparing anything else
+    #[arg(long)]
+    pub(crate) trust_mirrors: bool,
     /// Request the metadata from this URL, for signatures that are valid for one method only
     /// [default: the URL itself]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]

@@ -63,6 +63,7 @@ fn with_source(
     for mirror in args.mirror.iter().cloned().chain(mirrors) {
         builder = builder.mirror(mirror);
     }
+    builder = builder.trust_mirrors(args.trust_mirrors);
     let ranges = parsed("the ranges", &args.range)?;
     builder = apply(builder, &ranges, DownloadBuilder::ranges);
     builder = apply(builder, &args.head_url, DownloadBuilder::head_url);

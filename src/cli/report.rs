@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use partwise::{Account, Bottleneck, Integrity, Report, ValidatorKind, WriterKind};
+use partwise::{Account, Bottleneck, IdentityKind, Integrity, Report, WriterKind};
 
 use super::exit::{Exit, Failure};
 use super::settings::Closing;
@@ -62,7 +62,7 @@ fn account(report: &Report) -> String {
             "object",
             format!("{} bytes in {}", report.bytes, parts(report)),
         ),
-        ("version told by", validator(report)),
+        ("version told by", version(report)),
         (
             "received",
             format!(
@@ -92,13 +92,19 @@ fn parts(report: &Report) -> String {
     format!("{parts} of {}", text::bytes(report.part_size))
 }
 
-fn validator(report: &Report) -> String {
+fn version(report: &Report) -> String {
     let etag = text::visible(report.etag.as_deref().unwrap_or_default());
-    match report.validator {
-        ValidatorKind::StrongEtag => format!("strong entity tag {etag}"),
-        ValidatorKind::WeakEtag => format!("weak entity tag {etag}"),
-        ValidatorKind::LastModified => "modification date".to_owned(),
-        ValidatorKind::None => "its length only".to_owned(),
+    let told = match report.identity {
+        IdentityKind::VersionId => "version id".to_owned(),
+        IdentityKind::Digest => "digest of the whole object".to_owned(),
+        IdentityKind::StrongEtag => format!("strong entity tag {etag}"),
+        IdentityKind::WeakEtag => format!("weak or malformed entity tag {etag}"),
+        IdentityKind::LastModified => "modification date".to_owned(),
+        _ => "its length only".to_owned(),
+    };
+    match report.spot_checks {
+        0 => told,
+        blocks => format!("{told}, and {} compared", text::count(blocks, "block")),
     }
 }
 

@@ -78,6 +78,13 @@ fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
         Remedy::NameOutput => "name the file: -o FILE",
         Remedy::OtherOutput => "choose another file with --output",
         Remedy::AwaitOtherRun => "wait for the other run, or choose another file with --output",
+        Remedy::MovePartial => {
+            "move or remove that file once no program writes it, or choose another name with -o"
+        }
+        Remedy::LeavePage => {
+            "log in to the network or the site, or try later, and run the same command again to \
+             resume; --fresh throws away what came and downloads what is sent now"
+        }
         Remedy::FreeSpace => "make room and run again to resume",
         Remedy::PositionalWrites => "use --writer pwrite",
         Remedy::AwaitSource => {

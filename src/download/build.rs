@@ -76,6 +76,7 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
     Ok(Job {
         client,
         mirrors: mirrors(&source, &options.mirrors)?,
+        trust_mirrors: options.trust_mirrors,
         source,
         conditions: conditions(&options)?,
         destination,

@@ -92,12 +92,24 @@ impl DownloadBuilder {
 
     /// Adds `url` as another source of the same object. Repeatable.
     ///
-    /// A mirror is used if its length and its strong entity tag or its modification date are the
-    /// object's, or if a [`checksum`](Self::checksum) is given. Otherwise it is left out with a
-    /// warning.
+    /// A mirror is used if its length is the object's, and so are a digest that both servers send,
+    /// or their strong entity tags, or their modification dates where not both have a strong tag; or
+    /// if a [`checksum`](Self::checksum) is given. Besides, three blocks of it must be the same as
+    /// at the first server. Otherwise it is left out with a warning. See
+    /// [`trust_mirrors`](Self::trust_mirrors).
     #[must_use]
     pub fn mirror(mut self, url: impl Into<String>) -> Self {
         self.mirrors.push(url.into());
+        self
+    }
+
+    /// Takes every mirror whose length is the object's, without any other proof. Default: `false`.
+    ///
+    /// A mirror that has another object then makes a file of two, which only a
+    /// [`checksum`](Self::checksum) can tell.
+    #[must_use]
+    pub fn trust_mirrors(mut self, trust: bool) -> Self {
+        self.trust_mirrors = trust;
         self
     }
 

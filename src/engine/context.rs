@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::control::events::EventBus;
 use super::control::shared::Shared;
@@ -27,6 +28,8 @@ pub(crate) struct Context<'a> {
     pub(crate) output: PathBuf,
     /// Where the checkpoint is; `None` for an output that has none.
     pub(crate) checkpoint: Option<PathBuf>,
+    /// Whether this run made the partial file, or took it over from an earlier run.
+    pub(crate) has_partial: AtomicBool,
 }
 
 /// A request that failed for good.

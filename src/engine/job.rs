@@ -14,6 +14,8 @@ pub(crate) struct Job {
     pub(crate) client: Client,
     pub(crate) source: Source,
     pub(crate) mirrors: Vec<Source>,
+    /// Whether mirrors are taken on their lengths alone.
+    pub(crate) trust_mirrors: bool,
     pub(crate) conditions: Conditions,
     pub(crate) destination: Destination,
     pub(crate) selection: SelectionSpec,

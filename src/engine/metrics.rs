@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     refusals: AtomicU64,
     stalls: AtomicU64,
     replaced: AtomicU64,
+    spot_checks: AtomicU64,
     transfer_nanos: AtomicU64,
     reply_wait_nanos: AtomicU64,
     disk_wait_nanos: AtomicU64,
@@ -73,6 +74,7 @@ impl Metrics {
             refusals: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             replaced: AtomicU64::new(0),
+            spot_checks: AtomicU64::new(0),
             transfer_nanos: AtomicU64::new(0),
             reply_wait_nanos: AtomicU64::new(0),
             disk_wait_nanos: AtomicU64::new(0),
@@ -125,6 +127,16 @@ impl Metrics {
     /// Counts a straggler that was replaced.
     pub(crate) fn replaced(&self) {
         self.replaced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a block that was fetched once more and is the same.
+    pub(crate) fn spot_checked(&self) {
+        self.spot_checks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of blocks that were fetched once more and are the same.
+    pub(crate) fn spot_checks(&self) -> u64 {
+        self.spot_checks.load(Ordering::Relaxed)
     }
 
     /// Sets how many connections are wanted from now on.

@@ -1,6 +1,7 @@
 //! One download, from the first request to the published file.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinHandle;
 use tracing::{Instrument, info_span};
@@ -11,7 +12,7 @@ use super::job::Job;
 use super::metrics::Metrics;
 use super::output::destination::OpenDestination;
 use super::output::file::leftovers;
-use super::output::file::open::Restore;
+use super::output::file::restore::Restore;
 use super::output::outcome::{Outcome, judge_request};
 use super::output::{discard, file, stdout, stream};
 use super::remote::discovery::{Discovery, discover};
@@ -19,6 +20,7 @@ use super::remote::http::HttpRemote;
 use super::remote::object::{Discovered, Object};
 use super::remote::probe::ProbeMethod;
 use super::remote::{mirrors, refresh};
+use super::transfer::written_blocks::Doubt;
 use super::{retry, summary};
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
@@ -92,6 +94,7 @@ pub(crate) fn context<'a, V: Volume>(
         boot,
         output: destination.output(),
         checkpoint: destination.checkpoint(),
+        has_partial: AtomicBool::new(false),
     }
 }
 
@@ -129,15 +132,15 @@ async fn pass(
         Err(failed) => return judge_request(context, &failed, false),
     };
     passes.tell_coding(context, found.metadata.coding.as_ref());
-    let accepting = mirrors::accept(context, &found);
+    let pinned = match passes.pin(context, &found.metadata) {
+        Ok(pinned) => pinned,
+        Err(error) if destination.can_start_over() => return Ok(Outcome::Changed(error)),
+        Err(error) => return Err(error),
+    };
+    let accepting = mirrors::accept(context, &found, pinned.as_ref());
     let mirrors = context.unless_ended(accepting).await?;
-    match found.metadata.length {
-        Some(length) => {
-            let pinned = match passes.pin(context, length, &found.metadata) {
-                Ok(pinned) => pinned,
-                Err(error) if destination.can_start_over() => return Ok(Outcome::Changed(error)),
-                Err(error) => return Err(error),
-            };
+    match pinned {
+        Some(pinned) => {
             let object = Object::on_servers(context, pinned, found, mirrors)?;
             in_parts(context, destination, object, restore).await
         }
@@ -212,7 +215,7 @@ impl Passes {
             next: Pass {
                 probe: ProbeMethod::Head,
                 restore: if job.fresh {
-                    Restore::StartOver
+                    Restore::Fresh
                 } else {
                     Restore::Resume
                 },
@@ -237,23 +240,29 @@ impl Passes {
         }
     }
 
-    /// Returns the version to fetch, given what the probe found. Under a refreshed URL it must be
-    /// the version of the pass before.
+    /// Returns the version to fetch, given what the probe found; `None` where that has no length.
+    /// Under a refreshed URL it must be the version of the pass before.
     ///
     /// # Errors
     ///
     /// `Changed` for another version under a refreshed URL.
-    fn pin(
-        &mut self,
-        context: &Context<'_>,
-        length: u64,
-        metadata: &Metadata,
-    ) -> Result<Pinned, Error> {
+    fn pin(&mut self, context: &Context<'_>, metadata: &Metadata) -> Result<Option<Pinned>, Error> {
+        let Some(length) = metadata.length else {
+            return Ok(None);
+        };
         let must_find_again = std::mem::take(&mut self.must_find_again);
         let pinned = match self.version.take().filter(|_| must_find_again) {
             None => {
-                let coding = metadata.coding.clone();
-                Pinned::new(length, metadata.identity.clone()).in_coding(coding)
+                let pinned = Pinned::new(length, metadata.identity.clone());
+                let pinned = pinned.in_coding(metadata.coding.clone());
+                // The version that the conditions hold for is the probe's.
+                if !context.job.conditions.are_none() {
+                    pinned.hold();
+                }
+                if metadata.is_young {
+                    pinned.is_young();
+                }
+                pinned
             }
             Some(before) => {
                 let coding = metadata.coding.as_ref();
@@ -265,7 +274,7 @@ impl Passes {
             }
         };
         self.version = Some(pinned.clone());
-        Ok(pinned)
+        Ok(Some(pinned))
     }
 
     /// Prepares the next pass after this outcome, or returns the report of the download.
@@ -288,7 +297,15 @@ impl Passes {
                     restore: Restore::StartOver,
                 };
             }
-            Outcome::Changed(error) => {
+            // What an earlier run left is of another version.
+            Outcome::Differs {
+                error,
+                doubt: Doubt::Earlier,
+            } if !self.has_restarted() => {
+                self.next.restore = Restore::StartOver;
+                context.restarted(error.why());
+            }
+            Outcome::Changed(error) | Outcome::Differs { error, .. } => {
                 if context.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
                     return Err(error);
                 }
@@ -319,6 +336,11 @@ impl Passes {
             }
         }
         Ok(None)
+    }
+
+    /// Whether a pass before this one brought bytes that the next one builds on.
+    fn has_restarted(&self) -> bool {
+        self.restarts + self.refreshes > 0
     }
 
     async fn pause_after_loss(

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::Context;
-use crate::http::Metadata;
-use crate::object::{Plan, Validator};
+use crate::http::Pinned;
+use crate::object::{Plan, Proof, Validator};
 use crate::options::WriterKind;
-use crate::report::{Account, Bottleneck, Report, ValidatorKind};
+use crate::report::{Account, Bottleneck, IdentityKind, Report, ValidatorKind};
 
 /// Waiting for the disk for more than this share of the time makes the disk the bottleneck.
 const DISK_BOUND: f64 = 0.3;
@@ -44,6 +44,8 @@ pub(crate) fn report(context: &Context<'_>, bytes: u64) -> Report {
         bytes_per_second,
         validator: ValidatorKind::None,
         etag: None,
+        identity: IdentityKind::Length,
+        spot_checks: metrics.spot_checks(),
         writer: WriterKind::Pwrite,
         integrity: Vec::new(),
         bottleneck: bottleneck(context, bytes_per_second, Duration::ZERO),
@@ -55,19 +57,21 @@ pub(crate) fn report(context: &Context<'_>, bytes: u64) -> Report {
 }
 
 /// The report of an object that was fetched in the parts of `plan`.
-pub(crate) fn report_in_parts(context: &Context<'_>, plan: &Plan, metadata: &Metadata) -> Report {
+pub(crate) fn report_in_parts(context: &Context<'_>, plan: &Plan, pinned: &Pinned) -> Report {
     Report {
         part_size: plan.part_size(),
         parts: plan.parts(),
-        ..report_of_version(context, plan.length(), metadata)
+        ..report_of_version(context, plan.length(), pinned)
     }
 }
 
-/// The report of an object of `bytes` bytes whose version `metadata` describes.
-pub(crate) fn report_of_version(context: &Context<'_>, bytes: u64, metadata: &Metadata) -> Report {
+/// The report of an object of `bytes` bytes, of this version.
+pub(crate) fn report_of_version(context: &Context<'_>, bytes: u64, pinned: &Pinned) -> Report {
+    let identity = pinned.identity();
     Report {
-        validator: kind_of(&metadata.validator()),
-        etag: metadata.etag.as_ref().map(ToString::to_string),
+        validator: kind_of(&identity.validator()),
+        etag: identity.tag.as_ref().map(ToString::to_string),
+        identity: pinned.proof().into(),
         ..report(context, bytes)
     }
 }
@@ -147,5 +151,18 @@ pub(crate) fn kind_of(validator: &Validator) -> ValidatorKind {
         Validator::Weak { .. } => ValidatorKind::WeakEtag,
         Validator::LastModified(_) => ValidatorKind::LastModified,
         Validator::None => ValidatorKind::None,
+    }
+}
+
+impl From<Proof> for IdentityKind {
+    fn from(proof: Proof) -> Self {
+        match proof {
+            Proof::None => Self::Length,
+            Proof::LastModified => Self::LastModified,
+            Proof::WeakTag => Self::WeakEtag,
+            Proof::StrongTag => Self::StrongEtag,
+            Proof::Digest => Self::Digest,
+            Proof::VersionId => Self::VersionId,
+        }
     }
 }

@@ -31,6 +31,13 @@ pub enum Remedy {
     /// Another run holds the partial file: wait for it, or choose another
     /// [`output`](crate::DownloadBuilder::output).
     AwaitOtherRun,
+    /// The partial file's name is taken by another program. Move or remove that file, or choose
+    /// another [`output`](crate::DownloadBuilder::output).
+    MovePartial,
+    /// Something between here and the object answers in its place: log in to the network or to the
+    /// site, or try later; [`fresh`](crate::DownloadBuilder::fresh) discards what came and
+    /// downloads what is sent now.
+    LeavePage,
     /// The disk, a quota or the process's file size limit is exhausted. With more room a later
     /// start resumes.
     FreeSpace,
@@ -85,6 +92,12 @@ impl fmt::Display for Remedy {
             Self::OtherOutput => "choose another file with `output`",
             Self::AwaitOtherRun => {
                 "wait for the other run, or choose another file with `output`"
+            }
+            Self::MovePartial => {
+                "move or remove that file once no program writes it, or choose another one with `output`"
+            }
+            Self::LeavePage => {
+                "log in to the network or the site, or try later; `fresh(true)` discards what came"
             }
             Self::FreeSpace => "make room and start again to resume",
             Self::PositionalWrites => "use `Writer::Pwrite`",

@@ -8,7 +8,7 @@ use hyper::header::{
 };
 
 use super::error::HttpError;
-use crate::object::EntityTag;
+use crate::object::{Date, EntityTag, Identity, Tag};
 
 /// The conditions, sent with the probe as they are written here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,13 +57,21 @@ impl Conditions {
         self.if_none_match.is_some() || self.if_modified_since.is_some()
     }
 
+    /// Whether the caller sets none.
+    pub(crate) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a version that an earlier run fetched is one that these conditions want.
+    pub(crate) fn allow(&self, identity: &Identity) -> bool {
+        self.judge(identity) == Judgement::Holds
+    }
+
     /// Evaluates the conditions locally, in the order of RFC 9110, section 13.2.2: many servers
     /// ignore them.
-    pub(super) fn judge(
-        &self,
-        tag: Option<&EntityTag>,
-        last_modified: Option<SystemTime>,
-    ) -> Judgement {
+    pub(super) fn judge(&self, identity: &Identity) -> Judgement {
+        let tag = identity.tag.as_ref().and_then(Tag::parsed);
+        let last_modified = identity.date.as_ref().and_then(Date::parsed);
         if let Some(listed) = &self.if_match {
             if !matches_strongly(listed, tag) {
                 return Judgement::Failed(match tag {
@@ -123,9 +131,9 @@ mod tests {
     const LATE: &str = "Thu, 01 Jan 1970 00:00:20 GMT";
 
     fn judge(conditions: &Conditions, tag: Option<&str>, date: Option<u64>) -> &'static str {
-        let tag = tag.map(|text| EntityTag::parse(text).unwrap());
         let date = date.map(|s| SystemTime::UNIX_EPOCH + Duration::from_secs(s));
-        match conditions.judge(tag.as_ref(), date) {
+        let date = date.map(|date| Date::of_text(&httpdate::fmt_http_date(date)));
+        match conditions.judge(&Identity::of(tag.map(Tag::of_text), date)) {
             Judgement::Holds => "holds",
             Judgement::NotModified => "not modified",
             Judgement::Failed(_) => "failed",

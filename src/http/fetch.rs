@@ -8,7 +8,7 @@ use super::client::Client;
 use super::error::HttpError;
 use super::head::{Head, Media};
 use super::pinned::Pinned;
-use super::redirect::{Ask, follow};
+use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
 use crate::object::{ByteRange, ContentRange, Proof, Validator};
 
@@ -51,7 +51,8 @@ pub(crate) async fn fetch(
         fields: fields(&pinned.validator(), range)?,
         stall: client.stall_timeout(),
     };
-    let answer = follow(client, source, &ask).await?;
+    let is_alone = range == ByteRange::whole(pinned.length) && pinned.is_open();
+    let answer = ask_alone(client, source, ask, is_alone).await?;
     let promise = check(answer.head(), pinned, range).map_err(|error| answer.blame(error))?;
     let body = |range| Body::new(answer.response, Some(range), answer.first_byte, client);
     Ok(match promise {
@@ -79,7 +80,7 @@ pub(crate) async fn fetch_whole(
         fields: conditions(&pinned.validator()),
         stall: client.stall_timeout(),
     };
-    let answer = follow(client, source, &ask).await?;
+    let answer = ask_alone(client, source, ask, pinned.is_open()).await?;
     let head = answer.head();
     let checked = match head.status {
         StatusCode::OK => check_whole(head, pinned),
@@ -95,7 +96,26 @@ pub(crate) async fn fetch_whole(
     ))
 }
 
-fn precondition_failed() -> HttpError {
+/// Sends a request, and once more without its condition where the server refuses that and the reply
+/// is all that is fetched. Servers behind one name may each have a tag of their own; one reply with
+/// the whole object is one version, whatever the probe said.
+async fn ask_alone(
+    client: &Client,
+    source: &Source,
+    mut ask: Ask,
+    is_alone: bool,
+) -> Result<FinalReply, HttpError> {
+    let answer = follow(client, source, &ask).await?;
+    if !is_alone || answer.head().status != StatusCode::PRECONDITION_FAILED {
+        return Ok(answer);
+    }
+    for condition in [IF_MATCH, IF_UNMODIFIED_SINCE] {
+        ask.fields.remove(condition);
+    }
+    follow(client, source, &ask).await
+}
+
+pub(super) fn precondition_failed() -> HttpError {
     HttpError::changed("the server says that it is no longer the version asked for (412)")
 }
 
@@ -110,7 +130,7 @@ fn fields(validator: &Validator, range: ByteRange) -> Result<HeaderMap, HttpErro
 }
 
 /// The condition that the validator allows.
-fn conditions(validator: &Validator) -> HeaderMap {
+pub(super) fn conditions(validator: &Validator) -> HeaderMap {
     let mut fields = HeaderMap::new();
     if let Some(tag) = validator.if_match() {
         fields.insert(IF_MATCH, ascii(tag.as_str()));
@@ -157,7 +177,11 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
         None => return Err(HttpError::protocol("206 without a Content-Range")),
     };
     let claims = head.claims()?;
-    let proof = pinned.compare(&claims)?;
+    let is_alone = range == ByteRange::whole(pinned.length) && pinned.is_open();
+    let proof = match pinned.compare(&claims) {
+        Err(_) if is_alone => claims.best_proof(),
+        compared => compared?,
+    };
     match total {
         Some(total) => check_total(total, pinned.length)?,
         None if proof < Proof::StrongTag => {
@@ -177,6 +201,10 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
             "a Content-Length that is not the range's: expected {}, found {length}",
             range.len()
         ))),
+        _ if is_alone => {
+            pinned.adopt(&claims);
+            Ok(range)
+        }
         _ => {
             pinned.pin(&claims)?;
             Ok(range)
@@ -191,7 +219,11 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
         return Err(HttpError::protocol("200 with a multipart body"));
     }
     let claims = head.claims()?;
-    let proof = pinned.compare(&claims)?;
+    let is_alone = pinned.is_open();
+    let proof = match pinned.compare(&claims) {
+        Err(_) if is_alone => claims.best_proof(),
+        compared => compared?,
+    };
     let length = head.content_length()?;
     // Most likely a login page or an error page in place of the object.
     if head.media() == Media::Html && length != Some(pinned.length) && proof < Proof::StrongTag {
@@ -208,6 +240,10 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
                 "200 that proves neither length nor version",
             ));
         }
+    }
+    if is_alone {
+        pinned.adopt(&claims);
+        return Ok(());
     }
     pinned.pin(&claims)
 }

@@ -1,9 +1,10 @@
 //! The head of a reply, parsed strictly.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use hyper::header::{
-    ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap,
+    ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, HeaderMap,
     HeaderName, HeaderValue, LAST_MODIFIED, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::StatusCode;
@@ -11,7 +12,7 @@ use reqwest::StatusCode;
 use super::coding::Coding;
 use super::error::HttpError;
 use super::retry::parse_retry_after;
-use crate::object::{ContentRange, Date, EntityTag, Identity, Tag};
+use crate::object::{ContentRange, Date, Identity, Tag};
 
 /// The longest object in bytes: file offsets are signed 64-bit numbers.
 const LONGEST_OBJECT: u64 = i64::MAX.unsigned_abs();
@@ -23,6 +24,19 @@ const VERSION_IDS: [&str; 4] = [
     "x-goog-generation",
     "x-ms-version-id",
 ];
+
+/// The fields with one digest of the whole object, also in a reply with a part of it.
+const DIGESTS: [&str; 4] = [
+    "x-oss-hash-crc64ecma",
+    "x-cos-hash-crc64ecma",
+    "x-tos-hash-crc64ecma",
+    "x-ms-blob-content-md5",
+];
+
+/// The fields with a list of digests of the whole object (RFC 9530; RFC 3230), each after the name
+/// of its algorithm. Some servers compute the last two over what they send, so a reply with a part
+/// proves nothing by them.
+const LISTS_OF_DIGESTS: [&str; 3] = ["x-goog-hash", "repr-digest", "digest"];
 
 /// Status and fields of a reply.
 #[derive(Clone, Copy)]
@@ -89,15 +103,6 @@ impl Head<'_> {
         Ok(Some(range))
     }
 
-    /// The entity tag. A malformed one, or several that differ, count as absent.
-    pub(super) fn etag(&self) -> Option<EntityTag> {
-        EntityTag::parse(self.single(&ETAG).ok()??).ok()
-    }
-
-    pub(super) fn last_modified(&self) -> Option<SystemTime> {
-        httpdate::parse_http_date(self.single(&LAST_MODIFIED).ok()??).ok()
-    }
-
     /// The content coding of the body; `None` if it has none.
     pub(super) fn coding(&self) -> Option<Coding> {
         Coding::of(self.headers)
@@ -118,15 +123,19 @@ impl Head<'_> {
     }
 
     pub(super) fn media(&self) -> Media {
-        let value = self.headers.get(CONTENT_TYPE);
-        let text = value.map_or_else(Default::default, |value| {
-            String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()
-        });
-        match text.split(';').next().unwrap_or_default().trim() {
-            "text/html" | "application/xhtml+xml" => Media::Html,
-            media if media.starts_with("multipart/") => Media::Multipart,
+        match self.media_type().as_deref() {
+            Some("text/html" | "application/xhtml+xml") => Media::Html,
+            Some(media) if media.starts_with("multipart/") => Media::Multipart,
             _ => Media::Other,
         }
+    }
+
+    /// The media type in lower case, without its parameters.
+    pub(super) fn media_type(&self) -> Option<String> {
+        let value = self.headers.get(CONTENT_TYPE)?.as_bytes();
+        let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+        let media = text.split(';').next()?.trim();
+        (!media.is_empty()).then(|| media.to_owned())
     }
 
     /// Whether `Accept-Ranges` lists `bytes`; `None` if it lists neither `bytes` nor `none`.
@@ -167,7 +176,42 @@ impl Head<'_> {
             tag: self.filled(&ETAG)?.map(Tag::of_field),
             date: self.filled(&LAST_MODIFIED)?.map(Date::of_field),
             version_id,
+            digests: self.digests(),
         })
+    }
+
+    /// The digests of the whole object, as text.
+    fn digests(&self) -> BTreeMap<String, String> {
+        let is_part = self.status == StatusCode::PARTIAL_CONTENT;
+        let single = DIGESTS.iter().filter_map(|name| {
+            let value = self.headers.get(*name)?.to_str().ok()?;
+            Some(((*name).to_owned(), value.trim().to_owned()))
+        });
+        let lists = LISTS_OF_DIGESTS.iter().take(if is_part { 1 } else { 3 });
+        let members = lists.flat_map(|name| {
+            let values = self.headers.get_all(*name).iter();
+            let texts = values.filter_map(|value| value.to_str().ok());
+            let members = texts.flat_map(|text| text.split(','));
+            members.filter_map(move |member| {
+                let (algorithm, value) = member.split_once('=')?;
+                let algorithm = algorithm.trim().to_ascii_lowercase();
+                Some((format!("{name} {algorithm}"), value.trim().to_owned()))
+            })
+        });
+        single.chain(members).collect()
+    }
+
+    /// Whether the reply was sent within two seconds after the object was modified. Another change
+    /// in the same second would show in no date, nor in a tag that is made of one.
+    pub(super) fn is_young(&self) -> bool {
+        let date = |name| httpdate::parse_http_date(self.single(name).ok()??).ok();
+        match (date(&DATE), date(&LAST_MODIFIED)) {
+            (Some(sent), Some(modified)) => {
+                let age = sent.duration_since(modified).unwrap_or_default();
+                age < Duration::from_secs(2)
+            }
+            _ => false,
+        }
     }
 
     /// The text of a field that may occur once.
@@ -267,17 +311,42 @@ mod tests {
     }
 
     #[test]
-    fn unusable_validators_count_as_absent() {
-        for tags in [&["abc"][..], &["\"a\"", "\"b\""], &["\"ä\""], &[""]] {
-            let fields: Vec<_> = tags.iter().map(|v| ("etag", *v)).collect();
-            assert_eq!(head(&header_map(&fields)).etag(), None, "{tags:?}");
-        }
-        let same = header_map(&[("etag", "\"a\""), ("etag", "\"a\"")]);
-        assert_eq!(head(&same).etag().unwrap().as_str(), "\"a\"");
-        assert_eq!(
-            head(&header_map(&[("last-modified", "yesterday")])).last_modified(),
-            None
-        );
+    fn what_a_reply_claims() {
+        let claims = |fields: &[(&str, &str)]| head(&header_map(fields)).claims();
+        assert!(claims(&[("etag", "\"a\""), ("etag", "\"b\"")]).is_err());
+        let same = claims(&[("etag", "\"a\""), ("etag", "\"a\"")]).unwrap();
+        assert_eq!(same.tag.unwrap().text(), "\"a\"");
+        assert!(!claims(&[("etag", " ")]).unwrap().has_fields());
+        let null = claims(&[("x-amz-version-id", "null")]).unwrap();
+        assert_eq!(null.version_id, None);
+        let digests = claims(&[
+            ("x-goog-hash", "crc32c=AAAA=="),
+            ("x-goog-hash", "md5=BB=="),
+            ("x-ms-blob-content-md5", "CC=="),
+            ("Repr-Digest", "SHA-256=:D=:, md5=:E=:"),
+        ]);
+        let digests: Vec<_> = digests.unwrap().digests.into_iter().collect();
+        let expected = [
+            ("repr-digest md5", ":E=:"),
+            ("repr-digest sha-256", ":D=:"),
+            ("x-goog-hash crc32c", "AAAA=="),
+            ("x-goog-hash md5", "BB=="),
+            ("x-ms-blob-content-md5", "CC=="),
+        ];
+        let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        assert_eq!(digests, expected.map(owned));
+    }
+
+    #[test]
+    fn a_version_is_young_for_two_seconds() {
+        let modified = ("last-modified", "Tue, 14 Nov 2023 22:13:20 GMT");
+        let is_young = |sent| head(&header_map(&[modified, ("date", sent)])).is_young();
+        assert!(is_young("Tue, 14 Nov 2023 22:13:20 GMT"));
+        assert!(is_young("Tue, 14 Nov 2023 22:13:21 GMT"));
+        assert!(!is_young("Tue, 14 Nov 2023 22:13:22 GMT"));
+        // The clock of the one that set the date runs ahead.
+        assert!(is_young("Tue, 14 Nov 2023 22:13:00 GMT"));
+        assert!(!head(&header_map(&[modified])).is_young());
     }
 
     #[test]

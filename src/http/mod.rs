@@ -11,6 +11,7 @@ mod error;
 mod escape;
 mod fetch;
 mod head;
+mod look;
 mod netrc;
 mod pinned;
 mod probe;
@@ -31,6 +32,7 @@ pub(crate) use conditions::Conditions;
 pub(crate) use config::ClientConfig;
 pub(crate) use error::{HttpError, HttpErrorKind};
 pub(crate) use fetch::{Reply, fetch, fetch_whole};
+pub(crate) use look::look;
 pub(crate) use pinned::Pinned;
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
 #[cfg(fuzzing)]

@@ -1,10 +1,17 @@
 //! The version that all replies of one source must belong to.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::coding::Coding;
 use super::error::HttpError;
 use crate::object::{Identity, Proof, Validator};
+
+/// How long no reply may have agreed with a version whose bytes still came, before the object is
+/// looked at once more.
+const UNSEEN: Duration = Duration::from_secs(1);
 
 /// The version that every reply of one source must belong to. Clones share it: each field is pinned
 /// by the first reply that has it, for all requests.
@@ -20,10 +27,21 @@ pub(crate) struct Pinned {
 #[derive(Debug)]
 struct Version {
     identity: Identity,
+    /// What the weakest reply with bytes proved; `None` before the first.
+    proof: Option<Proof>,
     /// Whether a reply with bytes of the object had a field of the identity.
     is_carried: bool,
-    /// Whether a reply with bytes of the object agreed.
-    is_confirmed: bool,
+    /// Whether nothing came of this version yet, so that one reply with the whole object may be of
+    /// another.
+    is_open: bool,
+    /// What the probe told, where one reply with the whole object told otherwise.
+    overruled: Option<Identity>,
+    /// When a reply last agreed with the version.
+    seen: Instant,
+    /// Replies with bytes.
+    replies: u64,
+    /// Whether the version was so new that another change in the same second would not show.
+    is_young: bool,
 }
 
 impl Pinned {
@@ -31,8 +49,13 @@ impl Pinned {
     pub(crate) fn new(length: u64, identity: Identity) -> Self {
         let version = Version {
             identity,
+            proof: None,
             is_carried: false,
-            is_confirmed: false,
+            is_open: true,
+            overruled: None,
+            seen: Instant::now(),
+            replies: 0,
+            is_young: false,
         };
         Self {
             length,
@@ -46,9 +69,44 @@ impl Pinned {
         Self { coding, ..self }
     }
 
+    /// All that is known of the version by now.
+    pub(crate) fn identity(&self) -> Identity {
+        self.version().identity.clone()
+    }
+
     /// The condition that requests for this version carry.
     pub(super) fn validator(&self) -> Validator {
         self.version().identity.validator()
+    }
+
+    /// What every reply with bytes proved, or could have proved where none came.
+    pub(crate) fn proof(&self) -> Proof {
+        let version = self.version();
+        version
+            .proof
+            .unwrap_or_else(|| version.identity.best_proof())
+    }
+
+    /// The number of replies that brought bytes of this version.
+    pub(crate) fn replies(&self) -> u64 {
+        self.version().replies
+    }
+
+    /// Whether bytes may have come after the object was overwritten, with no reply since whose head
+    /// would tell. A reply under way goes on with the bytes of the new object.
+    pub(crate) fn may_be_overwritten(&self) -> bool {
+        let version = self.version();
+        version.replies > 0 && (version.is_young || version.seen.elapsed() >= UNSEEN)
+    }
+
+    /// Whether the one reply that brought the object told another version than the probe.
+    pub(crate) fn is_overruled(&self) -> bool {
+        self.version().overruled.is_some()
+    }
+
+    /// Notes that the version was so new that another change in the same second would not show.
+    pub(crate) fn is_young(&self) {
+        self.version().is_young = true;
     }
 
     /// Whether what a probe found under another URL is this version too; pins what is new in it.
@@ -95,10 +153,27 @@ impl Pinned {
             Coding::shown(self.coding.as_ref()),
             Coding::shown(found)
         );
-        Err(match self.version().is_confirmed {
-            true => HttpError::protocol(why),
-            false => HttpError::coding(why),
+        Err(match self.replies() {
+            0 => HttpError::coding(why),
+            _ => HttpError::protocol(why),
         })
+    }
+
+    /// Pins what an earlier run knew of the version whose bytes it left.
+    pub(crate) fn resume(&self, known: &Identity) {
+        self.hold();
+        self.version().identity.learn(known);
+    }
+
+    /// From now on every reply must agree with the probe, also one with the whole object.
+    pub(crate) fn hold(&self) {
+        self.version().is_open = false;
+    }
+
+    /// Whether one reply with the whole object may still be of another version than the probe's.
+    /// Servers behind one name may each have a tag of their own.
+    pub(crate) fn is_open(&self) -> bool {
+        self.version().is_open
     }
 
     /// Compares what a reply says with the version, and pins nothing.
@@ -117,17 +192,51 @@ impl Pinned {
     ///
     /// `Changed` where they differ in a field. A retryable error where the reply has no field of
     /// the version although earlier replies of this source had one: it proves nothing.
-    pub(super) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
+    pub(crate) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
         let mut version = self.version();
         let proof = version.compare(claims)?;
         if proof == Proof::None && version.is_carried && !claims.has_fields() {
             let why = "the reply names no version, though earlier replies of this server did";
             return Err(HttpError::protocol(why).passing());
         }
-        version.identity.learn(claims);
-        version.is_carried |= claims.has_fields();
-        version.is_confirmed = true;
+        version.accept(claims);
         Ok(())
+    }
+
+    /// Pins what the reply that brings the whole object says, also where the probe said otherwise.
+    pub(crate) fn adopt(&self, claims: &Identity) {
+        let mut version = self.version();
+        if version.is_open && version.compare(claims).is_err() {
+            let probed = std::mem::replace(&mut version.identity, claims.clone());
+            version.overruled = Some(probed);
+        }
+        version.accept(claims);
+    }
+
+    /// Compares what a last look at the object tells with the version. Where tags are known to
+    /// differ from reply to reply, the rest is compared.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` where they differ in a field.
+    pub(crate) fn look_again(&self, claims: &Identity) -> Result<Proof, HttpError> {
+        let mut version = self.version();
+        let proof = match &version.overruled {
+            None => version.compare(claims)?,
+            Some(probed) => {
+                let untagged = Identity {
+                    tag: None,
+                    ..claims.clone()
+                };
+                match probed.compare(&untagged) {
+                    Ok(proof) => proof,
+                    Err(_) => version.compare(&untagged)?,
+                }
+            }
+        };
+        version.is_young = false;
+        version.seen = Instant::now();
+        Ok(proof)
     }
 
     fn version(&self) -> MutexGuard<'_, Version> {
@@ -141,5 +250,17 @@ impl Version {
     fn compare(&self, claims: &Identity) -> Result<Proof, HttpError> {
         let compared = self.identity.compare(claims);
         compared.map_err(|mismatch| HttpError::changed(mismatch.to_string()))
+    }
+
+    /// Takes over what a reply with bytes says that agrees with the version.
+    fn accept(&mut self, claims: &Identity) {
+        self.identity.learn(claims);
+        // A field that this reply is the first to have counts for it.
+        let proof = self.identity.compare(claims).unwrap_or(Proof::None);
+        self.proof = Some(self.proof.map_or(proof, |weakest| weakest.min(proof)));
+        self.replies += 1;
+        self.is_carried |= claims.has_fields();
+        self.is_open = false;
+        self.seen = Instant::now();
     }
 }

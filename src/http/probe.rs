@@ -1,6 +1,6 @@
 //! Asks a server for the metadata of an object.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use hyper::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
@@ -13,7 +13,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
-use crate::object::{ByteRange, ContentRange, EntityTag, Identity, Validator};
+use crate::object::{ByteRange, ContentRange, Identity};
 
 /// How long to wait for the reply to HEAD before GET is used instead: some servers never answer
 /// HEAD.
@@ -26,8 +26,10 @@ pub(crate) struct Metadata {
     pub(crate) length: Option<u64>,
     /// All that tells this version from others.
     pub(crate) identity: Identity,
-    pub(crate) etag: Option<EntityTag>,
-    pub(crate) last_modified: Option<SystemTime>,
+    /// Whether the version was so new that another change in the same second would not show.
+    pub(crate) is_young: bool,
+    /// The media type in lower case, without its parameters.
+    pub(crate) media: Option<String>,
     /// The content coding in which the object is stored.
     pub(crate) coding: Option<Coding>,
     pub(crate) ranges: RangeSupport,
@@ -36,13 +38,6 @@ pub(crate) struct Metadata {
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
-}
-
-impl Metadata {
-    /// The condition that requests for this version carry.
-    pub(crate) fn validator(&self) -> Validator {
-        Validator::from_fields(self.etag.clone(), self.last_modified)
-    }
 }
 
 /// Whether the server supports byte ranges.
@@ -161,17 +156,13 @@ fn pinned_as_by_head(probed: Probed, head: Head<'_>) -> Probed {
         Probed::Found {
             metadata,
             stream: None,
-        } if metadata.length == Some(0) && metadata.validator() == Validator::None => {
-            Probed::Found {
-                metadata: Metadata {
-                    identity: head.claims().unwrap_or_default(),
-                    etag: head.etag(),
-                    last_modified: head.last_modified(),
-                    ..metadata
-                },
-                stream: None,
-            }
-        }
+        } if metadata.length == Some(0) && !metadata.identity.has_fields() => Probed::Found {
+            metadata: Metadata {
+                identity: head.claims().unwrap_or_default(),
+                ..metadata
+            },
+            stream: None,
+        },
         probed => probed,
     }
 }
@@ -187,6 +178,8 @@ enum Heard {
 fn judge_head(head: Head<'_>) -> Heard {
     match head.status {
         StatusCode::OK => match head.content_length() {
+            // Some servers name a coding that no GET has.
+            _ if head.coding().is_some() => Heard::TooLittle,
             // Many servers name a length of 0 when they do not know it.
             Ok(Some(length)) if length > 0 => Heard::Length(length),
             _ => Heard::TooLittle,
@@ -280,8 +273,8 @@ fn found(
     ranges: Option<RangeSupport>,
 ) -> Result<Probed, HttpError> {
     let head = answer.head();
-    let (etag, last_modified) = (head.etag(), head.last_modified());
-    match conditions.judge(etag.as_ref(), last_modified) {
+    let identity = head.claims().map_err(|error| answer.blame(error))?;
+    match conditions.judge(&identity) {
         Judgement::Holds => {}
         Judgement::NotModified => return Ok(Probed::NotModified),
         Judgement::Failed(why) => {
@@ -289,10 +282,10 @@ fn found(
         }
     }
     let metadata = Metadata {
-        identity: head.claims().map_err(|error| answer.blame(error))?,
         length,
-        etag,
-        last_modified,
+        identity,
+        is_young: head.is_young(),
+        media: head.media_type(),
         // The body of a 416 is a message, and not the object.
         coding: head.coding().filter(|_| head.status.is_success()),
         ranges: ranges.unwrap_or_else(|| range_support(head)),

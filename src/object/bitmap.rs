@@ -84,6 +84,10 @@ impl<I: Index> Bitmap<I> {
         self.count
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.count == self.cells
     }

@@ -1,9 +1,8 @@
 //! Everything that tells one version of an object from another (RFC 9110, section 8.8).
 
-use std::fmt;
-use std::time::SystemTime;
+use std::collections::BTreeMap;
 
-use super::{EntityTag, Validator};
+use super::{Date, Tag, Validator};
 
 /// The fields of replies that tell versions apart. Those that are pinned come from the first reply
 /// that had each of them; those of one reply are its claims.
@@ -13,32 +12,21 @@ pub(crate) struct Identity {
     pub(crate) date: Option<Date>,
     /// The version of an object store, with the name of its field: `x-amz-version-id: 3HL4…`.
     pub(crate) version_id: Option<String>,
+    /// Digests of the whole object as text, by field and algorithm: `x-goog-hash crc32c`.
+    pub(crate) digests: BTreeMap<String, String>,
 }
 
-/// An `ETag` field, also one that is not well formed. That one is compared as text and never sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    text: String,
-    parsed: Option<EntityTag>,
-}
-
-/// A `Last-Modified` field, also one that is not a date. That one is compared as text and never
-/// sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Date {
-    text: String,
-    parsed: Option<SystemTime>,
-}
-
-/// What a reply has in common with a pinned version, from the strongest down.
+/// What a reply has in common with a pinned version, from the weakest up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Proof {
-    /// Nothing.
+    /// At most the length.
     None,
     LastModified,
     /// A weak entity tag, or one that is not well formed.
     WeakTag,
     StrongTag,
+    /// A digest of the whole object.
+    Digest,
     VersionId,
 }
 
@@ -51,17 +39,22 @@ pub(crate) enum Mismatch {
     LastModified { pinned: Date, found: Date },
     #[error("the version was {pinned} and is {found} now")]
     VersionId { pinned: String, found: String },
+    #[error("the digest in `{name}` was {pinned} and is {found} now")]
+    Digest {
+        name: String,
+        pinned: String,
+        found: String,
+    },
 }
 
 impl Identity {
-    /// The identity that these two well-formed fields make.
-    #[cfg(test)]
-    pub(crate) fn of(tag: Option<EntityTag>, date: Option<SystemTime>) -> Self {
-        let date = date.map(httpdate::fmt_http_date);
+    /// The identity that these two fields make.
+    #[cfg(any(test, feature = "internals"))]
+    pub(crate) fn of(tag: Option<Tag>, date: Option<Date>) -> Self {
         Self {
-            tag: tag.map(|tag| Tag::of_field(tag.as_str().as_bytes())),
-            date: date.map(|date| Date::of_field(date.as_bytes())),
-            version_id: None,
+            tag,
+            date,
+            ..Self::default()
         }
     }
 
@@ -72,15 +65,7 @@ impl Identity {
     ///
     /// The first field that differs.
     pub(crate) fn compare(&self, claims: &Self) -> Result<Proof, Mismatch> {
-        let mut proof = Proof::None;
-        if let (Some(pinned), Some(found)) = (&self.date, &claims.date) {
-            if pinned == found {
-                proof = Proof::LastModified;
-            } else if !self.shares_strong_tag(claims) {
-                let (pinned, found) = (pinned.clone(), found.clone());
-                return Err(Mismatch::LastModified { pinned, found });
-            }
-        }
+        let mut proof = self.compare_dates(claims)?;
         if let (Some(pinned), Some(found)) = (&self.tag, &claims.tag) {
             if pinned != found {
                 let (pinned, found) = (pinned.clone(), found.clone());
@@ -92,6 +77,21 @@ impl Identity {
                 Proof::WeakTag
             };
         }
+        for (name, pinned) in &self.digests {
+            let Some(found) = claims.digests.get(name) else {
+                continue;
+            };
+            if pinned != found {
+                let (pinned, found) = (pinned.clone(), found.clone());
+                let name = name.clone();
+                return Err(Mismatch::Digest {
+                    name,
+                    pinned,
+                    found,
+                });
+            }
+            proof = Proof::Digest;
+        }
         if let (Some(pinned), Some(found)) = (&self.version_id, &claims.version_id) {
             if pinned != found {
                 let (pinned, found) = (pinned.clone(), found.clone());
@@ -102,98 +102,87 @@ impl Identity {
         Ok(proof)
     }
 
+    fn compare_dates(&self, claims: &Self) -> Result<Proof, Mismatch> {
+        match (&self.date, &claims.date) {
+            (Some(pinned), Some(found)) if pinned == found => Ok(if pinned.is_constant() {
+                Proof::None
+            } else {
+                Proof::LastModified
+            }),
+            (Some(pinned), Some(found)) if self.shares_strong_tag(claims) != Some(true) => {
+                let (pinned, found) = (pinned.clone(), found.clone());
+                Err(Mismatch::LastModified { pinned, found })
+            }
+            _ => Ok(Proof::None),
+        }
+    }
+
     /// Pins every field that the claims of a reply have and this version had not yet.
     pub(crate) fn learn(&mut self, claims: &Self) {
         self.tag = self.tag.take().or_else(|| claims.tag.clone());
         self.date = self.date.take().or_else(|| claims.date.clone());
         let version = self.version_id.take();
         self.version_id = version.or_else(|| claims.version_id.clone());
+        for (name, value) in &claims.digests {
+            self.digests
+                .entry(name.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+
+    /// What these fields can prove at best, where a reply has them all.
+    pub(crate) fn best_proof(&self) -> Proof {
+        self.compare(self).unwrap_or(Proof::None)
     }
 
     /// Whether any field tells versions apart.
     pub(crate) fn has_fields(&self) -> bool {
-        self.tag.is_some() || self.date.is_some() || self.version_id.is_some()
+        *self != Self::default()
     }
 
     /// The condition that requests for this version carry.
     pub(crate) fn validator(&self) -> Validator {
-        let tag = self.tag.as_ref().and_then(|tag| tag.parsed.clone());
-        let date = self.date.as_ref().and_then(|date| date.parsed);
+        let tag = self.tag.as_ref().and_then(Tag::parsed).cloned();
+        let date = self.date.as_ref().and_then(Date::parsed);
         Validator::from_fields(tag, date)
     }
 
-    fn shares_strong_tag(&self, other: &Self) -> bool {
-        let strong = self.tag.as_ref().filter(|tag| tag.is_strong());
-        strong.is_some() && self.tag == other.tag
-    }
-}
-
-impl Tag {
-    /// A field value, also one that is not well formed.
-    pub(crate) fn of_field(value: &[u8]) -> Self {
-        let text = text_of(value);
-        let parsed = EntityTag::parse(&text).ok();
-        Self { text, parsed }
+    /// Whether both have the same strong entity tag; `None` where not both have a strong one.
+    pub(crate) fn shares_strong_tag(&self, other: &Self) -> Option<bool> {
+        let strong = |tag: &&Tag| tag.is_strong();
+        let tag = self.tag.as_ref().filter(strong)?;
+        let found = other.tag.as_ref().filter(strong)?;
+        Some(tag == found)
     }
 
-    pub(crate) fn is_strong(&self) -> bool {
-        self.parsed.as_ref().is_some_and(|tag| !tag.is_weak())
+    /// Whether both have the same date, and one that not every object may have.
+    pub(crate) fn shares_date(&self, other: &Self) -> bool {
+        let date = self.date.as_ref().filter(|date| !date.is_constant());
+        date.is_some() && self.date == other.date
     }
-}
 
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+    /// Whether all digests that both have are the same; `None` where they have none in common.
+    pub(crate) fn shares_digest(&self, other: &Self) -> Option<bool> {
+        let common = self.digests.iter().filter_map(|(name, digest)| {
+            let found = other.digests.get(name)?;
+            Some(digest == found)
+        });
+        common.reduce(|all, same| all && same)
     }
-}
-
-impl Date {
-    /// A field value, also one that is not well formed.
-    pub(crate) fn of_field(value: &[u8]) -> Self {
-        let text = text_of(value);
-        let parsed = httpdate::parse_http_date(&text).ok();
-        Self { text, parsed }
-    }
-}
-
-/// Dates are equal where both name the same second, in whichever of the three forms (RFC 9110,
-/// section 5.6.7), or where both are the same text.
-impl PartialEq for Date {
-    fn eq(&self, other: &Self) -> bool {
-        match (self.parsed, other.parsed) {
-            (Some(one), Some(other)) => one == other,
-            (None, None) => self.text == other.text,
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Date {}
-
-impl fmt::Display for Date {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// The text of a field value without the spaces around it. Each byte counts as one character.
-fn text_of(value: &[u8]) -> String {
-    let bytes = value.trim_ascii().iter();
-    bytes.map(|byte| char::from(*byte)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const DATE: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
-    const LATER: &str = "Thu, 01 Jan 1970 00:00:11 GMT";
+    const DATE: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+    const LATER: &str = "Tue, 14 Nov 2023 22:13:21 GMT";
 
     fn identity(tag: Option<&str>, date: Option<&str>) -> Identity {
         Identity {
             tag: tag.map(|tag| Tag::of_field(tag.as_bytes())),
             date: date.map(|date| Date::of_field(date.as_bytes())),
-            version_id: None,
+            ..Identity::default()
         }
     }
 
@@ -247,7 +236,7 @@ mod tests {
     #[test]
     fn dates_are_seconds_in_any_form() {
         let form = |text: &str| Date::of_field(text.as_bytes());
-        assert_eq!(form(DATE), form("Thursday, 01-Jan-70 00:00:10 GMT"));
+        assert_eq!(form(DATE), form("Tuesday, 14-Nov-23 22:13:20 GMT"));
         assert_ne!(form(DATE), form(LATER));
         assert_ne!(form(DATE), form("soon"));
     }
@@ -269,5 +258,37 @@ mod tests {
             ..Identity::default()
         };
         assert!(pinned.compare(&other).is_err());
+    }
+
+    #[test]
+    fn a_date_that_every_file_may_have_proves_nothing() {
+        for date in [
+            "Thu, 01 Jan 1970 00:00:00 GMT",
+            "Thu, 01 Jan 1970 00:00:01 GMT",
+            "Tue, 01 Jan 1980 00:00:00 GMT",
+            "Sat, 26 Oct 1985 08:15:00 GMT",
+        ] {
+            let constant = identity(None, Some(date));
+            assert_eq!(constant.best_proof(), Proof::None, "{date}");
+            // It still tells a change.
+            assert!(constant.compare(&identity(None, Some(DATE))).is_err());
+        }
+    }
+
+    #[test]
+    fn digests_are_compared_by_field_and_algorithm() {
+        let with = |digests: &[(&str, &str)]| Identity {
+            digests: digests
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..identity(Some("\"a\""), None)
+        };
+        let pinned = with(&[("x-goog-hash crc32c", "AAAA"), ("x-goog-hash md5", "BBBB")]);
+        let same = with(&[("x-goog-hash md5", "BBBB"), ("repr-digest md5", "CCCC")]);
+        assert_eq!(pinned.compare(&same), Ok(Proof::Digest));
+        let other = with(&[("x-goog-hash crc32c", "AAAB")]);
+        assert!(pinned.compare(&other).is_err());
+        assert_eq!(pinned.compare(&with(&[])), Ok(Proof::StrongTag));
     }
 }

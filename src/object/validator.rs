@@ -95,13 +95,6 @@ impl Validator {
         }
     }
 
-    pub(crate) fn tag(&self) -> Option<&EntityTag> {
-        match self {
-            Self::Strong(tag) | Self::Weak { tag, .. } => Some(tag),
-            Self::LastModified(_) | Self::None => None,
-        }
-    }
-
     /// The value of `If-Match`; `None` if this validator may not be sent in it.
     pub(crate) fn if_match(&self) -> Option<&EntityTag> {
         match self {

@@ -68,6 +68,8 @@ struct Inode {
     durable: Vec<u8>,
     mode: u32,
     locked: bool,
+    // How often bytes or length were changed.
+    writes: i64,
 }
 
 impl FakeDisk {
@@ -153,6 +155,7 @@ impl FakeDisk {
             durable: bytes.to_vec(),
             mode: 0o600,
             locked: false,
+            writes: 0,
         });
         state.names.insert(name.into(), inode);
         state.durable_names.insert(name.into(), inode);
@@ -289,6 +292,7 @@ impl Inode {
             durable: bytes,
             mode: self.mode,
             locked: false,
+            writes: self.writes,
         }
     }
 

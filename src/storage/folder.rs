@@ -19,7 +19,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use super::FileSystem;
 use super::error::{Operation, StorageError};
 use super::mmap::FileMap;
-use super::volume::{Collision, Durability, FileId, PartFile, Space, Volume};
+use super::volume::{Collision, Durability, FileId, FileStamp, FileTime, PartFile, Space, Volume};
 use crate::object::ByteRange;
 
 /// A folder of the real disk.
@@ -107,7 +107,7 @@ impl Folder {
     }
 
     /// Renames without replacing, for file systems without RENAME_NOREPLACE. A crash between the
-    /// two steps leaves one file with both names, which [`sweep`](super::sweep) repairs.
+    /// two steps leaves one file with both names, which [`at_output`](super::at_output) repairs.
     fn link_then_unlink(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
         match linkat(&self.handle, from, &self.handle, to, AtFlags::empty()) {
             Ok(()) => self.remove(from),
@@ -235,6 +235,20 @@ impl PartFile for DiskFile {
 
     fn identity(&self) -> io::Result<FileId> {
         Ok(id_of(&fstat(&self.0)?))
+    }
+
+    fn stamp(&self) -> io::Result<FileStamp> {
+        let stat = fstat(&self.0)?;
+        let time = |seconds, nanoseconds| FileTime {
+            seconds,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or(0),
+        };
+        Ok(FileStamp {
+            inode: stat.st_ino,
+            length: u64::try_from(stat.st_size).map_err(io::Error::other)?,
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+        })
     }
 
     fn len(&self) -> io::Result<u64> {

@@ -10,55 +10,71 @@ use super::volume::{PartFile, Volume};
 
 /// How often the name may change during opening before it is an error. Each change takes the start
 /// or end of another run.
-const TRIES: u32 = 16;
+pub(crate) const TRIES: u32 = 16;
 
-/// Whether an opened part file is new.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    /// The file is new and empty.
-    Created,
-    /// An earlier run left the file.
-    Found,
-}
-
-/// Opens the file, creating it if it is missing, and takes its lock. The lock ends when the file is
-/// closed, also by a crash.
+/// Opens an existing part file and takes its lock; `None` where the name is free. The lock ends when
+/// the file is closed, also by a crash.
 ///
 /// # Errors
 ///
 /// [`Locked`](super::error::StorageErrorKind::Locked) if another run holds the lock; else the error
-/// of creating or opening a regular file with that name that this user owns.
+/// of opening a regular file with that name that this user owns.
 pub(crate) fn open_locked<V: Volume>(
     volume: &V,
     name: &OsStr,
-) -> Result<(V::File, Opened), StorageError> {
-    let failed = |operation, error| StorageError::io(operation, volume.path(name), error);
+) -> Result<Option<V::File>, StorageError> {
     for _ in 0..TRIES {
-        let (file, origin) = match volume.open(name) {
-            Ok(file) => (file, Opened::Found),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => match volume.create(name) {
-                Ok(file) => (file, Opened::Created),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(error) => return Err(failed(Operation::Create, error)),
-            },
-            Err(error) => return Err(failed(Operation::Open, error)),
+        let file = match volume.open(name) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StorageError::io(Operation::Open, volume.path(name), error)),
         };
-        file.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                StorageError::new(Operation::Lock, volume.path(name), Cause::Locked)
-            }
-            TryLockError::Error(error) => failed(Operation::Lock, error),
-        })?;
         // Another run may have published or removed the file between opening and locking it.
-        if is_named(volume, name, &file).map_err(|error| failed(Operation::Inspect, error))? {
-            return Ok((file, origin));
+        if locked(volume, name, &file)? {
+            return Ok(Some(file));
         }
     }
-    Err(StorageError::new(
-        Operation::Lock,
-        volume.path(name),
-        Cause::Replaced,
-    ))
+    Err(replaced(volume, name))
+}
+
+/// The error of a part name that refers to one file after another.
+pub(crate) fn replaced<V: Volume>(volume: &V, name: &OsStr) -> StorageError {
+    StorageError::new(Operation::Lock, volume.path(name), Cause::Replaced)
+}
+
+/// Creates a part file and takes its lock; `None` where another run has the name meanwhile.
+///
+/// # Errors
+///
+/// The error of creating or locking it.
+pub(crate) fn create_locked<V: Volume>(
+    volume: &V,
+    name: &OsStr,
+) -> Result<Option<V::File>, StorageError> {
+    let file = match volume.create(name) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
+        Err(error) => {
+            return Err(StorageError::io(
+                Operation::Create,
+                volume.path(name),
+                error,
+            ));
+        }
+    };
+    Ok(locked(volume, name, &file)?.then_some(file))
+}
+
+/// Locks the file, and tells whether it still has its name.
+fn locked<V: Volume>(volume: &V, name: &OsStr, file: &V::File) -> Result<bool, StorageError> {
+    let failed = |operation, error| StorageError::io(operation, volume.path(name), error);
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            StorageError::new(Operation::Lock, volume.path(name), Cause::Locked)
+        }
+        TryLockError::Error(error) => failed(Operation::Lock, error),
+    })?;
+    is_named(volume, name, file).map_err(|error| failed(Operation::Inspect, error))
 }
 
 /// Whether the name still refers to this file.
@@ -77,8 +93,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();
         let name = OsStr::new("v.part");
-        let (first, origin) = open_locked(&folder, name).unwrap();
-        assert_eq!(origin, Opened::Created);
+        assert!(open_locked(&folder, name).unwrap().is_none());
+        let first = create_locked(&folder, name).unwrap().unwrap();
         let mode = std::fs::metadata(dir.path().join("v.part"))
             .unwrap()
             .permissions()
@@ -86,9 +102,9 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let refused = open_locked(&folder, name).unwrap_err();
         assert_eq!(refused.kind(), StorageErrorKind::Locked);
+        assert!(create_locked(&folder, name).unwrap().is_none());
         drop(first);
-        let (_again, origin) = open_locked(&folder, name).unwrap();
-        assert_eq!(origin, Opened::Found);
+        assert!(open_locked(&folder, name).unwrap().is_some());
     }
 
     #[test]
@@ -129,11 +145,12 @@ mod tests {
         let old = dir.path().join("old");
         let folder = Folder::open_or_create(&old, crate::storage::Durability::Synced).unwrap();
         std::fs::rename(&old, dir.path().join("new")).unwrap();
-        let (file, _) = open_locked(&folder, OsStr::new("v.part")).unwrap();
+        let file = create_locked(&folder, OsStr::new("v.part")).unwrap();
+        let file = file.unwrap();
         assert!(dir.path().join("new/v.part").exists());
         std::fs::remove_dir_all(dir.path().join("new")).unwrap();
         assert!(!is_named(&folder, OsStr::new("v.part"), &file).unwrap());
-        let error = open_locked(&folder, OsStr::new("v.part")).unwrap_err();
+        let error = create_locked(&folder, OsStr::new("v.part")).unwrap_err();
         assert_eq!(error.kind(), StorageErrorKind::Io);
     }
 }

@@ -21,13 +21,14 @@ mod volume;
 pub(crate) use error::{Operation, StorageError, StorageErrorKind};
 pub(crate) use file_system::FileSystem;
 pub(crate) use folder::{DiskFile, Folder};
-pub(crate) use lock::{Opened, open_locked};
+pub(crate) use lock::{TRIES, create_locked, open_locked, replaced};
 pub(crate) use names::Names;
 pub(crate) use publish::{
-    Published, empty, is_untouched, publish, remove_checkpoint, remove_partial, sweep,
+    AtOutput, Published, at_output, is_untouched, publish, remove_checkpoint, remove_part,
+    remove_partial,
 };
 pub(crate) use reserve::reserve;
 pub(crate) use sink::{Sink, SinkWindow};
-pub(crate) use volume::{Collision, Durability, PartFile, Volume};
+pub(crate) use volume::{Collision, Durability, FileStamp, FileTime, PartFile, Volume};
 #[cfg(test)]
 pub(crate) use volume::{FileId, Space};

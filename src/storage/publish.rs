@@ -80,60 +80,65 @@ pub(crate) fn publish<V: Volume>(
     })
 }
 
-/// Finishes the publishing that a crash interrupted: removes a part name that is a second name of
-/// the final file, and a checkpoint without a part file, from which nothing can resume. Returns
-/// whether a file has the final name.
+/// What stands at the final name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtOutput {
+    Nothing,
+    /// Something that is not a regular file: a folder, a FIFO, a device.
+    Immovable,
+    /// A file. A partial file of another run may be beside it.
+    File,
+    /// A file without a partial file beside it, of this length in bytes. It may have been published
+    /// by a run that ended before it removed its checkpoint.
+    Alone(u64),
+}
+
+/// What stands at the final name. Removes the part name where it is a second name of that file.
 ///
 /// Call it with no lock held and before the part file is opened.
-pub(crate) fn sweep<V: Volume>(
-    volume: &V,
-    names: &Names,
-    durability: Durability,
-) -> Result<bool, StorageError> {
+pub(crate) fn at_output<V: Volume>(volume: &V, names: &Names) -> Result<AtOutput, StorageError> {
+    let inspected =
+        |name: &OsStr, error| StorageError::io(Operation::Inspect, volume.path(name), error);
     let identity = |name: &OsStr| {
         volume
             .identity(name)
-            .map_err(|error| StorageError::io(Operation::Inspect, volume.path(name), error))
+            .map_err(|error| inspected(name, error))
     };
-    let output = identity(names.output())?;
-    let part = identity(names.part())?;
-    if output.is_some() && output == part {
+    let (output, part) = (identity(names.output())?, identity(names.part())?);
+    if output.is_none() {
+        return Ok(AtOutput::Nothing);
+    }
+    let is_replaceable = volume.is_replaceable(names.output());
+    if !is_replaceable.map_err(|error| inspected(names.output(), error))? {
+        return Ok(AtOutput::Immovable);
+    }
+    if output == part {
         remove(volume, names.part())?;
+    } else if part.is_some() {
+        return Ok(AtOutput::File);
     }
-    if output.is_some() && (part.is_none() || output == part) {
-        remove_checkpoint(volume, names, durability)?;
-    }
-    Ok(output.is_some())
+    Ok(match volume.length(names.output()) {
+        Ok(Some(length)) => AtOutput::Alone(length),
+        _ => AtOutput::File,
+    })
 }
 
 /// Removes the part file and its checkpoint, if they exist. A part file that another run has locked
-/// stays. The checkpoint is removed first: a part file without one is never resumed.
+/// stays. The checkpoint is removed last: a part file without one is another program's.
 ///
 /// Call it with no lock held.
 pub(crate) fn remove_partial<V: Volume>(volume: &V, names: &Names) -> Result<(), StorageError> {
-    let inspected = |error| StorageError::io(Operation::Inspect, volume.path(names.part()), error);
-    let is_there = volume.identity(names.part()).map_err(inspected)?.is_some();
-    let _lock = match is_there.then(|| open_locked(volume, names.part())) {
-        Some(Err(error)) if error.kind() == StorageErrorKind::Locked => return Ok(()),
-        Some(opened) => Some(opened?),
-        None => None,
+    let _lock = match open_locked(volume, names.part()) {
+        Err(error) if error.kind() == StorageErrorKind::Locked => return Ok(()),
+        opened => opened?,
     };
-    remove_checkpoint(volume, names, Durability::Unsynced)?;
     remove(volume, names.part())?;
-    Ok(())
+    remove_checkpoint(volume, names, Durability::Unsynced)
 }
 
-/// Empties a locked part file that holds another object or version. Removes the checkpoint first,
-/// durably: if it came back, it would describe bytes that no longer exist.
-pub(crate) fn empty<V: Volume>(
-    volume: &V,
-    names: &Names,
-    file: &V::File,
-    durability: Durability,
-) -> Result<(), StorageError> {
-    remove_checkpoint(volume, names, durability)?;
-    file.set_len(0)
-        .map_err(|error| StorageError::io(Operation::Resize, volume.path(names.part()), error))
+/// Removes a part file that this run holds locked, or has no use for.
+pub(crate) fn remove_part<V: Volume>(volume: &V, names: &Names) -> Result<(), StorageError> {
+    remove(volume, names.part()).map(|_| ())
 }
 
 /// Whether the name still refers to this file, and the file has the expected length.

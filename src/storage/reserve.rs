@@ -142,7 +142,7 @@ fn choose(
 mod tests {
     use super::*;
     use crate::storage::fake::FakeDisk;
-    use crate::storage::{Folder, StorageErrorKind, open_locked};
+    use crate::storage::{Folder, StorageErrorKind, create_locked, open_locked};
     use std::ffi::OsStr;
     use std::os::unix::fs::MetadataExt;
 
@@ -154,7 +154,10 @@ mod tests {
         choice: Writer,
     ) -> Result<Reserved, StorageError> {
         let name = OsStr::new(NAME);
-        let (file, _) = open_locked(volume, name)?;
+        let file = match open_locked(volume, name)? {
+            Some(file) => file,
+            None => create_locked(volume, name)?.expect("a free name"),
+        };
         reserve(volume, name, &file, length, choice, Durability::Synced)
     }
 

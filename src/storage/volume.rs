@@ -69,6 +69,9 @@ pub(crate) trait PartFile: Send + Sync + 'static {
 
     fn identity(&self) -> io::Result<FileId>;
 
+    /// What tells whether the file was changed.
+    fn stamp(&self) -> io::Result<FileStamp>;
+
     /// The file's current length in bytes.
     fn len(&self) -> io::Result<u64>;
 
@@ -123,6 +126,27 @@ pub(crate) enum Durability {
 pub(crate) struct FileId {
     pub(crate) device: u64,
     pub(crate) inode: u64,
+}
+
+/// A file at one moment. A program that writes it, and one that puts another file in its place,
+/// changes at least one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileStamp {
+    pub(crate) inode: u64,
+    /// In bytes.
+    pub(crate) length: u64,
+    /// When bytes were written last.
+    pub(crate) modified: FileTime,
+    /// When bytes or attributes were changed last.
+    pub(crate) changed: FileTime,
+}
+
+/// A time of a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileTime {
+    /// Since 1970.
+    pub(crate) seconds: i64,
+    pub(crate) nanoseconds: u32,
 }
 
 /// The space available to a file, in bytes.

@@ -4,7 +4,6 @@ use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind, Remedy};
-use crate::http::Metadata;
 use crate::integrity::{Algorithm, Digest, Hasher, combine_parts, whole_object_digests};
 use crate::object::Plan;
 use crate::report::Integrity;
@@ -12,6 +11,9 @@ use crate::storage::{PartFile, Sink, StorageError};
 
 /// Bytes that are read at once.
 const READ: usize = 1 << 20;
+
+/// The fields of a reply that may carry digests of the whole object.
+pub(crate) type Sent = [(String, String)];
 
 /// A digest that the bytes must have, and its source.
 struct Expected {
@@ -31,9 +33,9 @@ pub(crate) async fn verify_file<F: PartFile>(
     sink: &Sink<F>,
     plan: &Plan,
     parts: Option<&CompletedParts>,
-    metadata: &Metadata,
+    sent: &Sent,
 ) -> Result<Vec<Integrity>, Error> {
-    let mut hashers = hashers(context, metadata);
+    let mut hashers = hashers(context, sent);
     let mut found = Vec::new();
     let is_crc64 = |hasher: &Hasher| hasher.algorithm() == Algorithm::Crc64;
     // A mirror may have been taken because of this digest alone, so it must be computed from the
@@ -50,12 +52,12 @@ pub(crate) async fn verify_file<F: PartFile>(
         let (sink, length) = (sink.clone(), plan.length());
         found.extend(blocking::run(move || read_digests(&sink, length, hashers)).await?);
     }
-    compare_all(context, metadata, &found)
+    compare_all(context, sent, &found)
 }
 
 /// A hasher for each algorithm of which a digest is expected.
-pub(crate) fn hashers(context: &Context<'_>, metadata: &Metadata) -> Vec<Hasher> {
-    let expected = expected(context, metadata);
+pub(crate) fn hashers(context: &Context<'_>, sent: &Sent) -> Vec<Hasher> {
+    let expected = expected(context, sent);
     let is_expected = |algorithm: &Algorithm| {
         expected
             .iter()
@@ -72,10 +74,10 @@ pub(crate) fn hashers(context: &Context<'_>, metadata: &Metadata) -> Vec<Hasher>
 /// `Checksum` for the first that differs.
 pub(crate) fn compare_all(
     context: &Context<'_>,
-    metadata: &Metadata,
+    sent: &Sent,
     found: &[Digest],
 ) -> Result<Vec<Integrity>, Error> {
-    expected(context, metadata)
+    expected(context, sent)
         .iter()
         .map(|expected| compare(context, expected, found))
         .collect()
@@ -83,13 +85,13 @@ pub(crate) fn compare_all(
 
 /// The digests that the caller gave, and those that the server sent of the whole object, if that is
 /// what is fetched.
-fn expected(context: &Context<'_>, metadata: &Metadata) -> Vec<Expected> {
+fn expected(context: &Context<'_>, sent: &Sent) -> Vec<Expected> {
     let given = context.job.checksums.iter().map(|digest| Expected {
         source: Integrity::CALLER.to_owned(),
         digest: digest.clone(),
     });
     let sent = if context.job.selection.is_whole() {
-        let fields = metadata.fields.iter();
+        let fields = sent.iter();
         whole_object_digests(fields.map(|(name, value)| (name.as_str(), value.as_str())))
     } else {
         Vec::new()

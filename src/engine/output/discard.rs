@@ -18,6 +18,7 @@ use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::window::WriteTarget;
+use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
 use crate::object::Plan;
@@ -71,12 +72,13 @@ async fn in_parts<R: Remote, W: WriteTarget>(
     writer: WriterKind,
     object: Object<R>,
 ) -> Result<Outcome, Error> {
-    let (metadata, found_by) = (object.metadata.clone(), object.found_by);
-    announce(context, &metadata, &plan);
+    let (pinned, found_by) = (object.pinned.clone(), object.found_by);
+    announce(context, &object.metadata, &plan);
     let layout = Layout {
         plan,
         blocks: plan.in_blocks(context.job.block_size),
         completed: CompletedParts::none(&plan),
+        doubtful: Vec::new(),
     };
     let transfer = Transfer::new(context, object, layout, target);
     let ended = transfer.run(&mut NoCommit, context.control()).await;
@@ -90,7 +92,7 @@ async fn in_parts<R: Remote, W: WriteTarget>(
     }
     Ok(Outcome::finished(Report {
         writer,
-        ..report_in_parts(context, &plan, &metadata)
+        ..report_in_parts(context, &plan, &pinned)
     }))
 }
 
@@ -106,6 +108,10 @@ impl Committer for NoCommit {
         // An error means that the sender is gone, and the transfer with it.
         let _ = over.wait_for(|over| *over).await;
         Ok(())
+    }
+
+    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+        Ok(Vec::new())
     }
 
     async fn commit(

@@ -4,6 +4,7 @@ pub(crate) mod destination;
 mod digests;
 pub(crate) mod discard;
 pub(crate) mod file;
+pub(crate) mod kept_blocks;
 pub(crate) mod outcome;
 mod reorder_buffer;
 pub(crate) mod stdout;

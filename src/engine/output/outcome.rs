@@ -3,6 +3,7 @@
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::Intent;
 use crate::engine::remote::probe::ProbeMethod;
+use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{TransferEnd, TransferError};
 use crate::error::Error;
 use crate::http::HttpErrorKind;
@@ -13,6 +14,11 @@ pub(crate) enum Outcome {
     Finished(Box<Report>),
     /// The object changed on its server.
     Changed(Error),
+    /// A block that came before differs from what the server has now.
+    Differs {
+        error: Error,
+        doubt: Doubt,
+    },
     /// The length that `HEAD` told was wrong, and no byte came yet.
     LengthWrong,
     /// `HEAD` told no length.
@@ -60,6 +66,11 @@ pub(crate) fn judge_transfer(
         Ok(TransferEnd::Cancelled) => return Err(context.ended_by(Intent::Cancel)),
         Err(TransferError::Commit(error)) => return Err(error.into()),
         Err(TransferError::Storage(error)) => return Err(error.into()),
+        Err(TransferError::Differs { failed, doubt }) => {
+            let error = context.request_failed(&failed);
+            return Ok(Some(Outcome::Differs { error, doubt }));
+        }
+        Err(TransferError::StreamLost(failed)) => return Ok(Some(Outcome::StreamLost(failed))),
         Err(TransferError::Request(failed)) => failed,
     };
     let is_length_wrong = failed.error.found_length().is_some()

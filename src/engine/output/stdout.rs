@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::digests;
+use super::kept_blocks::KeptBlocks;
 use super::outcome::{Brought, Outcome, judge_transfer};
 use super::reorder_buffer::ReorderBuffer;
 use super::virtual_file::VirtualFile;
@@ -20,10 +21,11 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
 use crate::integrity::Hasher;
-use crate::object::{PartBitmap, PartIndex, Plan};
+use crate::object::{PartBitmap, PartIndex, Plan, Proof};
 use crate::report::Report;
 
 /// The name of standard output in messages and the report.
@@ -37,6 +39,9 @@ const WINDOW: u64 = 64 << 20;
 pub(crate) struct Written {
     parts: u32,
     hashers: Vec<Hasher>,
+    blocks: KeptBlocks,
+    /// Of the URL under which the last part came.
+    url: String,
 }
 
 /// Downloads an object of known length to standard output, from the first part that was not written
@@ -47,16 +52,18 @@ pub(crate) async fn in_parts<R: Remote>(
     object: Object<R>,
 ) -> Result<Outcome, Error> {
     let plan = object.wanted.plan(context.job)?;
-    let (metadata, found_by) = (object.metadata.clone(), object.found_by);
-    announce(context, &metadata, &plan);
+    let (pinned, found_by) = (object.pinned.clone(), object.found_by);
+    let sent = object.metadata.fields.clone();
+    announce(context, &object.metadata, &plan);
     if written.parts == 0 {
-        written.hashers = digests::hashers(context, &metadata);
+        written.hashers = digests::hashers(context, &sent);
     }
     let parts_before = written.parts;
     let layout = Layout {
         plan,
         blocks: plan.one_block_a_part(),
         completed: written.completed(&plan),
+        doubtful: written.doubtful(context, &object),
     };
     let buffer = Arc::new(ReorderBuffer::new(plan));
     let target = VirtualFile::new(Arc::clone(&buffer), NAME);
@@ -75,21 +82,38 @@ pub(crate) async fn in_parts<R: Remote>(
     match judge_transfer(context, ended, brought)? {
         None => {}
         // What went out of the old version can't be taken back.
-        Some(Outcome::Changed(error)) if written.parts > 0 => return Err(error),
+        Some(Outcome::Changed(error) | Outcome::Differs { error, .. }) if written.parts > 0 => {
+            return Err(error);
+        }
+        Some(Outcome::StreamLost(failed)) if written.parts > 0 => {
+            return Err(context.request_failed(&failed));
+        }
         Some(outcome) => return Ok(outcome),
     }
     let hashers = std::mem::take(&mut written.hashers).into_iter();
     let found: Vec<_> = hashers.map(Hasher::finish).collect();
-    let integrity = digests::compare_all(context, &metadata, &found)?;
+    let integrity = digests::compare_all(context, &sent, &found)?;
     Ok(Outcome::finished(Report {
         integrity,
-        ..report_in_parts(context, &plan, &metadata)
+        ..report_in_parts(context, &plan, &pinned)
     }))
 }
 
 impl Written {
     pub(crate) fn is_empty(&self) -> bool {
         self.parts == 0
+    }
+
+    /// Blocks that are to be compared with what the source has now, unless it names the same
+    /// version by a strong tag, or something stronger, under the same URL.
+    fn doubtful<R>(&mut self, context: &Context<'_>, object: &Object<R>) -> Vec<WrittenBlock> {
+        let url = context.source.key_text();
+        let before = std::mem::replace(&mut self.url, url);
+        let is_same_url = before == self.url && object.stands_in_for.is_none();
+        if is_same_url && object.pinned.proof() >= Proof::StrongTag {
+            return Vec::new();
+        }
+        self.blocks.blocks()
     }
 
     /// The parts of `plan` that were written.
@@ -132,6 +156,10 @@ impl Committer for StdoutWriter<'_> {
         }
     }
 
+    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+        Ok(self.written.blocks.blocks())
+    }
+
     async fn commit(
         &mut self,
         parts: CompletedParts,
@@ -151,6 +179,8 @@ impl StdoutWriter<'_> {
             for hasher in &mut self.written.hashers {
                 hasher.update(&bytes);
             }
+            let range = self.plan.range(PartIndex(self.written.parts));
+            self.written.blocks.add(range.start(), &bytes);
             blocking::run(move || write_all(&bytes))
                 .await
                 .map_err(CommitError::Output)?;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::digests;
 use super::file::publish::{self, Whole};
+use super::file::{claim, page, restore};
 use super::outcome::Outcome;
 use super::stdout::write_all;
 use crate::engine::blocking;
@@ -25,11 +26,11 @@ use crate::engine::transfer::commit::CommitError;
 use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
-use crate::http::{Body, HttpError};
+use crate::http::{Body, HttpError, Metadata, Pinned};
 use crate::integrity::Hasher;
 use crate::object::{ByteRange, Plan};
 use crate::report::Report;
-use crate::storage::{self, DiskFile, Durability, Folder, Names, Sink, StorageError, Volume};
+use crate::storage::{self, DiskFile, Folder, Names, Sink, StorageError, Volume};
 
 /// Downloads the object that is the body of the probe's own reply into a file.
 pub(crate) async fn to_file(
@@ -43,14 +44,11 @@ pub(crate) async fn to_file(
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    page::warn(context, &object.metadata);
     context
         .events()
         .warn("the server does not tell the length: one connection, and no resume");
-    let sink = {
-        let (volume, names) = (Arc::clone(&volume), names.clone());
-        let durability = context.job.durability;
-        blocking::run(move || open_empty(&volume, &names, durability)).await?
-    };
+    let sink = open_empty(context, &volume, &names, &object.metadata).await?;
     context.metrics.attempted();
     let poured = tokio::select! {
         biased;
@@ -64,7 +62,8 @@ pub(crate) async fn to_file(
                 sink,
                 plan: Plan::auto(length),
                 parts: None,
-                metadata: object.metadata,
+                version: Pinned::new(length, object.metadata.identity),
+                sent: object.metadata.fields,
             };
             let report = publish::publish(context, whole, volume, names).await?;
             Ok(Outcome::finished(report))
@@ -74,14 +73,32 @@ pub(crate) async fn to_file(
     }
 }
 
-fn open_empty(
-    volume: &Folder,
+/// A new partial file, in place of what an earlier run left.
+async fn open_empty(
+    context: &Context<'_>,
+    volume: &Arc<Folder>,
     names: &Names,
-    durability: Durability,
-) -> Result<Sink<DiskFile>, StorageError> {
-    let (file, _) = storage::open_locked(volume, names.part())?;
-    storage::empty(volume, names, &file, durability)?;
-    Ok(Sink::growing(file, volume.path(names.part())))
+    metadata: &Metadata,
+) -> Result<Sink<DiskFile>, Error> {
+    for _ in 0..storage::TRIES {
+        let useless = match restore::take_over(context, volume, names).await? {
+            Some((file, Some(checkpoint))) => {
+                if !context.job.fresh {
+                    page::refuse(context, &checkpoint, None, metadata)?;
+                }
+                context.restarted("the server does not tell the length any more");
+                Some(file)
+            }
+            Some((file, None)) => Some(file),
+            None => None,
+        };
+        let claim = claim::of_unknown_length(context, metadata);
+        let created = claim::create(context, volume, names, claim, useless).await?;
+        if let Some(file) = created {
+            return Ok(Sink::growing(file, volume.path(names.part())));
+        }
+    }
+    Err(storage::replaced(&**volume, names.part()).into())
 }
 
 async fn halted(context: &Context<'_>, intent: Intent) -> Result<Outcome, Error> {
@@ -104,7 +121,7 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     };
     announce_stream(context, &object.metadata);
     context.metrics.attempted();
-    let mut hashers = digests::hashers(context, &object.metadata);
+    let mut hashers = digests::hashers(context, &object.metadata.fields);
     let pouring = pour(context, body, Stdout(&mut hashers));
     let bytes = match context.unless_ended(pouring).await? {
         Ok(bytes) => bytes,
@@ -116,10 +133,11 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     };
     context.metrics.useful(bytes);
     let found: Vec<_> = hashers.into_iter().map(Hasher::finish).collect();
-    let integrity = digests::compare_all(context, &object.metadata, &found)?;
+    let integrity = digests::compare_all(context, &object.metadata.fields, &found)?;
+    let version = Pinned::new(bytes, object.metadata.identity);
     Ok(Outcome::finished(Report {
         integrity,
-        ..report_of_version(context, bytes, &object.metadata)
+        ..report_of_version(context, bytes, &version)
     }))
 }
 

@@ -99,6 +99,15 @@ impl HttpRemote {
 impl Remote for HttpRemote {
     type Body = Stream;
 
+    async fn look(&self) -> Result<(), HttpError> {
+        for Server { source, pinned, .. } in self.servers.all() {
+            if pinned.may_be_overwritten() {
+                http::look(&self.client, source, pinned).await?;
+            }
+        }
+        Ok(())
+    }
+
     fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod discovery;
 pub(crate) mod http;
+mod mirror_check;
 pub(crate) mod mirrors;
 pub(crate) mod object;
 pub(crate) mod pool;
@@ -30,6 +31,44 @@ pub(crate) trait Remote: Send + Sync + 'static {
 
     /// Whether there are no ranges: every body runs to the end of the object.
     fn is_whole(&self) -> bool;
+
+    /// Asks whether the object is still of the version whose bytes came, where no reply has told so
+    /// for a while.
+    ///
+    /// # Errors
+    ///
+    /// `Changed` for another version; any other error where the remote does not tell.
+    fn look(&self) -> impl Future<Output = Result<(), HttpError>> + Send;
+}
+
+/// Fetches all bytes of `range`.
+///
+/// Cancel safe: dropping it drops the request.
+///
+/// # Errors
+///
+/// As [`Remote::fetch`] and [`RemoteBody::chunk`].
+pub(crate) async fn collect<R: Remote>(
+    remote: &R,
+    range: ByteRange,
+) -> Result<Vec<u8>, FetchError> {
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < range.len() {
+        let position = range.start() + bytes.len() as u64;
+        let Some(rest) = ByteRange::new(position, range.end()) else {
+            break;
+        };
+        let mut body = remote.fetch(rest).await?;
+        while let Some(chunk) = body.chunk().await? {
+            bytes.extend_from_slice(&chunk);
+            if bytes.len() as u64 >= range.len() {
+                // A remote without ranges sends more.
+                break;
+            }
+        }
+    }
+    bytes.truncate(usize::try_from(range.len()).unwrap_or(usize::MAX));
+    Ok(bytes)
 }
 
 /// The body of one reply.

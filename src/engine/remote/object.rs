@@ -2,7 +2,6 @@
 //! wanted.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use super::http::HttpRemote;
 use super::pool::{Server, ServerPool};
@@ -13,7 +12,7 @@ use crate::engine::summary::kind_of;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{Body, Metadata, Pinned, RangeSupport, Source};
-use crate::object::{Plan, Selection, Validator};
+use crate::object::{Plan, Selection};
 
 /// An object as a probe found it.
 pub(crate) struct Discovered {
@@ -38,6 +37,8 @@ impl Discovered {
 pub(crate) struct Object<R> {
     pub(crate) wanted: Wanted,
     pub(crate) metadata: Metadata,
+    /// The version, as the source's replies pin it.
+    pub(crate) pinned: Pinned,
     pub(crate) remote: R,
     pub(crate) found_by: ProbeMethod,
     /// How the source of the job failed, where a mirror stands in for it.
@@ -49,8 +50,6 @@ pub(crate) struct Wanted {
     /// Length of the whole object, in bytes.
     pub(crate) length: u64,
     pub(crate) selection: Selection,
-    pub(crate) validator: Validator,
-    pub(crate) last_modified: Option<SystemTime>,
 }
 
 impl Wanted {
@@ -59,14 +58,12 @@ impl Wanted {
     /// # Errors
     ///
     /// `Usage` where the object does not have the bytes that the job selects.
-    pub(crate) fn new(job: &Job, length: u64, metadata: &Metadata) -> Result<Self, Error> {
+    pub(crate) fn new(job: &Job, length: u64) -> Result<Self, Error> {
         let resolved = job.selection.resolve(length);
         Ok(Self {
             length,
             selection: resolved
                 .map_err(|error| Error::new(ErrorKind::Usage, "the ranges can't be used", error))?,
-            validator: metadata.validator(),
-            last_modified: metadata.last_modified,
         })
     }
 
@@ -107,9 +104,9 @@ impl Object<HttpRemote> {
         mirrors: Vec<Server>,
     ) -> Result<Self, Error> {
         let is_whole = found.is_whole();
-        let wanted = Wanted::new(context.job, pinned.length, &found.metadata)?;
+        let wanted = Wanted::new(context.job, pinned.length)?;
         let client = context.job.client.clone();
-        let first = Server::new(found.source, pinned);
+        let first = Server::new(found.source, pinned.clone());
         let servers = ServerPool::new(first, mirrors, Arc::clone(context.events()));
         let remote = if is_whole {
             HttpRemote::whole(client, servers, found.stream)
@@ -119,6 +116,7 @@ impl Object<HttpRemote> {
         Ok(Self {
             wanted,
             metadata: found.metadata,
+            pinned,
             remote,
             found_by: found.found_by,
             stands_in_for: found.stands_in_for,
@@ -132,12 +130,12 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
     let events = context.events();
     events.emit(Event::Probed {
         length: Some(plan.length()),
-        validator: kind_of(&metadata.validator()),
+        validator: kind_of(&metadata.identity.validator()),
         part_size: plan.part_size(),
         parts: plan.parts(),
         ranges: metadata.ranges != RangeSupport::No,
     });
-    if metadata.validator() == Validator::None {
+    if !metadata.identity.has_fields() {
         events.warn(
             "the server sends neither entity tag nor modification date: \
              a change of the object that keeps its length can't be noticed",
@@ -154,7 +152,7 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
 pub(crate) fn announce_stream(context: &Context<'_>, metadata: &Metadata) {
     context.events().emit(Event::Probed {
         length: None,
-        validator: kind_of(&metadata.validator()),
+        validator: kind_of(&metadata.identity.validator()),
         part_size: 0,
         parts: 0,
         ranges: false,

@@ -103,6 +103,11 @@ impl ServerPool {
         self.servers.len()
     }
 
+    /// Every server, also the excluded ones.
+    pub(crate) fn all(&self) -> &[Server] {
+        &self.servers
+    }
+
     /// The server that the caller named.
     pub(crate) fn first(&self) -> &Server {
         &self.servers[0]

@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::remote::{Ranges, Weather};
 use super::scenario::Act;
-use super::world::{Tags, World, job};
+use super::world::{Lies, Tags, World, job};
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::object::SelectionSpec;
@@ -95,6 +95,9 @@ fn world(rng: &mut Rng) -> World {
     }
     let mut world = World::new(rng.u64(..), &lengths);
     world.tags = any(rng, &[Tags::Strong, Tags::Strong, Tags::Weak, Tags::Date]);
+    if once_in(rng, 3) {
+        lie(rng, &mut world);
+    }
     if once_in(rng, 4) {
         world.old = Some(b"an older file, replaced".to_vec());
     }
@@ -102,6 +105,24 @@ fn world(rng: &mut Rng) -> World {
         select(rng, &mut world);
     }
     world
+}
+
+/// Lets the server say too little of its versions.
+fn lie(rng: &mut Rng, world: &mut World) {
+    let tags = [
+        Tags::Strong,
+        Tags::Weak,
+        Tags::Date,
+        Tags::Malformed,
+        Tags::Same,
+        Tags::None,
+    ];
+    world.tags = any(rng, &tags);
+    world.lies = Lies {
+        omits: any(rng, &[0.0, 0.0, 0.2, 0.9]),
+        probe_omits: once_in(rng, 3),
+        overwrites: once_in(rng, 3),
+    };
 }
 
 /// Selects ranges that every version has, unless two versions give the same file for them.

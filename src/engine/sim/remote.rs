@@ -1,4 +1,5 @@
-//! The simulated server. Its versions and ranges are always right; the weather decides what fails.
+//! The simulated server. Its ranges are always right. The weather decides what fails, and the world
+//! what the replies say of their version.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,8 +15,8 @@ use crate::engine::remote::object::{Object, Wanted};
 use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
 use crate::error::Error;
-use crate::http::{HttpError, HttpErrorKind, RangeSupport};
-use crate::object::ByteRange;
+use crate::http::{HttpError, HttpErrorKind, Pinned, RangeSupport};
+use crate::object::{ByteRange, Identity};
 
 /// How long a body is silent before the attempt fails.
 const STALL: Duration = Duration::from_secs(15);
@@ -92,8 +93,12 @@ struct State {
 pub(super) enum ServerEvent {
     /// A probe found this version.
     Probed { version: usize },
-    /// A range of this version was requested.
+    /// A range was requested while the server had this version.
     Asked { range: ByteRange, version: usize },
+    /// A reply of this version was accepted.
+    Replied { version: usize },
+    /// A last look at the object agreed with what had come.
+    Looked,
     /// A request or a body failed.
     Failed(HttpErrorKind),
     /// A chunk was sent.
@@ -154,14 +159,16 @@ impl SimServer {
         };
         let metadata = state.world.metadata(version, ranges);
         let length = state.world.lengths[version];
+        let pinned = Pinned::new(length, metadata.identity.clone());
         let remote = SimRemote {
             server: self.clone(),
-            pinned: version,
+            pinned: pinned.clone(),
             whole: AtomicBool::new(ranges == RangeSupport::No),
         };
         drop(state);
         Ok(Object {
-            wanted: Wanted::new(job, length, &metadata)?,
+            wanted: Wanted::new(job, length)?,
+            pinned,
             metadata,
             remote,
             found_by: ProbeMethod::Head,
@@ -184,6 +191,14 @@ impl State {
 
     fn wait(&mut self) -> Duration {
         self.weather.wait.mul_f64(self.rng.f64())
+    }
+
+    /// What a reply says of the version.
+    fn claims(&mut self) -> Identity {
+        if self.rng.f64() < self.world.lies.omits {
+            return Identity::default();
+        }
+        self.world.identity(self.version)
     }
 
     fn fail(&mut self, kind: HttpErrorKind, after: Option<Duration>) -> HttpError {
@@ -219,8 +234,29 @@ impl State {
 #[derive(Debug)]
 pub(super) struct SimRemote {
     server: SimServer,
-    pinned: usize,
+    pinned: Pinned,
     whole: AtomicBool,
+}
+
+impl SimRemote {
+    /// Compares what a reply says of the server's version with the pinned one.
+    fn check(&self, state: &mut State, is_alone: bool) -> Result<(), HttpError> {
+        let version = state.version;
+        let claims = state.claims();
+        let checked = if state.world.lengths[version] != self.pinned.length {
+            Err(HttpError::changed("another length"))
+        } else if is_alone && self.pinned.is_open() {
+            self.pinned.adopt(&claims);
+            Ok(())
+        } else {
+            self.pinned.pin(&claims)
+        };
+        match &checked {
+            Ok(()) => state.note(ServerEvent::Replied { version }),
+            Err(error) => state.note(ServerEvent::Failed(error.kind().clone())),
+        }
+        checked
+    }
 }
 
 /// Counts a request as active until it is dropped.
@@ -236,6 +272,25 @@ impl Drop for RequestGuard {
 impl Remote for SimRemote {
     type Body = SimBody;
 
+    async fn look(&self) -> Result<(), HttpError> {
+        if !self.pinned.may_be_overwritten() {
+            return Ok(());
+        }
+        let wait = self.server.state().wait();
+        sleep(wait).await;
+        let mut state = self.server.state();
+        if state.rng.f64() < state.weather.refuse {
+            return Err(state.fail(HttpErrorKind::Closed, None));
+        }
+        let claims = state.claims();
+        let looked = self.pinned.look_again(&claims).map(|_| ());
+        match &looked {
+            Ok(()) => state.note(ServerEvent::Looked),
+            Err(error) => state.note(ServerEvent::Failed(error.kind().clone())),
+        }
+        looked
+    }
+
     fn is_whole(&self) -> bool {
         self.whole.load(Ordering::Relaxed)
     }
@@ -244,7 +299,7 @@ impl Remote for SimRemote {
         let (guard, wait) = {
             let mut state = self.server.state();
             state.active += 1;
-            let version = self.pinned;
+            let version = state.version;
             state.note(ServerEvent::Asked { range, version });
             (RequestGuard(self.server.clone()), state.wait())
         };
@@ -259,19 +314,22 @@ impl Remote for SimRemote {
             return Err(error.into());
         }
         let mut state = self.server.state();
-        if state.version != self.pinned {
-            let error = state.fail(HttpErrorKind::Changed(String::new()), None);
-            return Err(error.into());
+        let length = self.pinned.length;
+        let is_alone = range == ByteRange::whole(length);
+        if self.is_whole() || state.weather.ranges == Ranges::Ignored {
+            self.check(&mut state, true)?;
+        } else {
+            self.check(&mut state, is_alone)?;
         }
-        let to_the_end = state.world.lengths[self.pinned];
+        let version = state.version;
         let end = if self.is_whole() {
-            to_the_end
+            length
         } else if state.weather.ranges == Ranges::Ignored {
             let first = !self.whole.swap(true, Ordering::Relaxed);
             if range.start() != 0 || !first {
                 return Err(FetchError::RangesIgnored);
             }
-            to_the_end
+            length
         } else if state.rng.f64() < state.weather.shorten {
             state.rng.u64(range.start() + 1..=range.end())
         } else {
@@ -279,7 +337,7 @@ impl Remote for SimRemote {
         };
         Ok(SimBody {
             remote: self.server.clone(),
-            version: self.pinned,
+            version,
             position: range.start(),
             end,
             first_byte: wait,
@@ -288,7 +346,8 @@ impl Remote for SimRemote {
     }
 }
 
-/// A reply's body. Its version stays the same when the object changes.
+/// A reply's body. Its version stays the same when the object changes, unless the server
+/// overwrites it in place.
 #[derive(Debug)]
 pub(super) struct SimBody {
     remote: SimServer,
@@ -348,8 +407,12 @@ impl RemoteBody for SimBody {
         let longest = state.weather.longest_chunk.min(end - self.position);
         let length = state.rng.u64(1..=longest);
         let positions = self.position..self.position + length;
+        let world = &state.world;
+        if world.lies.overwrites && world.lengths[state.version] == world.lengths[self.version] {
+            self.version = state.version;
+        }
         let bytes: Bytes = positions
-            .map(|position| state.world.byte(self.version, position))
+            .map(|position| world.byte(self.version, position))
             .collect();
         state.note(ServerEvent::Sent {
             position: self.position,

@@ -52,6 +52,9 @@ pub(super) struct Totals {
     disk_errors: u64,
     kills: u64,
     power_cuts: u64,
+    /// Runs that published bytes of several versions, where neither a reply nor a block that was
+    /// compared could tell.
+    mixed: u64,
 }
 
 /// The inputs of one run.
@@ -154,8 +157,10 @@ impl Schedule {
             played: &played,
         };
         trial.judge();
+        let after = oracle::final_name(&self.setting.world, &self.disk);
+        self.totals.mixed += u64::from(after == Final::Mixed && before != Final::Mixed);
         if before == Final::Untouched {
-            oracle::nothing_is_fetched_again(&trusted, played.events());
+            oracle::nothing_is_fetched_again(&self.setting.world, &trusted, played.events());
         }
         self.leave_disk(inputs, &played);
     }
@@ -178,7 +183,7 @@ impl Schedule {
             self.disk.contents("v.part.ckpt").is_some(),
             "a checkpoint that can't be read"
         );
-        let is_whole = matches!(found, Final::Whole(_));
+        let is_whole = matches!(found, Final::Whole(_) | Final::Mixed);
         assert!(
             is_whole || played.outcome.is_err(),
             "the published file is gone"
@@ -195,7 +200,10 @@ impl Schedule {
                 ServerEvent::Asked { .. } => count.requests += 1,
                 ServerEvent::Failed(_) => count.failures += 1,
                 ServerEvent::Changed => count.changes += 1,
-                ServerEvent::Probed { .. } | ServerEvent::Sent { .. } => {}
+                ServerEvent::Probed { .. }
+                | ServerEvent::Replied { .. }
+                | ServerEvent::Looked
+                | ServerEvent::Sent { .. } => {}
             }
         }
         match inputs.fault {
@@ -293,6 +301,7 @@ impl Totals {
         self.disk_errors += other.disk_errors;
         self.kills += other.kills;
         self.power_cuts += other.power_cuts;
+        self.mixed += other.mixed;
     }
 }
 
@@ -301,7 +310,7 @@ impl std::fmt::Display for Totals {
         write!(
             f,
             "{} schedules, {} runs, {} requests, {} of them failed, {} changes of the object, \
-             {} disk errors, {} crashes: {} kills, {} power cuts",
+             {} disk errors, {} crashes: {} kills, {} power cuts, {} mixed that nothing could tell",
             self.schedules,
             self.runs,
             self.requests,
@@ -311,6 +320,7 @@ impl std::fmt::Display for Totals {
             self.kills + self.power_cuts,
             self.kills,
             self.power_cuts,
+            self.mixed,
         )
     }
 }

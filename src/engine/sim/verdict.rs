@@ -1,14 +1,17 @@
 //! Checks that a run ended as it must, given what was done to it.
 
+use std::time::Duration;
+
 use super::oracle::{self, Final};
-use super::remote::{ServerEvent, Weather};
+use super::remote::{Ranges, ServerEvent, Weather};
 use super::scenario::{Act, Played};
 use super::world::World;
+use crate::checkpoint::Standing;
 use crate::engine::control::Intent;
 use crate::engine::job::Job;
 use crate::error::{Error, ErrorKind};
 use crate::options::OnChange;
-use crate::report::Report;
+use crate::report::{IdentityKind, Report};
 use crate::storage::fake::FakeDisk;
 
 /// A run that has ended, and everything that explains how.
@@ -17,7 +20,7 @@ pub(super) struct Trial<'a> {
     pub(super) disk: &'a FakeDisk,
     pub(super) job: &'a Job,
     pub(super) weather: &'a Weather,
-    pub(super) acts: &'a [(std::time::Duration, Act)],
+    pub(super) acts: &'a [(Duration, Act)],
     /// Whether a step of the disk may have failed, or the disk may have ended the run.
     pub(super) has_disk_fault: bool,
     /// Whether a disk fault explains a file error. One that hits a checkpoint alone does not: a
@@ -48,30 +51,78 @@ impl Trial<'_> {
     }
 
     fn check_success(&self, report: &Report, after: Final) {
-        let Final::Whole(version) = after else {
-            panic!("success, and the final name is {after:?}");
+        let length = match after {
+            Final::Whole(version) => self.world.content(version).len() as u64,
+            Final::Mixed => report.bytes,
+            Final::Untouched | Final::Wrong => {
+                panic!("success, and the final name is {after:?}")
+            }
         };
-        let length = self.world.content(version).len() as u64;
         assert_eq!(report.bytes, length);
-        let mut versions = self.versions_found();
+        let versions = self.versions_found();
         if versions.is_empty() {
             // An earlier run finished all but its last step.
             assert_eq!(after, self.before);
             assert_eq!(report.resumed_bytes, length);
         } else {
-            assert!(
-                versions.contains(&version),
-                "no probe found version {version}"
-            );
-            versions.dedup();
+            if let Final::Whole(version) = after {
+                let is_found = versions.contains(&version) || self.has_replied(version);
+                assert!(is_found, "neither probe nor reply found version {version}");
+            }
             let useful = report.fetched_bytes - report.wasted_bytes;
-            if versions.len() == 1 && !self.has_changed() {
+            if versions.len() == 1 && !self.has_changed() && self.world.is_honest() {
                 assert_eq!(report.resumed_bytes + useful, length, "{report:?}");
             }
+            self.check_evidence(report, after);
         }
         if !self.has_disk_fault {
             self.check_nothing_is_left();
         }
+    }
+
+    /// Bytes of several versions are published only where no reply and no block that was compared
+    /// could tell; and where the replies told nothing, blocks were compared.
+    fn check_evidence(&self, report: &Report, after: Final) {
+        // Those of the last pass.
+        let events: Vec<_> = self.played.events().collect();
+        let pass = events
+            .rsplit(|what| matches!(what, ServerEvent::Probed { .. }))
+            .next();
+        let is_reply = |what: &&&ServerEvent| matches!(what, ServerEvent::Replied { .. });
+        let replies = pass.unwrap_or_default().iter().filter(is_reply).count();
+        let is_one = replies <= 1 && report.resumed_bytes == 0;
+        let has_ranges = self.weather.ranges == Ranges::Served;
+        if report.identity == IdentityKind::Length && has_ranges && !is_one {
+            assert!(report.spot_checks > 0, "nothing was compared: {report:?}");
+        }
+        if after != Final::Mixed {
+            return;
+        }
+        let lies = self.world.lies;
+        assert!(!self.world.is_honest(), "an honest server, and {report:?}");
+        if self.world.names_versions() && lies.omits == 0.0 {
+            assert!(lies.overwrites, "every reply told its version: {report:?}");
+            assert!(
+                self.unseen() < Duration::from_secs(1),
+                "the object was not looked at for {:?}: {report:?}",
+                self.unseen()
+            );
+        }
+    }
+
+    /// The time between the last head that told a version and the last bytes.
+    fn unseen(&self) -> Duration {
+        let last = |is_one: fn(&ServerEvent) -> bool| {
+            let mut found = self.played.log.iter().filter(|(_, what)| is_one(what));
+            found.next_back().map_or(Duration::ZERO, |(at, _)| *at)
+        };
+        let told = last(|what| matches!(what, ServerEvent::Replied { .. } | ServerEvent::Looked));
+        last(|what| matches!(what, ServerEvent::Sent { .. })).saturating_sub(told)
+    }
+
+    fn has_replied(&self, version: usize) -> bool {
+        let mut events = self.played.events();
+        events.any(|what| *what == ServerEvent::Replied { version })
     }
 
     /// Something that was done to the run explains the error.
@@ -80,10 +131,14 @@ impl Trial<'_> {
         let is_explained = match error.kind() {
             ErrorKind::Stopped => self.is_asked_for(Intent::Stop),
             ErrorKind::Cancelled => self.is_asked_for(Intent::Cancel),
-            ErrorKind::File => self.fault_ends_runs || is_in_the_way,
-            ErrorKind::Network => self.has_failed(),
+            // Without syncs a power cut may keep the partial file and lose its claim.
+            ErrorKind::File => self.fault_ends_runs || is_in_the_way || self.laws_are_waived,
+            ErrorKind::Network => self.has_failed() || self.has_shrunk(),
             ErrorKind::Refused => self.weather.fatal && self.has_failed(),
-            ErrorKind::Changed => self.has_changed() && self.job.on_change == OnChange::Fail,
+            ErrorKind::Changed => {
+                let changes = self.has_changed() || !self.world.is_honest();
+                changes && self.job.on_change == OnChange::Fail
+            }
             ErrorKind::Usage
             | ErrorKind::Checksum
             | ErrorKind::ReaderGone
@@ -103,7 +158,8 @@ impl Trial<'_> {
             ErrorKind::File => {}
             _ => {
                 self.check_all_is_committed();
-                let exists = oracle::checkpoint_on(self.disk).is_some();
+                let found = oracle::checkpoint_on(self.disk);
+                let exists = found.is_some_and(|found| found.standing != Standing::Claimed);
                 assert_eq!(
                     error.checkpoint().is_some(),
                     exists,
@@ -122,7 +178,9 @@ impl Trial<'_> {
     /// Every block that the transfer completed is in the checkpoint.
     fn check_all_is_committed(&self) {
         let has_started = !self.played.shared.coverage(1).is_empty();
-        if has_started && oracle::checkpoint_on(self.disk).is_some() {
+        let found = oracle::checkpoint_on(self.disk);
+        let is_claim = found.is_none_or(|found| found.standing == Standing::Claimed);
+        if has_started && !is_claim && self.world.is_honest() {
             oracle::all_is_committed(self.disk, &self.played.shared);
         }
     }
@@ -148,6 +206,13 @@ impl Trial<'_> {
         self.played
             .events()
             .any(|what| *what == ServerEvent::Changed)
+    }
+
+    /// Whether a version may look like a page in place of the one before it.
+    fn has_shrunk(&self) -> bool {
+        let lengths = &self.world.lengths;
+        let (longest, shortest) = (lengths.iter().max(), lengths.iter().min());
+        matches!((longest, shortest), (Some(longest), Some(shortest)) if *shortest < longest / 16)
     }
 
     fn has_failed(&self) -> bool {

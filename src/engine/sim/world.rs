@@ -9,7 +9,7 @@ use crate::checkpoint::Checkpoint;
 use crate::engine::job::{Destination, Job};
 use crate::http::testing::client;
 use crate::http::{Client, Conditions, Metadata, RangeSupport, Source};
-use crate::object::{EntityTag, Identity, SelectionSpec, Validator};
+use crate::object::{Date, Identity, SelectionSpec, Tag};
 use crate::options::Writer;
 use crate::options::{Connections, OnChange, Verify};
 use crate::storage::{Durability, Names};
@@ -23,6 +23,23 @@ pub(super) enum Tags {
     Weak,
     /// The modification date.
     Date,
+    /// An entity tag that is not well formed.
+    Malformed,
+    /// A strong entity tag that all versions share, as nginx gives to files of one size and date.
+    Same,
+    /// Nothing.
+    None,
+}
+
+/// What a server leaves out or gets wrong, during all runs of a schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Lies {
+    /// The probability that a reply names no version.
+    pub(super) omits: f64,
+    /// Whether the probe finds no version.
+    pub(super) probe_omits: bool,
+    /// Whether a reply under way goes on with the bytes of a version that replaces its own.
+    pub(super) overwrites: bool,
 }
 
 /// The versions of one object, in the order in which they replace each other.
@@ -34,6 +51,7 @@ pub(super) struct World {
     /// The length of each version, in bytes.
     pub(super) lengths: Vec<u64>,
     pub(super) tags: Tags,
+    pub(super) lies: Lies,
     pub(super) selection: SelectionSpec,
     /// The older file at the final name, if there is one.
     pub(super) old: Option<Vec<u8>>,
@@ -46,6 +64,7 @@ impl World {
             seed,
             lengths: lengths.to_vec(),
             tags: Tags::Strong,
+            lies: Lies::default(),
             selection: SelectionSpec::default(),
             old: None,
         }
@@ -78,37 +97,60 @@ impl World {
     /// The version that a checkpoint belongs to.
     pub(super) fn version_in(&self, checkpoint: &Checkpoint) -> usize {
         let mut versions = 0..self.lengths.len();
-        let found = versions.find(|version| {
-            let validator = self.validator(*version);
-            let tag = validator.tag().map(ToString::to_string);
-            tag == checkpoint.etag
-                && (tag.is_some() || validator.if_unmodified_since() == checkpoint.last_modified)
-        });
+        let found = versions.find(|version| self.identity(*version) == checkpoint.identity);
         found.expect("every checkpoint names a version that the server had")
     }
 
-    /// The validator of a version.
-    pub(super) fn validator(&self, version: usize) -> Validator {
-        let tag = |text: String| EntityTag::parse(&text).ok();
+    /// The fields of a version.
+    pub(super) fn identity(&self, version: usize) -> Identity {
+        let tag = |text: String| Identity::of(Some(Tag::of_text(&text)), None);
         match self.tags {
-            Tags::Strong => Validator::from_fields(tag(format!("\"v{version}\"")), None),
-            Tags::Weak => Validator::from_fields(tag(format!("W/\"v{version}\"")), None),
-            Tags::Date => Validator::from_fields(None, Some(self.date(version))),
+            Tags::Strong => tag(format!("\"v{version}\"")),
+            Tags::Weak => tag(format!("W/\"v{version}\"")),
+            Tags::Date => Identity::of(None, Some(self.date(version))),
+            Tags::Malformed => tag(format!("v{version}")),
+            Tags::Same => tag("\"v\"".to_owned()),
+            Tags::None => Identity::default(),
         }
     }
 
-    fn date(&self, version: usize) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs((self.seed % 1000 + version as u64) * 1000)
+    /// Whether every reply tells its version, and keeps to it.
+    pub(super) fn is_honest(&self) -> bool {
+        self.lies == Lies::default() && self.names_versions()
+    }
+
+    /// Whether the fields of a version differ from those of the others.
+    pub(super) fn names_versions(&self) -> bool {
+        !matches!(self.tags, Tags::Same | Tags::None)
+    }
+
+    /// Whether each byte is that of some version at its place in the output.
+    pub(super) fn is_mixture(&self, bytes: &[u8]) -> bool {
+        let versions: Vec<_> = (0..self.lengths.len())
+            .map(|version| self.content(version))
+            .filter(|content| content.len() == bytes.len())
+            .collect();
+        let is_of_one = |(at, byte): (usize, &u8)| versions.iter().any(|one| one[at] == *byte);
+        !versions.is_empty() && bytes.iter().enumerate().all(is_of_one)
+    }
+
+    fn date(&self, version: usize) -> Date {
+        let seconds = 1_700_000_000 + (self.seed % 1000 + version as u64) * 1000;
+        let date = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        Date::of_text(&httpdate::fmt_http_date(date))
     }
 
     /// What a probe of this version finds.
     pub(super) fn metadata(&self, version: usize, ranges: RangeSupport) -> Metadata {
-        let validator = self.validator(version);
         Metadata {
             length: Some(self.lengths[version]),
-            identity: Identity::of(validator.tag().cloned(), validator.if_unmodified_since()),
-            etag: validator.tag().cloned(),
-            last_modified: validator.if_unmodified_since(),
+            identity: if self.lies.probe_omits {
+                Identity::default()
+            } else {
+                self.identity(version)
+            },
+            is_young: false,
+            media: None,
             coding: None,
             ranges,
             fields: Vec::new(),
@@ -150,6 +192,7 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         verify: Verify::Auto,
         on_change: OnChange::Restart,
         mirrors: Vec::new(),
+        trust_mirrors: false,
         refresh: None,
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::sync::watch;
 
+use super::written_blocks::WrittenBlock;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind};
@@ -17,6 +18,9 @@ pub(crate) trait Committer: Send {
         dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
+
+    /// Some blocks of the output, to be compared with the remote once more. Every part is complete.
+    fn blocks(&mut self) -> impl Future<Output = Result<Vec<WrittenBlock>, CommitError>> + Send;
 
     /// Commits these parts. A checkpoint that can't be written is no error: it is tried again at
     /// the next commit.
@@ -34,9 +38,8 @@ pub(crate) enum CommitKind {
     Periodic,
     /// No transfer is under way, and the checkpoint names every completed part.
     Clean,
-    /// Another program may have changed the file: the next run must read it back before it trusts
-    /// it.
-    Suspect,
+    /// Every part is complete, and the bytes do not match a digest.
+    Refused,
 }
 
 /// Why a commit failed.

@@ -2,15 +2,18 @@
 //! the caller may pause or end it.
 
 mod backpressure;
+pub(crate) mod closing;
 pub(crate) mod commit;
 mod progress;
 pub(crate) mod rate_limit;
 mod run;
 mod shared;
+mod spot_check;
 mod supervise;
 pub(crate) mod window;
 mod worker;
 mod writer;
+pub(crate) mod written_blocks;
 
 pub(crate) use run::TransferEnd;
 pub(crate) use shared::{Layout, Transfer, TransferError};

@@ -12,7 +12,6 @@ use super::window::WriteTarget;
 use crate::engine::control::{Control, Intent};
 use crate::engine::remote::Remote;
 use crate::event::Event;
-use crate::storage::StorageErrorKind;
 
 /// How a transfer ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,14 +54,35 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return Ok(TransferEnd::Cancelled);
             }
             let kind = match &end {
-                End::Failed(TransferError::Storage(error)) => match error.kind() {
-                    StorageErrorKind::Full => CommitKind::Periodic,
-                    _ => CommitKind::Suspect,
-                },
+                // Another program may have changed the file: the next run must read it back before it
+                // trusts it.
+                End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
                 _ => CommitKind::Clean,
             };
+            let unnamed = match end {
+                End::Finished if self.is_unnamed() => committer.blocks().await,
+                _ => Ok(Vec::new()),
+            };
+            let unnamed = unnamed.map_err(TransferError::Commit)?;
+            // The last sync and the last requests wait for each other as little as possible.
+            let closing = async {
+                match end {
+                    End::Finished => tokio::select! {
+                        biased;
+                        intent = control.ending() => Ok(Some(intent)),
+                        closed = self.close(unnamed) => closed.map(|()| None),
+                    },
+                    _ => Ok(None),
+                }
+            };
             let committing = committer.commit(self.dispatcher.completed(), kind);
-            committing.await.map_err(TransferError::Commit)?;
+            let (committed, closed) = tokio::join!(committing, closing);
+            committed.map_err(TransferError::Commit)?;
+            match closed? {
+                Some(Intent::Cancel) => return Ok(TransferEnd::Cancelled),
+                Some(_) => return Ok(TransferEnd::Stopped),
+                None => {}
+            }
             match end {
                 End::Finished => return Ok(TransferEnd::Complete),
                 End::Failed(error) => return Err(error),

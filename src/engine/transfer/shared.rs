@@ -7,6 +7,7 @@ use super::backpressure::Backpressure;
 use super::commit::CommitError;
 use super::rate_limit::Limiter;
 use super::window::WriteTarget;
+use super::written_blocks::{Doubt, SpotChecks, WrittenBlock};
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::events::EventBus;
 use crate::engine::metrics::Metrics;
@@ -15,6 +16,7 @@ use crate::engine::remote::object::Object;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
+use crate::http::Pinned;
 use crate::object::{BlockPlan, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
@@ -27,6 +29,10 @@ pub(crate) struct Transfer<R, W> {
     pub(super) blocks: BlockPlan,
     pub(super) selection: Selection,
     pub(super) remote: R,
+    pub(super) pinned: Pinned,
+    /// Whether no part was complete when the transfer began.
+    pub(super) is_new: bool,
+    pub(super) checks: SpotChecks,
     pub(super) durability: Durability,
     pub(super) limiter: Option<Limiter>,
     pub(super) backpressure: Backpressure,
@@ -46,6 +52,8 @@ pub(crate) struct Layout {
     pub(crate) plan: Plan,
     pub(crate) blocks: BlockPlan,
     pub(crate) completed: CompletedParts,
+    /// Blocks of these parts that are to be compared with the remote.
+    pub(crate) doubtful: Vec<WrittenBlock>,
 }
 
 /// Why a transfer failed.
@@ -57,6 +65,11 @@ pub(crate) enum TransferError {
     Storage(StorageError),
     /// Completed parts can't be made durable, or written to standard output.
     Commit(CommitError),
+    /// A block differs from the one that came before.
+    Differs { failed: RequestFailed, doubt: Doubt },
+    /// The one stream of a remote without ranges broke, and nothing tells whether another one is of
+    /// the same version.
+    StreamLost(RequestFailed),
 }
 
 impl From<StorageError> for TransferError {
@@ -86,7 +99,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             plan,
             blocks,
             completed,
+            doubtful,
         } = layout;
+        let is_new = completed.completed.is_empty();
         let dispatcher = Arc::new(Dispatcher::new(plan, blocks, completed));
         dispatcher.replied(first_byte);
         context.shared.show(&dispatcher);
@@ -97,6 +112,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             blocks,
             selection: object.wanted.selection,
             remote: object.remote,
+            pinned: object.pinned,
+            is_new,
+            checks: SpotChecks::new(doubtful),
             durability: job.durability,
             limiter: job.limit_rate.map(Limiter::new),
             backpressure: Backpressure::default(),

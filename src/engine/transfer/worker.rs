@@ -20,7 +20,7 @@ use crate::engine::retry;
 use crate::engine::schedule::lease::ActiveLease;
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
-use crate::object::ByteRange;
+use crate::object::{ByteRange, Proof};
 use crate::storage::StorageError;
 
 /// Why a worker ended.
@@ -78,6 +78,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         loop {
             if self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
+            }
+            match self.check_next().await {
+                Some(Ok(())) => continue,
+                Some(Err(error)) => return WorkerEnd::Failed(error),
+                None => {}
             }
             // Listens before it looks, so it misses no change in between.
             let changed = self.dispatcher.changed.notified();
@@ -142,10 +147,20 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 let failed = RequestFailed { error, attempts };
                 return LeaseEnd::Failed(TransferError::Request(failed));
             };
+            if self.is_beyond_proof(&writer) {
+                let failed = RequestFailed { error, attempts };
+                return LeaseEnd::Failed(TransferError::StreamLost(failed));
+            }
             let part = self.plan.part_at(writer.position());
             let part = part.map_or(0, |part| part.index.0);
             retry::pause(&self.metrics, &self.events, part, &error, delay).await;
         }
+    }
+
+    /// Whether bytes came of a stream that can't be continued: no other one would be known to be of
+    /// the same version.
+    fn is_beyond_proof(&self, writer: &LeaseWriter<'_, W>) -> bool {
+        self.remote.is_whole() && self.pinned.proof() == Proof::None && writer.position() > 0
     }
 
     fn writer<'a>(

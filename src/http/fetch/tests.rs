@@ -2,20 +2,21 @@ use super::*;
 use crate::http::head::header_map;
 use crate::http::testing::{ScriptedServer, Seen, Then, client, script};
 use crate::http::{Coding, HttpErrorKind};
-use crate::object::{EntityTag, Identity};
+use crate::object::{Date, Identity, Tag};
 
 const LENGTH: u64 = 100;
-const DATE: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
-const LATER: &str = "Thu, 01 Jan 1970 00:00:11 GMT";
+const DATE: &str = "Tue, 14 Nov 2023 22:13:20 GMT";
+const LATER: &str = "Tue, 14 Nov 2023 22:13:21 GMT";
 
 fn asked() -> ByteRange {
     ByteRange::new(10, 20).unwrap()
 }
 
 fn pinned(tag: Option<&str>, date: Option<&str>) -> Pinned {
-    let tag = tag.map(|text| EntityTag::parse(text).unwrap());
-    let date = date.map(|text| httpdate::parse_http_date(text).unwrap());
-    Pinned::new(LENGTH, Identity::of(tag, date))
+    let identity = Identity::of(tag.map(Tag::of_text), date.map(Date::of_text));
+    let pinned = Pinned::new(LENGTH, identity);
+    pinned.hold();
+    pinned
 }
 
 /// One word for the outcome.

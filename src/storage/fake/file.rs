@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use super::{FakeDisk, State, id};
 use crate::object::ByteRange;
 use crate::storage::mmap::FileMap;
-use crate::storage::{FileId, FileSystem, PartFile, Space};
+use crate::storage::{FileId, FileStamp, FileSystem, FileTime, PartFile, Space};
 
 /// An open file of a [`FakeDisk`]. Dropping it releases its lock.
 #[derive(Debug)]
@@ -75,15 +75,29 @@ impl PartFile for FakeFile {
         Ok(id(self.inode))
     }
 
+    fn stamp(&self) -> io::Result<FileStamp> {
+        let writes = self.disk.state().files[self.inode].writes;
+        let written = FileTime {
+            seconds: writes,
+            nanoseconds: 0,
+        };
+        Ok(FileStamp {
+            inode: self.inode as u64,
+            length: self.len()?,
+            modified: written,
+            changed: written,
+        })
+    }
+
     fn len(&self) -> io::Result<u64> {
         Ok(self.disk.state().files[self.inode].live.len() as u64)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         let length = usize::try_from(length).map_err(io::Error::other)?;
-        self.step("resize")?.files[self.inode]
-            .live
-            .resize(length, 0);
+        let file = &mut self.step("resize")?.files[self.inode];
+        file.live.resize(length, 0);
+        file.writes += 1;
         Ok(())
     }
 
@@ -122,9 +136,11 @@ impl PartFile for FakeFile {
     fn write_at(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let start = usize::try_from(position).map_err(io::Error::other)?;
         let mut state = self.step("write")?;
-        let live = &mut state.files[self.inode].live;
+        let file = &mut state.files[self.inode];
+        let live = &mut file.live;
         live.resize(live.len().max(start + bytes.len()), 0);
         live[start..start + bytes.len()].copy_from_slice(bytes);
+        file.writes += 1;
         Ok(())
     }
 

@@ -15,6 +15,9 @@ use super::{LENGTH, PART};
 use crate::support::fault::{FaultOrigin, honest};
 use crate::support::fixture::{Fixture, Outcome};
 
+/// What is said of a partial file that is another program's.
+const NOT_OURS: &str = "no checkpoint of partwise belongs to it";
+
 /// Where the numbers of the format stand.
 const VERSION: usize = 8;
 const OBJECT_LENGTH: usize = 28;
@@ -42,10 +45,10 @@ enum Then {
     StartsOver(&'static str),
     /// It begins anew: nothing tells that there ever was an earlier run.
     Begins,
+    /// It fails, because the partial file is another program's, and leaves that as it is.
+    IsNotOurs,
     /// It fails, and says why; `--fresh` begins anew.
     Fails(i32, &'static [&'static str]),
-    /// It fails, and says why; the next one mends it.
-    Mends(i32, &'static [&'static str]),
 }
 
 /// A damage to what an earlier run left.
@@ -99,7 +102,8 @@ impl Damage {
         let outcome = run(&fixture, &origin, &self.arguments);
         assert_no_secret(&outcome);
         let ends = match self.then {
-            Then::Fails(code, says) | Then::Mends(code, says) => Ends::with(code, says),
+            Then::Fails(code, says) => Ends::with(code, says),
+            Then::IsNotOurs => Ends::with(6, &[NOT_OURS, "hint: move or remove that file"]),
             _ => Ends::well(),
         };
         assert_ends(&outcome, &ends);
@@ -115,17 +119,20 @@ impl Damage {
                 "{reason:?} is not the reason: {told:?}"
             );
         }
-        let again = match self.then {
-            Then::Fails(..) => Some(vec!["--fresh".to_owned()]),
-            Then::Mends(..) => Some(self.arguments),
-            _ => None,
-        };
-        if let Some(arguments) = again {
-            fixture.file("x").is_absent();
-            let outcome = run(&fixture, &origin, &arguments);
-            assert_ends(&outcome, &Ends::well());
-        } else {
-            assert_eq!(outcome.json()["resumed_bytes"], resumed);
+        let fresh = ["--fresh".to_owned()];
+        match self.then {
+            Then::Fails(..) => {
+                fixture.file("x").is_absent();
+                assert_ends(&run(&fixture, &origin, &fresh), &Ends::well());
+            }
+            Then::IsNotOurs => {
+                let again = run(&fixture, &origin, &fresh);
+                assert_ends(&again, &Ends::with(6, &[NOT_OURS]));
+                assert_eq!(fs::read(fixture.path("x.part")).unwrap(), left.part);
+                fs::remove_file(fixture.path("x.part")).unwrap();
+                assert_ends(&run(&fixture, &origin, &[]), &Ends::well());
+            }
+            _ => assert_eq!(outcome.json()["resumed_bytes"], resumed),
         }
         fixture.file("x").is(&object);
         fixture.assert_holds_only(["x"]);
@@ -142,7 +149,7 @@ fn run(fixture: &Fixture, origin: &FaultOrigin, more: &[String]) -> Outcome {
 
 /// The files themselves.
 fn files() -> Vec<Damage> {
-    use Then::{Begins, GoesOn, StartsOver};
+    use Then::{Begins, GoesOn, IsNotOurs, StartsOver};
     vec![
         damage("nothing", GoesOn(8), |_| {}),
         damage("empty", StartsOver("cut short"), |left| {
@@ -168,13 +175,15 @@ fn files() -> Vec<Damage> {
                     b"\x1b[2J\xc2\x9b\xe2\x80\xae is what it begins with, and more".to_vec();
             },
         ),
-        damage(
-            "no checkpoint",
-            StartsOver("no checkpoint beside it"),
-            |left| {
-                left.has_checkpoint = false;
-            },
-        ),
+        damage("no checkpoint", IsNotOurs, |left| {
+            left.has_checkpoint = false;
+        }),
+        damage("another program's .part in its place", IsNotOurs, |left| {
+            left.part.fill(7);
+        }),
+        damage("another program's, and shorter", IsNotOurs, |left| {
+            left.part = vec![7; 1000];
+        }),
         damage("no .part", Begins, |left| left.has_part = false),
         damage("an empty .part", StartsOver("has 0 bytes"), |left| {
             left.part.clear();
@@ -215,7 +224,7 @@ fn formats() -> Vec<Damage> {
             with_crc(&mut left.checkpoint, VERSION, &0_u32.to_le_bytes());
         }),
         damage("the next format", newer, |left| {
-            with_crc(&mut left.checkpoint, VERSION, &2_u32.to_le_bytes());
+            with_crc(&mut left.checkpoint, VERSION, &3_u32.to_le_bytes());
         }),
         damage("a format of the far future", newer, |left| {
             with_crc(&mut left.checkpoint, VERSION, &u32::MAX.to_le_bytes());
@@ -258,7 +267,7 @@ fn formats() -> Vec<Damage> {
 
 /// Checkpoints of other objects.
 fn strangers() -> Vec<Damage> {
-    use Then::StartsOver;
+    use Then::{IsNotOurs, StartsOver};
     vec![
         damage("another object's", StartsOver("entity tag was"), |left| {
             *left = Left {
@@ -268,7 +277,7 @@ fn strangers() -> Vec<Damage> {
         }),
         damage(
             "another object's, beside this one's .part",
-            StartsOver("entity tag was"),
+            IsNotOurs,
             |left| {
                 left.checkpoint = Left::of(&Object::new(10, LENGTH), PART).checkpoint;
             },
@@ -291,7 +300,7 @@ fn strangers() -> Vec<Damage> {
 
 /// A byte that is not what it was.
 fn bytes() -> Vec<Damage> {
-    use Then::{GoesOn, Mends};
+    use Then::GoesOn;
     vec![
         damage(
             "a byte changed, --verify always",
@@ -315,14 +324,13 @@ fn bytes() -> Vec<Damage> {
             },
         ),
         damage(
+            "a byte changed after a clean end",
+            GoesOn(7),
+            flip_completed_byte,
+        ),
+        damage(
             "a byte changed after a clean end, and a checksum",
-            Mends(
-                5,
-                &[
-                    "x is not what it should be",
-                    "hint: the partial file is kept",
-                ],
-            ),
+            GoesOn(7),
             flip_completed_byte,
         )
         .checksum(),

@@ -84,6 +84,14 @@ impl Obstacle {
         }
     }
 
+    /// It does well, and says this.
+    fn says(self, says: &[&str]) -> Self {
+        Self {
+            ends: Ends::with(0, says),
+            ..self
+        }
+    }
+
     fn keeps(self, keeps: fn(&Fixture)) -> Self {
         Self { keeps, ..self }
     }

@@ -40,6 +40,21 @@ pub(crate) fn assert_covers_exactly(log: &[Logged], expected: &[Stretch]) {
     );
 }
 
+/// The same, but for three blocks of at most 64 KiB that are compared with what is on disk.
+#[track_caller]
+pub(crate) fn assert_covers_after_spot_checks(log: &[Logged], expected: &[Stretch]) {
+    let (missing, compared): (Vec<Stretch>, Vec<Stretch>) =
+        ranges_requested(log).into_iter().partition(|asked| {
+            expected
+                .iter()
+                .any(|all| all.0 < asked.1 && asked.0 < all.1)
+        });
+    assert_eq!(union(&missing), union(expected), "{missing:?} was missing");
+    assert_eq!(compared.len(), 3, "{compared:?} was compared");
+    let is_block = |(start, end): &Stretch| end - start <= 64 << 10;
+    assert!(compared.iter().all(is_block), "{compared:?} was compared");
+}
+
 /// Bytes in these stretches.
 pub(crate) fn volume(stretches: &[Stretch]) -> u64 {
     stretches.iter().map(|(start, end)| end - start).sum()

@@ -10,14 +10,18 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{Instrument, debug_span};
 
-use crate::checkpoint::{self, Checkpoint, CheckpointError};
+use super::samples;
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::engine::blocking;
 use crate::engine::control::events::EventBus;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::event::Event;
-use crate::storage::{self, Durability, Names, Sink, StorageError, Volume};
+use crate::http::Pinned;
+use crate::object::{PartBitmap, PartIndex};
+use crate::storage::{self, Durability, Names, PartFile, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
@@ -45,10 +49,10 @@ pub(crate) struct CheckpointFile<V: Volume> {
     pub(crate) sink: Sink<V::File>,
     pub(crate) durability: Durability,
     /// All that stays the same from one checkpoint to the next. Its generation is the last one on
-    /// disk.
+    /// disk, or 0 for a new file, of which there is nothing to commit yet.
     pub(crate) identity: Checkpoint,
-    /// Whether the checkpoint on disk names parts that turned out to be damaged.
-    pub(crate) is_refuted: bool,
+    /// The version, of which replies may tell more than the probe did.
+    pub(crate) pinned: Pinned,
 }
 
 /// A checkpoint that could not be written.
@@ -60,11 +64,12 @@ struct Unwritten {
 
 impl<V: Volume> Checkpointer<V> {
     pub(crate) fn new(file: CheckpointFile<V>, events: Arc<EventBus>) -> Self {
+        let generation = file.identity.generation;
         Self {
-            generation: file.identity.generation,
+            generation,
             file: Arc::new(file),
             events,
-            committed: None,
+            committed: (generation == 0).then_some(0),
             unwritten: None,
             poisoned: false,
         }
@@ -108,6 +113,18 @@ impl<V: Volume> Committer for Checkpointer<V> {
         Ok(())
     }
 
+    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+        let file = &self.file;
+        let Ok(plan) = file.identity.plan() else {
+            return Ok(Vec::new());
+        };
+        let mut all = PartBitmap::new(plan.parts());
+        for part in 0..plan.parts() {
+            all.insert(PartIndex(part));
+        }
+        Ok(samples::draw(&file.sink, &plan, &all).await?)
+    }
+
     /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.
     ///
     /// # Errors
@@ -124,14 +141,17 @@ impl<V: Volume> Committer for Checkpointer<V> {
             completed: parts.completed,
             crcs: parts.crcs,
             clean: kind == CommitKind::Clean,
+            standing: match kind {
+                CommitKind::Refused => Standing::Refused,
+                _ => Standing::Partial,
+            },
             ..self.file.identity.clone()
         };
         let file = Arc::clone(&self.file);
         // Stays so if this future is dropped during the sync, whose result is then unknown.
         self.poisoned = true;
         let span = debug_span!("commit", parts = count, ?kind);
-        let is_suspect = kind == CommitKind::Suspect || self.committed.is_none() && file.is_refuted;
-        let written = blocking::run(move || file.write(checkpoint, is_suspect))
+        let written = blocking::run(move || file.write(checkpoint))
             .instrument(span)
             .await?;
         self.poisoned = false;
@@ -152,20 +172,17 @@ impl<V: Volume> Committer for Checkpointer<V> {
 }
 
 impl<V: Volume> CheckpointFile<V> {
-    /// Makes the parts durable, and then tries to write the checkpoint. `is_suspect` tells that an
-    /// earlier one may name parts that the file does not have.
+    /// Makes the parts durable, and then tries to write the checkpoint. An earlier one stays
+    /// otherwise; the next run reads back what that names, because the file was changed since.
     ///
     /// # Errors
     ///
     /// The sync of the data fails.
-    fn write(
-        &self,
-        mut checkpoint: Checkpoint,
-        is_suspect: bool,
-    ) -> Result<Result<(), Unwritten>, StorageError> {
+    fn write(&self, mut checkpoint: Checkpoint) -> Result<Result<(), Unwritten>, StorageError> {
         if self.durability == Durability::Synced {
             self.sink.sync()?;
         }
+        checkpoint.identity = self.pinned.identity();
         // If another program replaced the file, the next run must not take its bytes on trust.
         let is_untouched = storage::is_untouched(
             &*self.volume,
@@ -174,26 +191,15 @@ impl<V: Volume> CheckpointFile<V> {
             checkpoint.file_length(),
         );
         checkpoint.clean &= is_untouched;
+        checkpoint.file = self.sink.file().stamp().ok();
         let saved = checkpoint::save(&*self.volume, &self.names, &checkpoint, self.durability);
         Ok(saved.map_err(|error| {
-            if is_suspect || !is_untouched {
-                self.remove_trusted();
-            }
             let earlier = self.volume.identity(self.names.checkpoint());
             Unwritten {
                 error,
                 has_earlier: !matches!(earlier, Ok(None)),
             }
         }))
-    }
-
-    /// Removes an earlier checkpoint whose parts the next run would trust without reading them.
-    fn remove_trusted(&self) {
-        let earlier = checkpoint::load(&*self.volume, &self.names);
-        if !matches!(earlier, Ok(Some(earlier)) if !earlier.clean) {
-            // The error of the checkpoint that can't be written is the one to tell.
-            let _ = storage::remove_checkpoint(&*self.volume, &self.names, self.durability);
-        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! What earlier runs left at the final name and beside it, and what this run leaves.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use super::restore;
-use crate::checkpoint::{self, Checkpoint};
+use super::read_back::{must_verify, read_back};
+use crate::checkpoint::{self, Checkpoint, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
+use crate::engine::output::digests;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary;
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::report::Report;
-use crate::storage::{self, Names, Operation, Sink, StorageError, Volume};
+use crate::storage::{
+    self, AtOutput, Durability, FileStamp, Names, PartFile, Sink, StorageError, Volume,
+};
 
 /// Looks at the final name before anything is asked of a server. Returns a report where an earlier
 /// run had come to its very last step, which is finished now.
@@ -67,16 +71,37 @@ pub(crate) async fn settle<V: Volume>(
         Ok(report) => return Ok(report),
         Err(error) => error,
     };
-    match error.kind() {
-        ErrorKind::Cancelled => {
-            blocking::run(move || storage::remove_partial(&*volume, &names)).await?;
-            Err(error)
+    let is_cancelled = error.kind() == ErrorKind::Cancelled;
+    let has_partial = context.has_partial.load(Ordering::Relaxed);
+    let settling = blocking::run(move || {
+        let found = checkpoint::load(&*volume, &names);
+        let has_checkpoint = !matches!(found, Ok(None));
+        // A partial file without a checkpoint is of no use, and it would be taken for another
+        // program's: as it is, unless this run made it.
+        let is_useless = if is_cancelled {
+            has_partial || has_checkpoint
+        } else {
+            has_partial && !has_checkpoint
+        };
+        if is_useless {
+            storage::remove_partial(&*volume, &names)?;
+        } else if is_cancelled {
+            storage::remove_checkpoint(&*volume, &names, Durability::Unsynced)?;
         }
+        Ok::<_, StorageError>(found.ok().flatten())
+    });
+    let found = settling.await;
+    if is_cancelled {
+        found?;
+        return Err(error);
+    }
+    match error.kind() {
         ErrorKind::Usage | ErrorKind::Unexpected => Err(error),
         _ => {
-            let found = blocking::run(move || checkpoint::load(&*volume, &names)).await;
+            let found = found.ok().flatten();
+            let is_useful = found.is_some_and(|found| found.standing != Standing::Claimed);
             let path = context.checkpoint.clone();
-            Err(error.with_checkpoint(path.filter(|_| matches!(found, Ok(Some(_))))))
+            Err(error.with_checkpoint(path.filter(|_| is_useful)))
         }
     }
 }
@@ -98,83 +123,84 @@ enum Found {
     Damaged,
 }
 
-/// What was found at the final name before its bytes were looked at.
-enum Swept {
-    Nothing,
-    Immovable,
-    /// A file, with the checkpoint that was left beside it, if it is that of the file.
-    File(Option<Box<Checkpoint>>),
-}
-
 async fn find<V: Volume>(
     context: &Context<'_>,
     volume: Arc<V>,
     names: Names,
 ) -> Result<Found, Error> {
-    let durability = context.job.durability;
-    let swept = {
+    let looked = {
         let (volume, names) = (Arc::clone(&volume), names.clone());
-        blocking::run(move || sweep(&*volume, &names, durability)).await?
+        blocking::run(move || {
+            let found = storage::at_output(&*volume, &names)?;
+            let checkpoint = checkpoint::load(&*volume, &names).ok().flatten();
+            Ok::<_, StorageError>((found, checkpoint))
+        })
     };
-    match swept {
-        Swept::Nothing => Ok(Found::Nothing),
-        Swept::Immovable => Ok(Found::Immovable),
-        Swept::File(None) => Ok(Found::Taken),
-        Swept::File(Some(checkpoint)) => judge(context, volume, names, *checkpoint).await,
+    match looked.await? {
+        (AtOutput::Nothing, _) => Ok(Found::Nothing),
+        (AtOutput::Immovable, _) => Ok(Found::Immovable),
+        (AtOutput::Alone(length), Some(checkpoint))
+            if is_wanted(context, &checkpoint) && checkpoint.file_length() == length =>
+        {
+            judge(context, volume, names, checkpoint).await
+        }
+        (AtOutput::Alone(_) | AtOutput::File, _) => Ok(Found::Taken),
     }
 }
 
-/// Removes what an earlier run left beside a published file.
-fn sweep<V: Volume>(
-    volume: &V,
-    names: &Names,
-    durability: storage::Durability,
-) -> Result<Swept, StorageError> {
-    let checkpoint = checkpoint::load(volume, names).ok().flatten();
-    if !storage::sweep(volume, names, durability)? {
-        return Ok(Swept::Nothing);
-    }
-    let output = names.output();
-    let is_replaceable = volume
-        .is_replaceable(output)
-        .map_err(|error| StorageError::io(Operation::Inspect, volume.path(output), error))?;
-    if !is_replaceable {
-        return Ok(Swept::Immovable);
-    }
-    let left_over = checkpoint::load(volume, names).ok().flatten().is_some();
-    let length = volume.length(output).ok().flatten();
-    let of_this_file = checkpoint.filter(|checkpoint| {
-        !left_over && checkpoint.completed.is_full() && Some(checkpoint.file_length()) == length
-    });
-    Ok(Swept::File(of_this_file.map(Box::new)))
+/// Whether the checkpoint is that of a whole file of which this run asks for the very same bytes:
+/// by the same URL, selection and conditions.
+fn is_wanted(context: &Context<'_>, checkpoint: &Checkpoint) -> bool {
+    let selection = context.job.selection.resolve(checkpoint.length);
+    checkpoint.completed.is_full()
+        && checkpoint.standing == Standing::Partial
+        && checkpoint.is_of_url(&context.source.key_text())
+        && selection.is_ok_and(|selection| selection == checkpoint.selected())
+        && context.job.conditions.allow(&checkpoint.identity)
 }
 
 /// A file that was synced before it got its name is whole. Another one may have lost bytes with the
-/// power.
+/// power. A file that does not match the checksums of this run is one in the way.
 async fn judge<V: Volume>(
     context: &Context<'_>,
     volume: Arc<V>,
     names: Names,
     checkpoint: Checkpoint,
 ) -> Result<Found, Error> {
-    let length = checkpoint.file_length();
-    if !restore::must_verify(context.job.verify, &checkpoint, context.boot) {
-        return Ok(Found::Finished { length });
-    }
     let path = volume.path(names.output());
-    let opened = blocking::run(move || volume.open(names.output())).await;
-    let (Ok(plan), Ok(file)) = (checkpoint.plan(), opened) else {
+    let opened = {
+        let (volume, names) = (Arc::clone(&volume), names.clone());
+        blocking::run(move || {
+            let file = volume.open(names.output())?;
+            file.stamp().map(|stamp| (file, stamp))
+        })
+    };
+    let (Ok(plan), Ok((file, stamp))) = (checkpoint.plan(), opened.await) else {
         return Ok(Found::Taken);
     };
-    let sink = Sink::growing(file, path);
-    let parts = CompletedParts {
-        completed: checkpoint.completed,
-        crcs: checkpoint.crcs,
+    // Publishing sets the permissions and the name, which changes this time.
+    let stamp = FileStamp {
+        changed: checkpoint.file.map_or(stamp.changed, |file| file.changed),
+        ..stamp
     };
-    let good = restore::read_back(context, &sink, plan, parts).await?;
-    Ok(if good.completed.is_full() {
-        Found::Finished { length }
-    } else {
-        Found::Damaged
+    let sink = Sink::growing(file, path);
+    if must_verify(context.job.verify, &checkpoint, context.boot, stamp) {
+        let parts = CompletedParts {
+            completed: checkpoint.completed.clone(),
+            crcs: checkpoint.crcs.clone(),
+        };
+        let good = read_back(context, &sink, plan, parts).await?;
+        if !good.completed.is_full() {
+            return Ok(Found::Damaged);
+        }
+    }
+    match digests::verify_file(context, &sink, &plan, None, &[]).await {
+        Err(error) if error.kind() == ErrorKind::Checksum => return Ok(Found::Taken),
+        verified => verified?,
+    };
+    let durability = context.job.durability;
+    blocking::run(move || storage::remove_checkpoint(&*volume, &names, durability)).await?;
+    Ok(Found::Finished {
+        length: plan.length(),
     })
 }

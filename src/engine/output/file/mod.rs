@@ -1,20 +1,26 @@
 //! A file: opened or resumed, filled in parts, verified and published.
 
 pub(crate) mod checkpointer;
+pub(crate) mod claim;
 pub(crate) mod leftovers;
 pub(crate) mod open;
+pub(crate) mod page;
 pub(crate) mod publish;
+pub(crate) mod read_back;
 pub(crate) mod restore;
+mod samples;
 
 use std::sync::Arc;
 
 use self::checkpointer::{CheckpointFile, Checkpointer};
-use self::open::{PreparedFile, Restore};
+use self::open::PreparedFile;
 use self::publish::Whole;
+use self::restore::Restore;
 use super::outcome::{Brought, Outcome, judge_transfer};
 use crate::engine::context::Context;
 use crate::engine::remote::Remote;
 use crate::engine::remote::object::Object;
+use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitKind, Committer};
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::{Error, ErrorKind};
@@ -35,12 +41,13 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     restore: Restore,
 ) -> Result<Outcome, Error> {
     let (metadata, found_by) = (object.metadata.clone(), object.found_by);
+    let pinned = object.pinned.clone();
     let PreparedFile {
         plan,
         sink,
         completed,
-        is_damaged,
         identity,
+        is_certain,
     } = open::open(context, &volume, &names, &object, restore).await?;
     let resumed_bytes = completed.bytes(&plan);
     if resumed_bytes > 0 {
@@ -55,14 +62,20 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         sink: sink.clone(),
         durability: context.job.durability,
         identity,
-        is_refuted: is_damaged,
+        pinned: pinned.clone(),
     };
     let mut checkpointer = Checkpointer::new(checkpoint, Arc::clone(context.events()));
     let parts_before = completed.completed.count();
+    let doubtful = if is_certain {
+        Vec::new()
+    } else {
+        samples::draw(&sink, &plan, &completed.completed).await?
+    };
     let layout = Layout {
         plan,
         blocks: plan.in_blocks(context.job.block_size),
         completed,
+        doubtful,
     };
     let transfer = Transfer::new(context, object, layout, sink.clone());
     let ended = transfer.run(&mut checkpointer, context.control()).await;
@@ -79,7 +92,8 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
                 sink,
                 plan,
                 parts: Some(completed.clone()),
-                metadata,
+                sent: metadata.fields,
+                version: pinned,
             };
             publish::publish(context, whole, volume, names)
                 .await
@@ -93,11 +107,16 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         Ok(Some(outcome)) => Ok(outcome),
         Err(error) => Err(error),
     };
+    // Nothing tells which of the parts are of which version.
+    if matches!(&outcome, Ok(Outcome::Differs { .. })) {
+        let none = CompletedParts::none(&plan);
+        let _ = checkpointer.commit(none, CommitKind::Periodic).await;
+    }
     // Not after any other error: a failed sync may be the cause, and then no further commit could
     // be believed.
     if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Checksum) {
         // Where this commit fails, the checksum is still the error to tell.
-        let _ = checkpointer.commit(completed, CommitKind::Suspect).await;
+        let _ = checkpointer.commit(completed, CommitKind::Refused).await;
     }
     outcome.map_err(|error| error.with_checkpoint_behind(checkpointer.is_behind()))
 }

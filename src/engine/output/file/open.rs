@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::restore;
-use crate::checkpoint::{Checkpoint, hash_url};
+use super::restore::{self, Earlier, Restore};
+use super::{claim, page};
+use crate::checkpoint::{Checkpoint, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
+use crate::engine::remote::Remote;
 use crate::engine::remote::object::{Object, Wanted, announce, plan_of};
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::Error;
 use crate::object::{PartBitmap, Plan};
-use crate::storage::{self, Names, Opened, Sink, Volume};
+use crate::storage::{self, Durability, Names, Sink, Volume};
 
 /// A partial file of one version of an object, ready to be written.
 pub(super) struct PreparedFile<F> {
@@ -18,19 +20,10 @@ pub(super) struct PreparedFile<F> {
     pub(super) sink: Sink<F>,
     /// The parts that an earlier run left and that can be trusted.
     pub(super) completed: CompletedParts,
-    /// Whether some of what an earlier run's checkpoint names is damaged.
-    pub(super) is_damaged: bool,
     /// A checkpoint with all that stays the same from one commit to the next.
     pub(super) identity: Checkpoint,
-}
-
-/// What becomes of a partial file that an earlier run left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Restore {
-    /// It is resumed where it holds the same version.
-    Resume,
-    /// It is emptied.
-    StartOver,
+    /// Whether these parts are certain to be of the version that the server has now.
+    pub(super) is_certain: bool,
 }
 
 /// Locks the partial file, takes over what an earlier run left of the same version, and reserves
@@ -38,57 +31,76 @@ pub(crate) enum Restore {
 ///
 /// # Errors
 ///
-/// `File` where the partial file is locked by another run or can't be opened, reserved or read;
-/// `Usage` where the part size does not suit the object; the end that the caller wants, while parts
-/// are read back.
-pub(super) async fn open<V: Volume, R>(
+/// `File` where the partial file is another program's, is locked by another run or can't be opened,
+/// reserved or read; `Network` where a page in place of the object would replace it; `Usage` where
+/// the part size does not suit the object; the end that the caller wants, while parts are read back.
+pub(super) async fn open<V: Volume, R: Remote>(
     context: &Context<'_>,
     volume: &Arc<V>,
     names: &Names,
     object: &Object<R>,
     restore: Restore,
 ) -> Result<PreparedFile<V::File>, Error> {
-    let wanted = &object.wanted;
-    let (file, origin) = {
-        let (volume, names) = (Arc::clone(volume), names.clone());
-        blocking::run(move || storage::open_locked(&*volume, names.part())).await?
-    };
-    let earlier = match (origin, restore) {
-        (Opened::Created, _) | (Opened::Found, Restore::StartOver) => None,
-        (Opened::Found, Restore::Resume) => {
-            restore::recover(context, volume, names, object, &file).await?
-        }
-    };
-    let plan = plan(context, wanted, earlier.as_ref())?;
+    let (file, earlier) = take(context, volume, names, object, restore).await?;
+    let plan = plan(context, &object.wanted, earlier.as_ref())?;
     announce(context, &object.metadata, &plan);
+    page::warn(context, &object.metadata);
     let sink = reserve(context, volume, names, file, &plan, earlier.is_none()).await?;
-    let identity = identity(context, wanted, &plan, earlier.as_ref());
-    let named = earlier
-        .as_ref()
-        .map_or(0, |earlier| earlier.completed.count());
-    let completed = match earlier {
+    let identity = identity(context, object, &plan, earlier.as_ref());
+    let completed = match &earlier {
         None => CompletedParts::none(&plan),
-        Some(earlier) => restore::trust(context, &sink, plan, earlier).await?,
+        // Every byte comes again, so there is no need to trust what nothing proves.
+        Some(earlier) if object.remote.is_whole() && !earlier.is_certain => {
+            CompletedParts::none(&plan)
+        }
+        Some(earlier) => {
+            object.pinned.resume(&earlier.checkpoint.identity);
+            restore::trust(context, &sink, plan, earlier).await?
+        }
     };
     Ok(PreparedFile {
         plan,
         sink,
-        is_damaged: completed.completed.count() < named,
         completed,
         identity,
+        is_certain: earlier.is_none_or(|earlier| earlier.is_certain),
     })
 }
 
-/// How the wanted bytes are cut into parts: as an earlier run did, or as the job says.
-fn plan(
+/// The partial file, locked: that of an earlier run, with its checkpoint, or a new one.
+async fn take<V: Volume, R>(
     context: &Context<'_>,
-    wanted: &Wanted,
-    earlier: Option<&Checkpoint>,
-) -> Result<Plan, Error> {
+    volume: &Arc<V>,
+    names: &Names,
+    object: &Object<R>,
+    restore: Restore,
+) -> Result<(V::File, Option<Earlier>), Error> {
+    for _ in 0..storage::TRIES {
+        let found = restore::look(context, volume, names, object, restore).await?;
+        let useless = match found {
+            Some((file, Some(earlier))) => return Ok((file, Some(earlier))),
+            Some((file, None)) => Some(file),
+            None => None,
+        };
+        let plan = object.wanted.plan(context.job)?;
+        let claim = Checkpoint {
+            standing: Standing::Claimed,
+            ..identity(context, object, &plan, None)
+        };
+        let created = claim::create(context, volume, names, claim, useless).await?;
+        if let Some(file) = created {
+            return Ok((file, None));
+        }
+    }
+    Err(storage::replaced(&**volume, names.part()).into())
+}
+
+/// How the wanted bytes are cut into parts: as an earlier run did, or as the job says.
+fn plan(context: &Context<'_>, wanted: &Wanted, earlier: Option<&Earlier>) -> Result<Plan, Error> {
     let Some(earlier) = earlier else {
         return wanted.plan(context.job);
     };
-    let part_size = earlier.part_size;
+    let part_size = earlier.checkpoint.part_size;
     if context
         .job
         .part_size
@@ -101,8 +113,7 @@ fn plan(
     plan_of(wanted.selection.length(), part_size)
 }
 
-/// Reserves room for the whole file, after emptying it where it is new. A new file for which there
-/// is no room is removed.
+/// Reserves room for the whole file. A new file for which there is no room is removed.
 async fn reserve<V: Volume>(
     context: &Context<'_>,
     volume: &Arc<V>,
@@ -114,11 +125,6 @@ async fn reserve<V: Volume>(
     let (writer, durability) = (context.job.writer, context.job.durability);
     let (on_volume, of, length) = (Arc::clone(volume), names.clone(), plan.length());
     let reserved = blocking::run(move || {
-        if is_new {
-            // Bytes of another version must not look like bytes of this one, nor an old checkpoint
-            // like that of the new file.
-            storage::empty(&*on_volume, &of, &file, durability)?;
-        }
         storage::reserve(&*on_volume, of.part(), &file, length, writer, durability)
             .map(|reserved| (file, reserved))
     })
@@ -138,21 +144,23 @@ async fn reserve<V: Volume>(
 
 /// Removes a partial file that was never of use, as far as that is possible.
 fn remove_unused<V: Volume>(volume: &V, names: &Names) {
-    // The error that led here is the one to report.
-    let _ = volume.remove(names.part());
-    let _ = volume.remove(names.checkpoint());
+    // The error that led here is the one to report. The checkpoint goes last: a partial file
+    // without one would be taken for another program's.
+    if storage::remove_part(volume, names).is_ok() {
+        let _ = storage::remove_checkpoint(volume, names, Durability::Unsynced);
+    }
 }
 
-fn identity(
+/// A checkpoint of no parts, with all that stays the same from one commit to the next.
+fn identity<R>(
     context: &Context<'_>,
-    wanted: &Wanted,
+    object: &Object<R>,
     plan: &Plan,
-    earlier: Option<&Checkpoint>,
+    earlier: Option<&Earlier>,
 ) -> Checkpoint {
-    let source = &context.source;
-    let url_key: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
+    let wanted = &object.wanted;
     Checkpoint {
-        generation: earlier.map_or(0, |earlier| earlier.generation),
+        generation: earlier.map_or(0, |earlier| earlier.checkpoint.generation),
         length: wanted.length,
         part_size: plan.part_size(),
         selection: if context.job.selection.is_whole() {
@@ -160,18 +168,8 @@ fn identity(
         } else {
             wanted.selection.extents().to_vec()
         },
-        etag: wanted.validator.tag().map(ToString::to_string),
-        last_modified: wanted.last_modified,
-        origin: source.origin(),
-        path: source.path(),
-        url_key,
-        url_hash: hash_url(&url_key, &source.key_text()),
         completed: PartBitmap::new(plan.parts()),
-        crcs: Vec::new(),
-        // Without a boot the next run reads every part back. It must, where there were mirrors: a
-        // mirror may have been taken on its word, and of two connections that bring the same part
-        // the slower may be the last to write.
-        boot_id: context.boot.filter(|_| context.job.mirrors.is_empty()),
-        clean: false,
+        standing: Standing::Partial,
+        ..claim::of_unknown_length(context, &object.metadata)
     }
 }

@@ -10,9 +10,9 @@ use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::engine::summary::{self};
+use crate::engine::summary;
 use crate::error::Error;
-use crate::http::Metadata;
+use crate::http::Pinned;
 use crate::object::Plan;
 use crate::report::Report;
 use crate::storage::{self, Collision, Names, Published, Sink, Volume};
@@ -23,7 +23,9 @@ pub(crate) struct Whole<F> {
     pub(crate) plan: Plan,
     /// The CRC of every part; `None` where the file was written as one stream without parts.
     pub(crate) parts: Option<CompletedParts>,
-    pub(crate) metadata: Metadata,
+    /// The fields of the probe's reply that may carry digests.
+    pub(crate) sent: Vec<(String, String)>,
+    pub(crate) version: Pinned,
 }
 
 /// Verifies a whole file and gives it its final name.
@@ -41,14 +43,15 @@ pub(crate) async fn publish<V: Volume>(
         sink,
         plan,
         parts,
-        metadata,
+        sent,
+        version,
     } = whole;
     let length = plan.length();
-    let integrity = digests::verify_file(context, &sink, &plan, parts.as_ref(), &metadata).await?;
+    let integrity = digests::verify_file(context, &sink, &plan, parts.as_ref(), &sent).await?;
     let described = match parts {
-        Some(_) => summary::report_in_parts(context, &plan, &metadata),
+        Some(_) => summary::report_in_parts(context, &plan, &version),
         // A stream without parts has no part size either.
-        None => summary::report_of_version(context, length, &metadata),
+        None => summary::report_of_version(context, length, &version),
     };
     let report = Report {
         writer: sink.kind(),

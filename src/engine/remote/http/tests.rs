@@ -3,7 +3,7 @@ use crate::engine::control::events::{EventBus, Subscription};
 use crate::event::Event;
 use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 use crate::http::{HttpErrorKind, Pinned, Source};
-use crate::object::{EntityTag, Identity};
+use crate::object::{Identity, Tag};
 
 const LENGTH: u64 = 100;
 
@@ -64,7 +64,7 @@ fn liar(seen: &Seen) -> Script {
 }
 
 fn pinned(source: Source, tag: &str) -> Server {
-    let tag = EntityTag::parse(&format!("\"{tag}\"")).unwrap();
+    let tag = Tag::of_text(&format!("\"{tag}\""));
     let pinned = Pinned::new(LENGTH, Identity::of(Some(tag), None));
     Server::new(source, pinned)
 }

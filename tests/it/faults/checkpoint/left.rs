@@ -80,16 +80,22 @@ impl Left {
         }
     }
 
-    /// As a crash leaves it. The mark of a clean end is the last byte of the body.
+    /// As a crash leaves it.
     pub(super) fn make_unclean(&mut self) {
-        let at = self.checkpoint.len() - 9;
+        let at = self.clean_mark();
         assert_eq!(self.checkpoint[at], 1, "it ended cleanly");
         with_crc(&mut self.checkpoint, at, &[0]);
     }
 
+    /// Where the mark of a clean end stands. After it come the standing, the inode, length and two
+    /// times of the partial file, and the CRC.
+    fn clean_mark(&self) -> usize {
+        self.checkpoint.len() - 8 - (1 + 8 + 8 + 12 + 12) - 1 - 1
+    }
+
     /// The boot's id stands before the mark of a clean end.
     pub(super) fn make_of_another_boot(&mut self) {
-        let at = self.checkpoint.len() - 9 - 16;
+        let at = self.clean_mark() - 16;
         with_crc(&mut self.checkpoint, at, &[7; 16]);
     }
 }

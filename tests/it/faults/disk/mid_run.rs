@@ -137,15 +137,18 @@ fn meddlings() -> Vec<Meddling> {
             fs::remove_file(fixture.path("d/x.part")).unwrap();
         })
         .fails(&["x.part", "removed or replaced"]),
-        meddling(".part replaced", |fixture| {
-            fs::remove_file(fixture.path("d/x.part")).unwrap();
-            fs::write(
-                fixture.path("d/x.part"),
-                vec![0; usize::try_from(LENGTH).unwrap()],
-            )
-            .unwrap();
-        })
-        .fails(&["x.part", "removed or replaced"]),
+        Meddling {
+            mends: |fixture| fs::remove_file(fixture.path("d/x.part")).unwrap(),
+            ..meddling(".part replaced", |fixture| {
+                fs::remove_file(fixture.path("d/x.part")).unwrap();
+                fs::write(
+                    fixture.path("d/x.part"),
+                    vec![0; usize::try_from(LENGTH).unwrap()],
+                )
+                .unwrap();
+            })
+            .fails(&["x.part", "removed or replaced"])
+        },
         meddling("the checkpoint removed", |fixture| {
             // It may not have been written yet.
             let _ = fs::remove_file(fixture.path("d/x.part.ckpt"));

@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 
 use rustix::fs::FileType;
 
+use crate::support::fixture::Fixture;
+
 use super::{Obstacle, is_precious, node, obstacle, remove, write};
 
 pub(super) fn table() -> Vec<Obstacle> {
@@ -65,18 +67,19 @@ fn beside_it() -> Vec<Obstacle> {
         )
         .fails(&["x.part.ckpt", "symbolic link"])
         .keeps(|fixture| is_precious(fixture, "victim"))
-        .mends(|fixture| remove(fixture, "x.part.ckpt")),
+        .mends(remove_both),
         obstacle("a FIFO at the checkpoint's name", |fixture| {
             write(fixture, "x.part");
             node(fixture, "x.part.ckpt", FileType::Fifo);
         })
         .fails(&["x.part.ckpt", "not a regular file"])
-        .mends(|fixture| remove(fixture, "x.part.ckpt")),
+        .mends(remove_both),
+        // A download without a checkpoint is a download.
         obstacle("a folder at the checkpoint's name", |fixture| {
             fs::create_dir(fixture.path("x.part.ckpt")).unwrap();
         })
-        .fails(&["x.part.ckpt"])
-        .mends(|fixture| fs::remove_dir(fixture.path("x.part.ckpt")).unwrap()),
+        .says(&["the checkpoint can't be written", "x.part.ckpt"])
+        .keeps(|fixture| fs::remove_dir(fixture.path("x.part.ckpt")).unwrap()),
         obstacle("a symbolic link at the temporary name", |fixture| {
             write(fixture, "victim");
             symlink("victim", fixture.path("x.part.ckpt.tmp")).unwrap();
@@ -85,7 +88,12 @@ fn beside_it() -> Vec<Obstacle> {
         obstacle("a folder at the temporary name", |fixture| {
             fs::create_dir(fixture.path("x.part.ckpt.tmp")).unwrap();
         })
-        .fails(&["x.part.ckpt.tmp"])
-        .mends(|fixture| fs::remove_dir(fixture.path("x.part.ckpt.tmp")).unwrap()),
+        .says(&["the checkpoint can't be written", "x.part.ckpt.tmp"])
+        .keeps(|fixture| fs::remove_dir(fixture.path("x.part.ckpt.tmp")).unwrap()),
     ]
+}
+
+fn remove_both(fixture: &Fixture) {
+    remove(fixture, "x.part");
+    remove(fixture, "x.part.ckpt");
 }

@@ -1,0 +1,74 @@
+//! Blocks of a file, to be compared with what the server has.
+
+use crate::engine::blocking;
+use crate::engine::transfer::written_blocks::{BLOCK, WrittenBlock};
+use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
+use crate::storage::{PartFile, Sink, StorageError};
+
+/// How many blocks are drawn by chance before one is taken whose bytes are all the same. Such a
+/// block is the same in many objects.
+const DRAWS: usize = 8;
+
+/// The first block of the completed parts, the last one, and one by chance.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub(super) async fn draw<F: PartFile>(
+    sink: &Sink<F>,
+    plan: &Plan,
+    completed: &PartBitmap,
+) -> Result<Vec<WrittenBlock>, StorageError> {
+    let parts: Vec<PartIndex> = completed.iter().collect();
+    let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
+        return Ok(Vec::new());
+    };
+    let front = |part: &PartIndex| {
+        let range = plan.range(*part);
+        ByteRange::at(range.start(), range.len().min(BLOCK)).unwrap_or(range)
+    };
+    let back = {
+        let range = plan.range(*last);
+        ByteRange::at(range.end() - range.len().min(BLOCK), range.len().min(BLOCK)).unwrap_or(range)
+    };
+    let fixed = vec![front(first), back];
+    // Drawn here, where a simulation has seeded the generator, and not on the reader's thread.
+    let by_chance: Vec<ByteRange> = (0..DRAWS)
+        .map(|_| within(plan.range(parts[fastrand::usize(..parts.len())])))
+        .collect();
+    let sink = sink.clone();
+    blocking::run(move || read(&sink, fixed, &by_chance)).await
+}
+
+/// A block of this part, by chance.
+fn within(part: ByteRange) -> ByteRange {
+    let length = part.len().min(BLOCK);
+    let start = part.start() + fastrand::u64(0..=part.len() - length);
+    ByteRange::at(start, length).unwrap_or(part)
+}
+
+fn read<F: PartFile>(
+    sink: &Sink<F>,
+    mut fixed: Vec<ByteRange>,
+    by_chance: &[ByteRange],
+) -> Result<Vec<WrittenBlock>, StorageError> {
+    let block = |range: &ByteRange| {
+        let mut bytes = vec![0; usize::try_from(range.len()).unwrap_or(0)];
+        sink.read_at(range.start(), &mut bytes)?;
+        let position = range.start();
+        Ok::<_, StorageError>(WrittenBlock { position, bytes })
+    };
+    fixed.dedup();
+    let mut blocks = fixed.iter().map(block).collect::<Result<Vec<_>, _>>()?;
+    let mut drawn = None;
+    for range in by_chance.iter().filter(|range| !fixed.contains(range)) {
+        let found = block(range)?;
+        let is_constant = found.bytes.iter().all(|byte| *byte == found.bytes[0]);
+        drawn = Some(found);
+        if !is_constant {
+            break;
+        }
+    }
+    blocks.extend(drawn);
+    Ok(blocks)
+}

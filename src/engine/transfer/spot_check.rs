@@ -1,0 +1,105 @@
+//! Spot checks: blocks of the output that are fetched once more and compared.
+//!
+//! They make up for weak evidence. A block that differs proves that the object is another one; one
+//! that is the same proves nothing of the bytes between the blocks.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::shared::{Transfer, TransferError};
+use super::window::WriteTarget;
+use super::written_blocks::{Doubt, WrittenBlock};
+use crate::engine::context::RequestFailed;
+use crate::engine::remote::{FetchError, Remote, collect};
+use crate::engine::retry;
+use crate::http::HttpError;
+use crate::object::ByteRange;
+
+impl<R: Remote, W: WriteTarget> Transfer<R, W> {
+    /// Compares the next block that an earlier run left; `None` where none is left.
+    ///
+    /// Cancel safe: a block that was not compared to the end is left over.
+    pub(super) async fn check_next(&self) -> Option<Result<(), TransferError>> {
+        let mut taken = self.checks.take()?;
+        let checked = match &taken.block {
+            Some(block) => self.compare(block, Doubt::Earlier).await,
+            None => Ok(()),
+        };
+        taken.block = None;
+        Some(checked)
+    }
+
+    /// Compares all these blocks, over at most as many connections as are wanted.
+    pub(super) async fn check_all(&self, blocks: Vec<WrittenBlock>) -> Result<(), TransferError> {
+        let connections = usize::try_from(self.target_connections())
+            .unwrap_or(1)
+            .max(1);
+        let checks: Vec<_> = blocks
+            .iter()
+            .map(|block| self.compare(block, Doubt::Unnamed))
+            .collect();
+        stream::iter(checks)
+            .buffer_unordered(connections)
+            .try_collect()
+            .await
+    }
+
+    /// Fetches the bytes of one block once more and compares them.
+    async fn compare(&self, block: &WrittenBlock, doubt: Doubt) -> Result<(), TransferError> {
+        let length = block.bytes.len() as u64;
+        let in_output = ByteRange::at(block.position, length).unwrap_or(ByteRange::whole(0));
+        // The beginning of a block that lies in several selected ranges.
+        let Some(range) = self.selection.locate(in_output) else {
+            return Ok(());
+        };
+        let found = match self.collect(range).await {
+            Ok(bytes) => bytes,
+            // The object comes whole then; nothing of it is read twice.
+            Err(Uncollected::RangesIgnored) => {
+                let why = "the server has no byte ranges by which to compare what came before";
+                return Err(differs(why, doubt));
+            }
+            Err(Uncollected::Failed(failed)) => return Err(TransferError::Request(failed)),
+        };
+        self.metrics.fetched(found.len() as u64);
+        if !block.bytes.starts_with(&found) {
+            let why = format!("bytes {range} differ from those that came before");
+            return Err(differs(&why, doubt));
+        }
+        self.metrics.spot_checked();
+        Ok(())
+    }
+
+    async fn collect(&self, range: ByteRange) -> Result<Vec<u8>, Uncollected> {
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            self.metrics.attempted();
+            let _active = self.metrics.start_transfer();
+            let error = match collect(&self.remote, range).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(FetchError::RangesIgnored) => return Err(Uncollected::RangesIgnored),
+                Err(FetchError::Http(error)) => error,
+            };
+            let Some(delay) = retry::delay(&error, attempts, self.retries) else {
+                return Err(Uncollected::Failed(RequestFailed { error, attempts }));
+            };
+            retry::pause(&self.metrics, &self.events, 0, &error, delay).await;
+        }
+    }
+}
+
+/// Why the bytes of a block did not come.
+enum Uncollected {
+    RangesIgnored,
+    Failed(RequestFailed),
+}
+
+fn differs(why: &str, doubt: Doubt) -> TransferError {
+    TransferError::Differs {
+        failed: RequestFailed {
+            error: HttpError::changed(why),
+            attempts: 1,
+        },
+        doubt,
+    }
+}

@@ -1,0 +1,63 @@
+//! Blocks of the output that are to be compared with the remote.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The most bytes of one block.
+pub(crate) const BLOCK: u64 = 64 << 10;
+
+/// Bytes of the output.
+#[derive(Clone, Debug)]
+pub(crate) struct WrittenBlock {
+    /// Where they are in the output, in bytes from its start.
+    pub(crate) position: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Why blocks are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// An earlier run, or this one under another URL, brought them.
+    Earlier,
+    /// They came in this transfer, in replies that name no version.
+    Unnamed,
+}
+
+/// The blocks that are yet to be compared with the remote.
+#[derive(Debug)]
+pub(super) struct SpotChecks {
+    // Taken for a push or a pop, never across an await.
+    left: Mutex<Vec<WrittenBlock>>,
+}
+
+/// A block that is being compared. One that was not compared to the end is left over.
+pub(super) struct Taken<'a> {
+    checks: &'a SpotChecks,
+    pub(super) block: Option<WrittenBlock>,
+}
+
+impl SpotChecks {
+    pub(super) fn new(blocks: Vec<WrittenBlock>) -> Self {
+        Self {
+            left: Mutex::new(blocks),
+        }
+    }
+
+    pub(super) fn take(&self) -> Option<Taken<'_>> {
+        let block = self.left().pop()?;
+        Some(Taken {
+            checks: self,
+            block: Some(block),
+        })
+    }
+
+    fn left(&self) -> MutexGuard<'_, Vec<WrittenBlock>> {
+        // The list is consistent between any two statements, so a panic elsewhere leaves it usable.
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.checks.left().extend(self.block.take());
+    }
+}

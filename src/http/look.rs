@@ -1,0 +1,73 @@
+//! A last look at an object whose bytes have all come.
+
+use std::time::Duration;
+
+use hyper::header::{HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+
+use super::client::Client;
+use super::error::HttpError;
+use super::fetch::{conditions, precondition_failed};
+use super::pinned::Pinned;
+use super::redirect::{Ask, FinalReply, follow};
+use super::source::{Endpoint, Source};
+use crate::object::Proof;
+
+/// How long to wait for a reply. The look delays the end of the download.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Asks whether the object is still of the pinned version, by HEAD, and by a GET of the first byte
+/// where HEAD does not say so.
+///
+/// Every wait is bounded. Cancel safe: dropping the future drops the request.
+///
+/// # Errors
+///
+/// `Changed` for another version; any other error where the server does not tell.
+pub(crate) async fn look(
+    client: &Client,
+    source: &Source,
+    pinned: &Pinned,
+) -> Result<(), HttpError> {
+    let head = ask(client, source, Method::HEAD, HeaderMap::new()).await;
+    if let Ok(answer) = head
+        && answer.head().status == StatusCode::OK
+        && let Ok(claims) = answer.head().claims()
+        && matches!(pinned.look_again(&claims), Ok(proof) if proof > Proof::None)
+    {
+        return Ok(());
+    }
+    let mut fields = conditions(&pinned.validator());
+    fields.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+    let answer = ask(client, source, Method::GET, fields).await?;
+    let head = answer.head();
+    let looked = match head.status {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
+            let claims = head.claims();
+            claims.and_then(|claims| pinned.look_again(&claims))
+        }
+        StatusCode::PRECONDITION_FAILED if !pinned.is_overruled() => Err(precondition_failed()),
+        _ => Err(head.status_error()),
+    };
+    looked.map(|_| ()).map_err(|error| answer.blame(error))
+}
+
+async fn ask(
+    client: &Client,
+    source: &Source,
+    method: Method,
+    fields: HeaderMap,
+) -> Result<FinalReply, HttpError> {
+    let endpoint = if method == Method::HEAD {
+        Endpoint::Metadata
+    } else {
+        Endpoint::Object
+    };
+    let ask = Ask {
+        method,
+        endpoint,
+        fields,
+        stall: client.stall_timeout().min(PATIENCE),
+    };
+    follow(client, source, &ask).await
+}
