@@ -99,6 +99,11 @@ impl Pinned {
         version.replies > 0 && (version.is_young || version.seen.elapsed() >= UNSEEN)
     }
 
+    /// Whether a look at the object can tell that it was overwritten, and might.
+    pub(crate) fn wants_look(&self) -> bool {
+        self.may_be_overwritten() && self.version().identity.has_fields()
+    }
+
     /// Whether the one reply that brought the object told another version than the probe.
     pub(crate) fn is_overruled(&self) -> bool {
         self.version().overruled.is_some()
@@ -211,6 +216,15 @@ impl Pinned {
             version.overruled = Some(probed);
         }
         version.accept(claims);
+    }
+
+    /// Notes that the probe's own reply brings the bytes.
+    pub(crate) fn comes_with_probe(&self) {
+        let mut version = self.version();
+        version.proof = Some(version.identity.best_proof());
+        version.replies += 1;
+        version.is_carried |= version.identity.has_fields();
+        version.is_open = false;
     }
 
     /// Compares what a last look at the object tells with the version. Where tags are known to

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::digests;
 use super::file::publish::{self, Whole};
 use super::file::{claim, page, restore};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, judge_request};
 use super::stdout::write_all;
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
@@ -22,11 +22,12 @@ use crate::engine::control::Intent;
 use crate::engine::metrics::TICK;
 use crate::engine::remote::object::{Discovered, announce_stream};
 use crate::engine::summary::report_of_version;
+use crate::engine::transfer::closing;
 use crate::engine::transfer::commit::CommitError;
 use crate::engine::transfer::rate_limit::Limiter;
 use crate::error::Error;
 use crate::event::{Event, Progress};
-use crate::http::{Body, HttpError, Metadata, Pinned};
+use crate::http::{self, Body, HttpError, Metadata, Pinned, Source};
 use crate::integrity::Hasher;
 use crate::object::{ByteRange, Plan};
 use crate::report::Report;
@@ -49,6 +50,7 @@ pub(crate) async fn to_file(
         .events()
         .warn("the server does not tell the length: one connection, and no resume");
     let sink = open_empty(context, &volume, &names, &object.metadata).await?;
+    let version = version_of(&object.metadata);
     context.metrics.attempted();
     let poured = tokio::select! {
         biased;
@@ -58,11 +60,15 @@ pub(crate) async fn to_file(
     match poured {
         Ok(length) => {
             context.metrics.useful(length);
+            let looking = look(context, &object.source, &version);
+            if let Err(failed) = context.unless_ended(looking).await? {
+                return judge_request(context, &failed, false);
+            }
             let whole = Whole {
                 sink,
                 plan: Plan::auto(length),
                 parts: None,
-                version: Pinned::new(length, object.metadata.identity),
+                version,
                 sent: object.metadata.fields,
             };
             let report = publish::publish(context, whole, volume, names).await?;
@@ -101,6 +107,35 @@ async fn open_empty(
     Err(storage::replaced(&**volume, names.part()).into())
 }
 
+/// The version that the probe's own reply brings. Its length is not known.
+fn version_of(metadata: &Metadata) -> Pinned {
+    let version = Pinned::new(0, metadata.identity.clone());
+    version.comes_with_probe();
+    if metadata.is_young {
+        version.is_young();
+    }
+    version
+}
+
+/// Looks at the object once more, where it may have been overwritten while it came.
+///
+/// # Errors
+///
+/// `Changed` for another version.
+async fn look(
+    context: &Context<'_>,
+    source: &Source,
+    version: &Pinned,
+) -> Result<(), RequestFailed> {
+    if !version.wants_look() {
+        return Ok(());
+    }
+    let looking = http::look(&context.job.client, source, version);
+    closing::look(context.events(), looking)
+        .await
+        .map_err(|error| RequestFailed { error, attempts: 1 })
+}
+
 async fn halted(context: &Context<'_>, intent: Intent) -> Result<Outcome, Error> {
     let intent = if intent == Intent::Pause {
         context.events().emit(Event::Paused);
@@ -120,6 +155,7 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    let version = version_of(&object.metadata);
     context.metrics.attempted();
     let mut hashers = digests::hashers(context, &object.metadata.fields);
     let pouring = pour(context, body, Stdout(&mut hashers));
@@ -134,7 +170,10 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     context.metrics.useful(bytes);
     let found: Vec<_> = hashers.into_iter().map(Hasher::finish).collect();
     let integrity = digests::compare_all(context, &object.metadata.fields, &found)?;
-    let version = Pinned::new(bytes, object.metadata.identity);
+    let looking = look(context, &object.source, &version);
+    if let Err(failed) = context.unless_ended(looking).await? {
+        return Err(context.request_failed(&failed));
+    }
     Ok(Outcome::finished(Report {
         integrity,
         ..report_of_version(context, bytes, &version)

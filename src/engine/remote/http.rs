@@ -35,6 +35,9 @@ impl HttpRemote {
     /// From a server without ranges: one stream, beginning with the probe's own reply if there is
     /// one.
     pub(crate) fn whole(client: Client, servers: Arc<ServerPool>, first: Option<Body>) -> Self {
+        if first.is_some() {
+            servers.first().pinned.comes_with_probe();
+        }
         Self {
             whole: AtomicBool::new(true),
             first: Mutex::new(first),
@@ -101,7 +104,7 @@ impl Remote for HttpRemote {
 
     async fn look(&self) -> Result<(), HttpError> {
         for Server { source, pinned, .. } in self.servers.all() {
-            if pinned.may_be_overwritten() {
+            if pinned.wants_look() {
                 http::look(&self.client, source, pinned).await?;
             }
         }

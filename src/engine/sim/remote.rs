@@ -273,7 +273,7 @@ impl Remote for SimRemote {
     type Body = SimBody;
 
     async fn look(&self) -> Result<(), HttpError> {
-        if !self.pinned.may_be_overwritten() {
+        if !self.pinned.wants_look() {
             return Ok(());
         }
         let wait = self.server.state().wait();

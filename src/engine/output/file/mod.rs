@@ -92,7 +92,12 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
                 sink,
                 plan,
                 parts: Some(completed.clone()),
-                sent: metadata.fields,
+                // What the probe sent belongs to another version then.
+                sent: if pinned.is_overruled() {
+                    Vec::new()
+                } else {
+                    metadata.fields
+                },
                 version: pinned,
             };
             publish::publish(context, whole, volume, names)
