@@ -12,12 +12,15 @@ mod discovery;
 mod disk;
 mod fault;
 mod identity;
+mod last_step;
 mod names;
 mod outputs;
 mod redirects;
 mod replies;
+mod second_run;
 mod table;
 mod transport;
+mod weak_evidence;
 
 /// The size of the parts, in bytes.
 const PART: u64 = 16 << 10;

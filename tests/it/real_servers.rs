@@ -1,4 +1,4 @@
-//! nginx, Apache, Caddy and lighttpd, each through the same four stories, and what two of them store
+//! nginx, Apache, Caddy and lighttpd, each through the same five stories, and what two of them store
 //! with a content coding.
 
 use partwise::origin::Object;
@@ -141,6 +141,44 @@ fn refuses_to_mix_when_it_changes_in_mid_run(program: Program) {
     fixture.assert_holds_only(["x"]);
 }
 
+/// Two files of one size and one date: some servers give them one strong tag.
+fn tells_two_files_of_one_date_apart(program: Program) {
+    let Some(server) = Server::start(program) else {
+        return;
+    };
+    server.put("a", &old(), 0);
+    server.put("b", &new(), 0);
+    server.put("c", &old(), 0);
+    let (a, b, c) = (server.url("a"), server.url("b"), server.url("c"));
+    for more in [&["--verify", "auto"][..], &["--verify", "always"]] {
+        for (second, expected) in [(&b, new()), (&c, old())] {
+            let fixture = Fixture::new();
+            let mut running = fixture
+                .partwise([&["-o", "a"][..], &arguments(&a, SLOW)[1..]].concat())
+                .spawn();
+            running.wait_for_commit(1);
+            running.signal(Signal::INT);
+            running.exit_code(130);
+            let again = [&["-o", "a"][..], more, &fast(second)[1..]].concat();
+            let outcome = fixture.partwise(again).exit_code(0);
+            fixture.file("a").is(&expected);
+            fixture.assert_holds_only(["a"]);
+            let is_same = second == &c;
+            assert_eq!(outcome.events("restarted").is_empty(), is_same);
+            assert_eq!(outcome.json()["resumed_bytes"].as_u64() > Some(0), is_same);
+        }
+    }
+    let fixture = Fixture::new();
+    let mirrored = [&["--mirror", &b][..], &fast(&a)[1..]].concat();
+    let outcome = fixture.partwise(mirrored).exit_code(0);
+    fixture.file("a").is(&old());
+    assert!(
+        outcome.stderr().contains("is left out"),
+        "{}",
+        outcome.stderr()
+    );
+}
+
 /// The one warning of a download of an object that is stored so.
 #[track_caller]
 fn assert_told_of_coding(outcome: &Outcome) {
@@ -205,6 +243,11 @@ macro_rules! stories {
             #[test]
             fn starts_over_when_it_changed_between_runs() {
                 super::starts_over_when_it_changed_between_runs($program);
+            }
+
+            #[test]
+            fn tells_two_files_of_one_date_apart() {
+                super::tells_two_files_of_one_date_apart($program);
             }
 
             #[test]

@@ -43,7 +43,8 @@ pub(crate) async fn look_first<V: Volume>(
         Found::Damaged => Err(Error::new(
             ErrorKind::File,
             format!("{output} is not whole"),
-            "the machine went down before its bytes were on disk",
+            "its bytes are not those that came: the machine went down before they were on disk, \
+             or the file was changed since",
         )
         .with_remedy(Remedy::ReplaceDamaged)),
         Found::Taken | Found::Finished { .. } => Err(Error::new(
@@ -119,7 +120,7 @@ enum Found {
     Finished {
         length: u64,
     },
-    /// The file of such a run, which lost bytes: it was not synced when the machine went down.
+    /// The file of such a run, which lost bytes when the machine went down, or was changed since.
     Damaged,
 }
 

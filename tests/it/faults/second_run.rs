@@ -1,0 +1,282 @@
+//! A run that failed half-way, and what the next one meets: evidence that is weak, another object,
+//! or a page in place of the object.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use partwise::origin::Object;
+
+use super::asked::Asked;
+use super::table::{Ends, Row, assert_ends, assert_no_secret, hold, row};
+use super::{LENGTH, PART};
+use crate::support::fault::{FaultOrigin, Reply};
+use crate::support::fixture::{Fixture, Outcome};
+
+/// What the first run brings.
+const HALF: u64 = 8 * PART;
+const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
+const EPOCH: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_run() {
+    let tables = [the_same_object(), another_object(), pages()];
+    hold("second run", tables.into_iter().flatten());
+}
+
+/// The fields by which the server names a version: the same for every object.
+type Names = fn(Reply) -> Reply;
+
+/// What becomes of the bytes that the first run brought.
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    /// They stay, after so many blocks of them were compared.
+    Stay(u64),
+    /// They go, and the second run says why.
+    Go(&'static str),
+    /// They stay, and the second run fails; a third one goes on.
+    Wait(&'static str),
+}
+
+struct Story {
+    name: &'static str,
+    names: Names,
+    /// The name under which the second run asks.
+    second_name: &'static str,
+    /// What the server has at the second run.
+    object: Object,
+    /// What it answers then, in place of that.
+    second: Option<fn(&Asked<'_>) -> Reply>,
+    then: Then,
+}
+
+fn story(name: &'static str, names: Names, then: Then) -> Story {
+    Story {
+        name,
+        names,
+        second_name: "x",
+        object: Object::new(9, LENGTH),
+        second: None,
+        then,
+    }
+}
+
+impl Story {
+    /// The server has another object of the same length by then.
+    fn replaced(self) -> Self {
+        let object = Object::new(10, LENGTH);
+        Self { object, ..self }
+    }
+
+    fn at_another_url(self) -> Self {
+        Self {
+            second_name: "elsewhere/y",
+            ..self
+        }
+    }
+
+    fn hold(self) {
+        let phase = Arc::new(AtomicU8::new(0));
+        let (now, names, second) = (Arc::clone(&phase), self.names, self.second);
+        let (old, new) = (Object::new(9, LENGTH), self.object.clone());
+        let origin = FaultOrigin::new(move |request| {
+            let phase = now.load(Ordering::Relaxed);
+            let asked = Asked {
+                request,
+                object: if phase == 1 { &new } else { &old },
+                elsewhere: None,
+            };
+            match (phase, second) {
+                (0, _) if asked.is_later() => Reply::status(404),
+                (0, _) => names(asked.no_more_than(HALF)),
+                (1, Some(second)) => second(&asked),
+                // Conditions are ignored: a server that names two objects alike can't know better.
+                _ => names(asked.tagged(None)),
+            }
+        });
+        let fixture = Fixture::new();
+        let run = |name: &str, connections| run(&fixture, &origin, name, connections);
+        assert_ends(&run("x", "1"), &Ends::with(3, &["404"]));
+        let left = std::fs::read(fixture.path("x.part")).unwrap();
+        phase.store(1, Ordering::Relaxed);
+        let outcome = run(self.second_name, "2");
+        assert_no_secret(&outcome);
+        match self.then {
+            Then::Stay(blocks) => {
+                assert_ends(&outcome, &Ends::well());
+                assert_eq!(outcome.json()["resumed_bytes"], HALF);
+                assert_eq!(outcome.json()["spot_checks"], blocks);
+            }
+            Then::Go(reason) => {
+                assert_ends(&outcome, &Ends::well());
+                assert_eq!(outcome.json()["resumed_bytes"], 0);
+                let told = outcome.events("restarted");
+                let told = told.first().and_then(|event| event["reason"].as_str());
+                assert!(told.is_some_and(|told| told.contains(reason)), "{told:?}");
+            }
+            Then::Wait(says) => {
+                let hint = "hint: log in to the network or the site";
+                assert_ends(&outcome, &Ends::with(3, &[says, hint]));
+                assert_eq!(std::fs::read(fixture.path("x.part")).unwrap(), left);
+                fixture.file("x").is_absent();
+                phase.store(2, Ordering::Relaxed);
+                let third = run("x", "2");
+                assert_ends(&third, &Ends::well());
+                assert_eq!(third.json()["resumed_bytes"], HALF);
+            }
+        }
+        fixture.file("x").is(&self.object);
+        fixture.assert_holds_only(["x"]);
+    }
+}
+
+fn run(fixture: &Fixture, origin: &FaultOrigin, name: &str, connections: &str) -> Outcome {
+    let (url, part) = (
+        origin.url(&format!("{name}?signature=QUERYSECRET")),
+        PART.to_string(),
+    );
+    let arguments = [
+        "get",
+        "-k",
+        "-c",
+        connections,
+        "-p",
+        &part,
+        "-o",
+        "x",
+        "--retries",
+        "0",
+        "--progress",
+        "json",
+        "--json",
+        &url,
+    ];
+    fixture.partwise(arguments).spawn().wait()
+}
+
+impl From<Story> for Row {
+    fn from(story: Story) -> Self {
+        row(story.name, || story.hold())
+    }
+}
+
+fn nothing(reply: Reply) -> Reply {
+    reply.without("etag").without("last-modified")
+}
+
+fn strong(reply: Reply) -> Reply {
+    nothing(reply).header("ETag", "\"9-262147\"")
+}
+
+fn weak(reply: Reply) -> Reply {
+    nothing(reply).header("ETag", "W/\"9\"")
+}
+
+fn date(reply: Reply) -> Reply {
+    nothing(reply).header("Last-Modified", DATE)
+}
+
+fn weak_and_date(reply: Reply) -> Reply {
+    weak(reply).add_header("Last-Modified", DATE)
+}
+
+fn unquoted(reply: Reply) -> Reply {
+    nothing(reply).header("ETag", "9")
+}
+
+fn epoch(reply: Reply) -> Reply {
+    nothing(reply).header("Last-Modified", EPOCH)
+}
+
+fn digest(reply: Reply) -> Reply {
+    nothing(reply).header("x-goog-hash", "crc32c=AAAAAA==")
+}
+
+fn the_same_object() -> Vec<Row> {
+    use Then::{Go, Stay};
+    let stories = vec![
+        story("a strong tag", strong, Stay(0)),
+        story("a strong tag, another URL", strong, Stay(3)).at_another_url(),
+        story("a weak tag", weak, Stay(3)),
+        story("a date", date, Stay(3)),
+        story("a weak tag and a date", weak_and_date, Stay(3)),
+        story("a date, another URL", date, Stay(3)).at_another_url(),
+        story("an unquoted tag", unquoted, Stay(3)),
+        // And three more of what came now: no reply names its version.
+        story("nothing", nothing, Stay(6)),
+        story("a date that every file has", epoch, Stay(6)),
+        story("nothing, another URL", nothing, Go("tells its version")).at_another_url(),
+    ];
+    stories.into_iter().map(Row::from).collect()
+}
+
+fn another_object() -> Vec<Row> {
+    let went = Then::Go("differ from those that came before");
+    let stories = vec![
+        story("nothing, and another object", nothing, went),
+        story("a date, and another object", date, went),
+        story("a weak tag, and another object", weak, went),
+        story("both, and another object", weak_and_date, went),
+        story("an unquoted tag, and another object", unquoted, went),
+        story("a date that every file has, another object", epoch, went),
+        story("a strong tag, another URL and object", strong, went).at_another_url(),
+        story("a date, another URL and object", date, went).at_another_url(),
+    ];
+    let stories = stories.into_iter().map(Story::replaced);
+    let other_digest = Story {
+        second: Some(|asked| nothing(asked.honest()).header("x-goog-hash", "crc32c=BBBBBB==")),
+        ..story(
+            "a digest, and another one",
+            digest,
+            Then::Go("the digest in"),
+        )
+    };
+    stories.chain([other_digest]).map(Row::from).collect()
+}
+
+/// A page of HTML, without ranges.
+fn html() -> Reply {
+    let page = "<!doctype html><title>Log in</title>".repeat(100);
+    Reply::status(200)
+        .header("Content-Type", "text/html; charset=utf-8")
+        .text(page)
+}
+
+/// What a captive portal, a login or a quota says in place of the object.
+fn pages() -> Vec<Row> {
+    let waits = Then::Wait("the server sends a page in place of the object");
+    let page = |name, second: fn(&Asked<'_>) -> Reply| Story {
+        second: Some(second),
+        ..story(name, strong, waits)
+    };
+    let stories = vec![
+        page("a page of HTML", |asked| heard(asked, html())),
+        page("a redirect to a page of HTML", |asked| {
+            match asked.request.target.starts_with("/login") {
+                true => heard(asked, html()),
+                false => Reply::status(302).header("Location", "/login"),
+            }
+        }),
+        page("a page of HTML without a length", |asked| {
+            match asked.is_head() {
+                true => html().head_only().without("content-length"),
+                false => html().chunked(),
+            }
+        }),
+        page("nothing at all", |asked| {
+            heard(asked, Reply::status(200).text(""))
+        }),
+        page("26 bytes of JSON", |asked| {
+            let quota = Reply::status(200).header("Content-Type", "application/json");
+            heard(asked, quota.text("{\"error\":\"quota exceeded\"}"))
+        }),
+    ];
+    stories.into_iter().map(Row::from).collect()
+}
+
+/// To HEAD the head alone.
+fn heard(asked: &Asked<'_>, reply: Reply) -> Reply {
+    match asked.is_head() {
+        true => reply.head_only(),
+        false => reply,
+    }
+}

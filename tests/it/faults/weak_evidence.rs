@@ -1,0 +1,271 @@
+//! Replies whose fields can't tell two versions apart, so that bytes are compared; and one reply
+//! that is one version by itself.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use partwise::origin::Object;
+
+use super::LENGTH;
+use super::asked::{Asked, World};
+use super::fault::{Fault, fault};
+use super::table::hold;
+use crate::support::fault::{Reply, Step};
+
+const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn weak_evidence() {
+    let tables = [
+        unnamed_replies(),
+        closing_looks(),
+        one_reply(),
+        mirrors(),
+        fresh_urls(),
+    ];
+    hold("weak evidence", tables.into_iter().flatten());
+}
+
+/// The range that was asked for, of another object of the same length.
+fn of_another(asked: &Asked<'_>) -> Reply {
+    let (start, end) = asked.bounds();
+    asked
+        .tagged(None)
+        .body(&Object::new(10, LENGTH), start..end)
+}
+
+/// The whole object, or the range that was asked for, whatever the conditions.
+fn uncut(asked: &Asked<'_>, tag: &str) -> Reply {
+    let (start, end) = asked.bounds();
+    let reply = asked.tagged(Some(tag));
+    match asked.is_head() {
+        true => reply,
+        false => reply
+            .header(
+                "Content-Range",
+                format!("bytes {start}-{}/{LENGTH}", end - 1),
+            )
+            .body(asked.object, start..end),
+    }
+}
+
+/// A server that has the object until a range was asked for that does not begin at 0, and another
+/// object from then on.
+fn replaced(
+    before: fn(&Asked<'_>) -> Reply,
+    after: fn(&Asked<'_>) -> Reply,
+) -> impl Fn(&Asked<'_>) -> Reply + Send + Sync + 'static {
+    let later = AtomicUsize::new(0);
+    move |asked| {
+        if asked.is_later() {
+            later.fetch_add(1, Ordering::Relaxed);
+        }
+        match later.load(Ordering::Relaxed) {
+            0 => before(asked),
+            _ => after(asked),
+        }
+    }
+}
+
+fn unnamed_replies() -> Vec<Fault> {
+    vec![
+        fault("no fields, and the object is replaced in mid-run")
+            .option("--connections", "1")
+            .serves(replaced(|asked| asked.tagged(None), of_another))
+            .fails(4, ["differ from those that came before"]),
+        fault("a date that every file has, and the object is replaced")
+            .option("--connections", "1")
+            .serves(replaced(
+                |asked| dated(asked.tagged(None)),
+                |asked| dated(of_another(asked)),
+            ))
+            .fails(4, ["differ from those that came before"]),
+        fault("no fields, and the same object")
+            .serves(|asked| asked.tagged(None))
+            .check(|_, outcome| {
+                outcome.stderr_has("neither entity tag nor modification date");
+                outcome.stderr_has("its length only, and 3 blocks compared");
+            }),
+        fault("the replies to ranges do not tell what HEAD told")
+            .serves(|asked| match asked.is_head() {
+                true => asked.tagged(Some("\"a\"")),
+                false => asked.tagged(None),
+            })
+            .check(|_, outcome| {
+                let warning = "the replies to ranges do not tell their version";
+                assert_eq!(outcome.stderr().matches(warning).count(), 1);
+                outcome.stderr_has("its length only, and 3 blocks compared");
+            }),
+        fault("HEAD told, the replies don't, and the object is replaced")
+            .option("--connections", "1")
+            .serves(replaced(
+                |asked| match asked.is_head() {
+                    true => asked.tagged(Some("\"a\"")),
+                    false => asked.tagged(None),
+                },
+                of_another,
+            ))
+            .fails(4, ["differ from those that came before"]),
+    ]
+}
+
+/// A date that tells nothing.
+fn dated(reply: Reply) -> Reply {
+    reply.header("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT")
+}
+
+/// A version that was made in the second in which it is first seen is looked at again.
+fn closing_looks() -> Vec<Fault> {
+    let young = |name, last: &'static str| {
+        let heads = AtomicUsize::new(0);
+        fault(name).serves(move |asked| {
+            let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
+            let is_probe = asked.request.header("range") == Some("bytes=0-0");
+            let tag = if is_last || is_probe { last } else { "\"a\"" };
+            let reply = asked.tagged(Some(tag)).header("Last-Modified", DATE);
+            reply.header("Date", DATE)
+        })
+    };
+    let heads = |world: &World<'_>| {
+        let requests = world.origin.requests();
+        requests.iter().filter(|r| r.is_head()).count()
+    };
+    vec![
+        young("a young version, and the same at the end", "\"a\"")
+            .check(move |world, _| assert_eq!(heads(world), 2, "it is looked at again")),
+        young("a young version that is another one at the end", "\"b\"").fails(
+            4,
+            ["the object changed on the server", "the entity tag was"],
+        ),
+        fault("an old version is not looked at again")
+            .serves(|asked| asked.honest().header("Date", DATE))
+            .check(move |world, _| assert_eq!(heads(world), 1)),
+        fault("a young version, and nothing answers at the end")
+            .serves({
+                let heads = AtomicUsize::new(0);
+                move |asked| {
+                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
+                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
+                    if is_last || is_probe {
+                        return Reply::status(403);
+                    }
+                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
+                    reply.header("Date", DATE)
+                }
+            })
+            .check(|_, outcome| {
+                outcome.stderr_has("the object can't be looked at once more");
+            }),
+    ]
+}
+
+/// Nodes behind one name, each with a tag of its own.
+fn one_reply() -> Vec<Fault> {
+    let alone = |name| fault(name).option("--connections", "1");
+    vec![
+        alone("the node of the one GET has another tag, and refuses HEAD's").serves(
+            |asked| match (asked.is_head(), asked.request.header("if-match")) {
+                (true, _) => uncut(asked, "\"a\""),
+                (false, Some(_)) => Reply::status(412),
+                (false, None) => uncut(asked, "\"b\""),
+            },
+        ),
+        alone("the node of the one GET has another tag")
+            .serves(|asked| uncut(asked, if asked.is_head() { "\"a\"" } else { "\"b\"" })),
+        alone("the node of the one GET without ranges has another tag").serves(|asked| {
+            let tag = if asked.is_head() { "\"a\"" } else { "\"b\"" };
+            let reply = uncut(asked, tag).with_status(200).without("content-range");
+            let reply = reply.header("Accept-Ranges", "none");
+            match asked.is_head() {
+                true => reply,
+                false => reply.body(asked.object, 0..LENGTH),
+            }
+        }),
+        alone("the one GET breaks, and the next node has another tag")
+            .serves(|asked| {
+                let tag = if asked.is_later() { "\"c\"" } else { "\"b\"" };
+                match asked.is_head() {
+                    true => uncut(asked, "\"a\""),
+                    false => uncut(asked, tag).cut_after(LENGTH / 2).then(Step::Close),
+                }
+            })
+            .fails(4, ["the entity tag was"]),
+        alone("--if-match, and the node of the one GET has another tag")
+            .arguments(["--if-match", "\"a\""])
+            .serves(|asked| uncut(asked, if asked.is_head() { "\"a\"" } else { "\"b\"" }))
+            .fails(4, ["the entity tag was"]),
+    ]
+}
+
+fn mirrors() -> Vec<Fault> {
+    let mirror = |world: &World<'_>| vec!["--mirror".to_owned(), world.elsewhere().url("x")];
+    let with = |reply: Reply| reply.header("ETag", "\"a\"").header("Last-Modified", DATE);
+    let like = |name, elsewhere: fn(&Asked<'_>) -> Reply| {
+        fault(name)
+            .serves(move |asked| with(asked.tagged(None)))
+            .elsewhere(move |asked| with(elsewhere(asked)))
+            .arguments_of(mirror)
+    };
+    vec![
+        like(
+            "a mirror with the same tag and date, and other bytes",
+            of_another,
+        )
+        .check(|world, outcome| {
+            outcome.stderr_has("is left out: some of its bytes are not those of the object");
+            let requests = world.elsewhere().requests();
+            assert!(
+                requests.iter().filter(|r| !r.is_head()).count() <= 3,
+                "blocks alone"
+            );
+        }),
+        like("a mirror that is the same", |asked| asked.tagged(None)).check(|_, outcome| {
+            outcome.stderr_has("strong entity tag \"a\", and 3 blocks compared");
+        }),
+        like("a mirror whose blocks don't come", |asked| {
+            match asked.is_head() {
+                true => asked.tagged(None),
+                false => Reply::status(500),
+            }
+        })
+        .check(|_, outcome| {
+            outcome.stderr_has("is left out: the server answered 500");
+        }),
+        fault("--trust-mirrors")
+            .elsewhere(|asked| asked.tagged(Some("\"other\"")))
+            .arguments_of(move |world| [mirror(world), vec!["--trust-mirrors".to_owned()]].concat())
+            .check(|world, outcome| {
+                outcome.stderr_has("the mirrors are trusted: only their lengths");
+                let requests = world.elsewhere().requests();
+                assert!(requests.iter().any(|r| !r.is_head()), "it takes its share");
+            }),
+    ]
+}
+
+/// The URL that a refresh gives is another one, so its tag proves nothing.
+fn fresh_urls() -> Vec<Fault> {
+    let is_fresh = |asked: &Asked<'_>| asked.request.target.starts_with("/fresh");
+    let refresh = |world: &World<'_>| {
+        let fresh = world.origin.url("fresh/x?NEWSECRET");
+        vec!["--refresh-cmd".to_owned(), format!("echo '{fresh}'")]
+    };
+    let fresh = |name, reply: fn(&Asked<'_>) -> Reply| {
+        fault(name)
+            .option("--connections", "1")
+            .serves(move |asked| match is_fresh(asked) {
+                true => reply(asked).header("ETag", "\"a\""),
+                false if asked.is_later() => Reply::status(403),
+                false => asked.tagged(Some("\"a\"")),
+            })
+            .arguments_of(refresh)
+    };
+    vec![
+        fresh("a fresh URL of the same object", |asked| asked.tagged(None)).check(|_, outcome| {
+            outcome.stderr_has("strong entity tag \"a\", and 3 blocks compared");
+        }),
+        fresh(
+            "a fresh URL of another object with the same tag",
+            of_another,
+        )
+        .fails(4, ["differ from those that came before"]),
+    ]
+}
