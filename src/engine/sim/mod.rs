@@ -25,6 +25,7 @@ mod chance;
 mod disk_errors;
 mod idle_gate;
 mod oracle;
+mod overwrites;
 mod persistence;
 mod power_cuts;
 mod remote;

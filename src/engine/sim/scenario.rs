@@ -69,6 +69,16 @@ pub(super) struct Played {
 }
 
 impl Played {
+    /// The time between the last head that told a version and the last bytes.
+    pub(super) fn unseen(&self) -> Duration {
+        let last = |is_one: fn(&ServerEvent) -> bool| {
+            let mut found = self.log.iter().filter(|(_, what)| is_one(what));
+            found.next_back().map_or(Duration::ZERO, |(at, _)| *at)
+        };
+        let told = last(|what| matches!(what, ServerEvent::Replied { .. } | ServerEvent::Looked));
+        last(|what| matches!(what, ServerEvent::Sent { .. })).saturating_sub(told)
+    }
+
     /// The events of the server, in order.
     pub(super) fn events(&self) -> impl Iterator<Item = &ServerEvent> {
         self.log.iter().map(|(_, what)| what)

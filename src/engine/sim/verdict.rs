@@ -103,21 +103,11 @@ impl Trial<'_> {
         if self.world.names_versions() && lies.omits == 0.0 {
             assert!(lies.overwrites, "every reply told its version: {report:?}");
             assert!(
-                self.unseen() < Duration::from_secs(1),
+                self.played.unseen() < Duration::from_secs(1),
                 "the object was not looked at for {:?}: {report:?}",
-                self.unseen()
+                self.played.unseen()
             );
         }
-    }
-
-    /// The time between the last head that told a version and the last bytes.
-    fn unseen(&self) -> Duration {
-        let last = |is_one: fn(&ServerEvent) -> bool| {
-            let mut found = self.played.log.iter().filter(|(_, what)| is_one(what));
-            found.next_back().map_or(Duration::ZERO, |(at, _)| *at)
-        };
-        let told = last(|what| matches!(what, ServerEvent::Replied { .. } | ServerEvent::Looked));
-        last(|what| matches!(what, ServerEvent::Sent { .. })).saturating_sub(told)
     }
 
     fn has_replied(&self, version: usize) -> bool {
