@@ -41,6 +41,12 @@ impl Download {
         DownloadBuilder::new(url.into())
     }
 
+    /// Path of the file that the download makes; `-` for standard output.
+    #[must_use]
+    pub fn output(&self) -> PathBuf {
+        engine::output_of(&self.job)
+    }
+
     /// Starts the download on the current Tokio runtime, as a separate task, and returns the
     /// handle that controls it.
     ///

@@ -59,6 +59,7 @@ pub(crate) enum Typed {
     version,
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
+    args_override_self = true,
     subcommand_negates_reqs = true,
     override_usage = "partwise [OPTIONS] <URL>...\n       partwise <COMMAND> ...",
     after_help = EXIT_CODES

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::args::GetArgs;
 use super::exit::{Exit, Failure};
-use super::progress::{Console, Verbosity, View};
+use super::progress::{Console, PlaceInList, Verbosity, View};
 use super::settings::{Closing, Job, Settings};
 use super::signals::{Signal, Signals};
 use super::{options, output, report, runtime, text, words};
@@ -99,8 +99,11 @@ impl Run {
             Closing::Account => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
-        let number = self.several.then_some(index + 1);
-        let view = self.console.view(job.label.clone(), number, verbosity);
+        let place = self.several.then(|| PlaceInList {
+            file: index,
+            output: Some(job.download.output().to_string_lossy().into_owned()),
+        });
+        let view = self.console.view(job.label.clone(), place, verbosity);
         let end = self.follow(job.download.start(), view).await;
         (index, self.tell(&job.label, end))
     }

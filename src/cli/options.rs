@@ -296,6 +296,18 @@ mod tests {
     }
 
     #[test]
+    fn an_option_that_is_given_twice_counts_as_given_last() {
+        let twice = [
+            "-p", "1M", "-c", "2", "-p", "2M", "-c", "3", "--writer", "mmap", "--writer", "pwrite",
+        ];
+        let once = ["-p", "2M", "-c", "3", "--writer", "pwrite"];
+        assert!(described(&twice) == described(&once));
+        let headers = ["-H", "A: b", "-H", "C: d"];
+        let both = Download::builder(URL).header("A", "b").header("C", "d");
+        assert!(described(&headers) == both, "repeatable ones add up");
+    }
+
+    #[test]
     fn the_defaults_are_those_of_the_library() {
         assert!(described(&[]) == Download::builder(URL));
     }

@@ -53,11 +53,11 @@ impl Console {
         self.line(&failure.lines(self.colour));
     }
 
-    /// Starts to show one download. `number` is its place in a list of several, from 1.
+    /// Starts to show one download. `place` is its place in a list of several.
     pub(crate) fn view(
         &self,
         label: String,
-        number: Option<usize>,
+        place: Option<PlaceInList>,
         verbosity: Verbosity,
     ) -> View<'_> {
         let face = match self.display {
@@ -73,7 +73,7 @@ impl Console {
         View {
             console: self,
             label,
-            number,
+            place,
             verbosity,
             face,
         }
@@ -92,7 +92,7 @@ pub(crate) enum Verbosity {
 pub(crate) struct View<'a> {
     console: &'a Console,
     label: String,
-    number: Option<usize>,
+    place: Option<PlaceInList>,
     verbosity: Verbosity,
     face: Face,
 }
@@ -116,6 +116,12 @@ impl View<'_> {
             (Face::Json, Event::Failed(error)) => self.json(&FailedLine::of(&error.into())),
             (Face::Json, Event::Finished(report)) => {
                 let report = Box::new(words::report((**report).clone()));
+                // The report has the path already.
+                let place = self.place.take().map(|place| PlaceInList {
+                    output: None,
+                    ..place
+                });
+                self.place = place;
                 self.json(&Event::Finished(report));
             }
             (Face::Json, _) => self.json(event),
@@ -156,7 +162,7 @@ impl View<'_> {
     fn json(&self, event: &impl Serialize) {
         let line = JsonLine {
             event,
-            file: self.number,
+            place: self.place.as_ref(),
         };
         // Only a path that is not UTF-8 can't be written as JSON.
         if let Ok(line) = text::json(&line) {
@@ -289,9 +295,18 @@ impl FailedLine {
 struct JsonLine<'a, E> {
     #[serde(flatten)]
     event: &'a E,
-    /// Position in a list of several, from 1.
+    #[serde(flatten)]
+    place: Option<&'a PlaceInList>,
+}
+
+/// Which of several downloads an event is of.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct PlaceInList {
+    /// Position in the list, from 0.
+    pub(crate) file: usize,
+    /// Path of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<usize>,
+    pub(crate) output: Option<String>,
 }
 
 #[cfg(test)]
@@ -343,7 +358,7 @@ mod tests {
         };
         let alone = text::json(&JsonLine {
             event: &event,
-            file: None,
+            place: None,
         })
         .expect("JSON");
         assert_eq!(
@@ -353,7 +368,7 @@ mod tests {
         let failure = Failure::new(Exit::NETWORK, "x", "lost").with_hint("run again");
         let failed = text::json(&JsonLine {
             event: &FailedLine::of(&failure),
-            file: None,
+            place: None,
         });
         assert_eq!(
             failed.expect("JSON"),
@@ -362,12 +377,15 @@ mod tests {
         let event = Event::Progress(progress(1, Some(2)));
         let second = text::json(&JsonLine {
             event: &event,
-            file: Some(2),
+            place: Some(&PlaceInList {
+                file: 2,
+                output: Some("d/x".to_owned()),
+            }),
         })
         .expect("JSON");
         assert_eq!(
             second,
-            r#"{"event":"progress","completed_bytes":1,"total_bytes":2,"bytes_per_second":335544320,"connections":8,"eta_seconds":2,"file":2}"#
+            r#"{"event":"progress","completed_bytes":1,"total_bytes":2,"bytes_per_second":335544320,"connections":8,"eta_seconds":2,"file":2,"output":"d/x"}"#
         );
     }
 }

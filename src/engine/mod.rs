@@ -24,4 +24,5 @@ pub(crate) use control::events::Subscription;
 pub(crate) use control::shared::Shared;
 pub(crate) use control::{Intent, Phase};
 pub(crate) use job::{Destination, Job};
+pub(crate) use output::destination::output_of;
 pub(crate) use run::start;

@@ -69,6 +69,16 @@ impl<V: Volume> OpenDestination<V> {
     }
 }
 
+/// The final name that a download of `job` will have, as messages and the report name it.
+pub(crate) fn output_of(job: &Job) -> PathBuf {
+    match &job.destination {
+        Destination::File { folder, names } => tidy(&folder.join(names.output())),
+        Destination::Stdout => PathBuf::from(stdout::NAME),
+        Destination::Discard => PathBuf::from(discard::NOWHERE),
+        Destination::Memory => PathBuf::from(discard::MEMORY),
+    }
+}
+
 /// `./x` as `x`.
 fn tidy(path: &Path) -> PathBuf {
     match path.strip_prefix(".") {
