@@ -21,8 +21,8 @@ pub struct Report {
     pub resumed_bytes: u64,
     /// Body bytes that were received in this run.
     pub fetched_bytes: u64,
-    /// Fetched bytes that were thrown away: of an aborted attempt, or of a range that another
-    /// connection brought first.
+    /// Fetched bytes that were thrown away: of an aborted attempt, of a range that another
+    /// connection brought first, or of a block that was only compared.
     pub wasted_bytes: u64,
     /// Bytes that one bit of the bitmap stands for. 0 where the server did not tell the length.
     pub part_size: u64,
@@ -132,7 +132,7 @@ pub enum ValidatorKind {
     WeakEtag,
     /// A modification date: sent as `If-Unmodified-Since`.
     LastModified,
-    /// Only the length: a change that keeps the length can't be noticed.
+    /// Neither, or none that can be sent: only what is compared tells a change that keeps the length.
     None,
 }
 

@@ -147,9 +147,9 @@ fn read_body<B: Decode<()>>(body: &[u8]) -> Result<B, CheckpointError> {
     Ok(fields)
 }
 
-/// Checks the envelope and returns the format version and the body. Magic, version and the CRC in the last eight bytes
-/// have the same place in every version of the format, so a newer file can be told from a damaged
-/// one.
+/// Checks the envelope and returns the format version and the body. Magic, version and the CRC in
+/// the last eight bytes have the same place in every version of the format, so a newer file can be
+/// told from a damaged one.
 fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
     if bytes.len() > MAX_FILE {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });

@@ -130,7 +130,7 @@ pub(crate) struct SourceArgs {
     /// Another source of the same object; repeatable
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) mirror: Vec<String>,
-    /// Take every mirror whose length is the object's, without comparing anything else
+    /// Take every mirror whose length is the object's, whatever it says of its version
     #[arg(long)]
     pub(crate) trust_mirrors: bool,
     /// Request the metadata from this URL, for signatures that are valid for one method only
@@ -247,8 +247,8 @@ pub(crate) struct TrustArgs {
     /// What to do when the object changes during the download
     #[arg(long, value_parser = one_of(ON_CHANGE), value_name = "WHAT", default_value = "fail")]
     pub(crate) on_change: OnChange,
-    /// When to read back the parts of an earlier run; `auto`: after an unclean end, a reboot, or
-    /// with mirrors
+    /// When to read back the parts of an earlier run; `auto`: after an unclean end, a reboot, with
+    /// mirrors, or if the partial file was changed since
     #[arg(long, value_parser = one_of(VERIFY), value_name = "WHEN", default_value = "auto")]
     pub(crate) verify: Verify,
     /// Download only the version with this entity tag

@@ -89,8 +89,8 @@ const SECTIONS: &[Section] = &[
             ("2", "The command line is wrong."),
             (
                 "3",
-                "The network or the server failed and the retries are used up, or the server sent an invalid reply. Run \
-                 the same command again to resume.",
+                "The network or the server failed and the retries are used up, or the server sent an invalid reply or a \
+                 page in place of the object. Run the same command again to resume.",
             ),
             (
                 "4",
@@ -99,8 +99,8 @@ const SECTIONS: &[Section] = &[
             ("5", "The bytes do not match a checksum."),
             (
                 "6",
-                "A local file failed: disk full, no permission, locked by another run, a file in the way, or with -o - a \
-                 standard output that is closed.",
+                "A local file failed: disk full, no permission, locked by another run, a file in the way (also a \
+                 NAME.part of another program), or with -o - a standard output that is closed.",
             ),
             (
                 "7",

@@ -74,6 +74,14 @@ impl Pinned {
         self.version().identity.clone()
     }
 
+    /// The same version, of which no byte came yet.
+    pub(crate) fn anew(&self) -> Self {
+        let coding = self.coding.clone();
+        let anew = Self::new(self.length, self.identity()).in_coding(coding);
+        anew.hold();
+        anew
+    }
+
     /// The condition that requests for this version carry.
     pub(super) fn validator(&self) -> Validator {
         self.version().identity.validator()
@@ -199,8 +207,8 @@ impl Pinned {
     /// the version although earlier replies of this source had one: it proves nothing.
     pub(crate) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
         let mut version = self.version();
-        let proof = version.compare(claims)?;
-        if proof == Proof::None && version.is_carried && !claims.has_fields() {
+        version.compare(claims)?;
+        if version.is_carried && !version.identity.shares_field(claims) {
             let why = "the reply names no version, though earlier replies of this server did";
             return Err(HttpError::protocol(why).passing());
         }
@@ -268,9 +276,13 @@ impl Version {
 
     /// Takes over what a reply with bytes says that agrees with the version.
     fn accept(&mut self, claims: &Identity) {
+        let before = self.identity.compare(claims).unwrap_or(Proof::None);
         self.identity.learn(claims);
-        // A field that this reply is the first to have counts for it.
-        let proof = self.identity.compare(claims).unwrap_or(Proof::None);
+        // A field that the first reply is the first to have counts for it.
+        let proof = match self.is_carried {
+            true => before,
+            false => self.identity.compare(claims).unwrap_or(Proof::None),
+        };
         self.proof = Some(self.proof.map_or(proof, |weakest| weakest.min(proof)));
         self.replies += 1;
         self.is_carried |= claims.has_fields();

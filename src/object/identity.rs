@@ -135,6 +135,17 @@ impl Identity {
         self.compare(self).unwrap_or(Proof::None)
     }
 
+    /// Whether both have a field of the same name.
+    pub(crate) fn shares_field(&self, other: &Self) -> bool {
+        self.tag.is_some() && other.tag.is_some()
+            || self.date.is_some() && other.date.is_some()
+            || self.version_id.is_some() && other.version_id.is_some()
+            || self
+                .digests
+                .keys()
+                .any(|name| other.digests.contains_key(name))
+    }
+
     /// Whether any field tells versions apart.
     pub(crate) fn has_fields(&self) -> bool {
         *self != Self::default()

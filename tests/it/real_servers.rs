@@ -163,7 +163,8 @@ fn tells_two_files_of_one_date_apart(program: Program) {
             let outcome = fixture.partwise(again).exit_code(0);
             fixture.file("a").is(&expected);
             fixture.assert_holds_only(["a"]);
-            let is_same = second == &c;
+            // The inode is in lighttpd's tags.
+            let is_same = second == &c && !matches!(program, Program::Lighttpd);
             assert_eq!(outcome.events("restarted").is_empty(), is_same);
             assert_eq!(outcome.json()["resumed_bytes"].as_u64() > Some(0), is_same);
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, Remote, RemoteBody};
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, Reply};
-use crate::object::ByteRange;
+use crate::object::{ByteRange, Proof};
 
 /// The object on its servers.
 #[derive(Debug)]
@@ -103,12 +103,27 @@ impl Remote for HttpRemote {
     type Body = Stream;
 
     async fn look(&self) -> Result<(), HttpError> {
-        for Server { source, pinned, .. } in self.servers.all() {
-            if pinned.wants_look() {
-                http::look(&self.client, source, pinned).await?;
+        let mut looked = Ok(());
+        for Server { source, pinned, .. } in self.servers.taken() {
+            if !pinned.wants_look() {
+                continue;
+            }
+            match http::look(&self.client, source, pinned).await {
+                Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)) => {
+                    return Err(error);
+                }
+                found => looked = looked.and(found),
             }
         }
-        Ok(())
+        looked
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let replied = self
+            .servers
+            .taken()
+            .filter(|server| server.pinned.replies() > 0);
+        replied.map(|server| server.pinned.proof()).min()
     }
 
     fn is_whole(&self) -> bool {

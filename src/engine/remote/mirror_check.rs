@@ -101,7 +101,11 @@ async fn fetch(
         .buffered(at_once.max(1))
         .try_collect::<Blocks>();
     match tokio::time::timeout(timeout, fetching).await {
-        Ok(Ok(blocks)) => Ok((Server::new(source, pinned), blocks)),
+        Ok(Ok(blocks)) => {
+            // The blocks are not among the bytes that it is going to bring.
+            let pinned = pinned.anew();
+            Ok((Server::new(source, pinned), blocks))
+        }
         Ok(Err(FetchError::RangesIgnored)) => Err("it has no byte ranges".to_owned()),
         Ok(Err(FetchError::Http(error))) => Err(error.to_string()),
         Err(_) => Err(format!("it sent no blocks for {} s", timeout.as_secs())),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::HttpError;
-use crate::object::ByteRange;
+use crate::object::{ByteRange, Proof};
 
 /// Gives the bytes of an object: the servers in production, a script in simulations.
 pub(crate) trait Remote: Send + Sync + 'static {
@@ -31,6 +31,9 @@ pub(crate) trait Remote: Send + Sync + 'static {
 
     /// Whether there are no ranges: every body runs to the end of the object.
     fn is_whole(&self) -> bool;
+
+    /// What every reply with bytes proved of its version; `None` where no reply came.
+    fn proof(&self) -> Option<Proof>;
 
     /// Asks whether the object is still of the version whose bytes came, where no reply has told so
     /// for a while.

@@ -138,7 +138,7 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
     if !metadata.identity.has_fields() {
         events.warn(
             "the server sends neither entity tag nor modification date: \
-             a change of the object that keeps its length can't be noticed",
+             a change of the object that keeps its length shows only where blocks are compared",
         );
     }
     if metadata.ranges == RangeSupport::No {

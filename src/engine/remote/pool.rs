@@ -103,9 +103,9 @@ impl ServerPool {
         self.servers.len()
     }
 
-    /// Every server, also the excluded ones.
-    pub(crate) fn all(&self) -> &[Server] {
-        &self.servers
+    /// The servers that are not excluded.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = &Server> {
+        self.servers.iter().filter(|server| !server.is_excluded())
     }
 
     /// The server that the caller named.

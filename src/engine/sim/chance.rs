@@ -113,6 +113,7 @@ fn lie(rng: &mut Rng, world: &mut World) {
         Tags::Strong,
         Tags::Weak,
         Tags::Date,
+        Tags::Both,
         Tags::Malformed,
         Tags::Same,
         Tags::None,

@@ -16,7 +16,7 @@ use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
 use crate::error::Error;
 use crate::http::{HttpError, HttpErrorKind, Pinned, RangeSupport};
-use crate::object::{ByteRange, Identity};
+use crate::object::{ByteRange, Identity, Proof};
 
 /// How long a body is silent before the attempt fails.
 const STALL: Duration = Duration::from_secs(15);
@@ -95,8 +95,8 @@ pub(super) enum ServerEvent {
     Probed { version: usize },
     /// A range was requested while the server had this version.
     Asked { range: ByteRange, version: usize },
-    /// A reply of this version was accepted.
-    Replied { version: usize },
+    /// A reply of this version was accepted, which had all its fields or not.
+    Replied { version: usize, is_named: bool },
     /// A last look at the object agreed with what had come.
     Looked,
     /// A request or a body failed.
@@ -195,10 +195,12 @@ impl State {
 
     /// What a reply says of the version.
     fn claims(&mut self) -> Identity {
-        if self.rng.f64() < self.world.lies.omits {
-            return Identity::default();
-        }
-        self.world.identity(self.version)
+        let omits = self.world.lies.omits;
+        let Identity { tag, date, .. } = self.world.identity(self.version);
+        Identity::of(
+            tag.filter(|_| self.rng.f64() >= omits),
+            date.filter(|_| self.rng.f64() >= omits),
+        )
     }
 
     fn fail(&mut self, kind: HttpErrorKind, after: Option<Duration>) -> HttpError {
@@ -252,7 +254,10 @@ impl SimRemote {
             self.pinned.pin(&claims)
         };
         match &checked {
-            Ok(()) => state.note(ServerEvent::Replied { version }),
+            Ok(()) => {
+                let is_named = claims == state.world.identity(version);
+                state.note(ServerEvent::Replied { version, is_named });
+            }
             Err(error) => state.note(ServerEvent::Failed(error.kind().clone())),
         }
         checked
@@ -271,6 +276,10 @@ impl Drop for RequestGuard {
 
 impl Remote for SimRemote {
     type Body = SimBody;
+
+    fn proof(&self) -> Option<Proof> {
+        (self.pinned.replies() > 0).then(|| self.pinned.proof())
+    }
 
     async fn look(&self) -> Result<(), HttpError> {
         if !self.pinned.wants_look() {

@@ -110,6 +110,7 @@ impl Scenario<'_> {
             let server =
                 SimServer::new(self.world.clone(), self.version, self.weather.clone(), rng);
             let run = EngineRun {
+                world: self.world,
                 server: &server,
                 disk,
                 job: self.job,
@@ -129,6 +130,7 @@ impl Scenario<'_> {
 /// The engine and its caller during a run.
 #[derive(Clone, Copy)]
 struct EngineRun<'a> {
+    world: &'a World,
     server: &'a SimServer,
     disk: &'a FakeDisk,
     job: &'a Job,
@@ -225,7 +227,7 @@ impl EngineRun<'_> {
         let before = steps_and_events();
         // A checkpoint that can't be written does not keep a pause from beginning.
         if !self.disk.has_failed() {
-            oracle::all_is_committed(self.disk, shared);
+            oracle::all_is_committed(self.world, self.disk, shared);
         }
         sleep(length).await;
         assert_eq!(

@@ -23,6 +23,8 @@ pub(super) enum Tags {
     Weak,
     /// The modification date.
     Date,
+    /// A weak entity tag and the modification date.
+    Both,
     /// An entity tag that is not well formed.
     Malformed,
     /// A strong entity tag that all versions share, as nginx gives to files of one size and date.
@@ -34,7 +36,7 @@ pub(super) enum Tags {
 /// What a server leaves out or gets wrong, during all runs of a schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lies {
-    /// The probability that a reply names no version.
+    /// The probability that a reply lacks a field of its version.
     pub(super) omits: f64,
     /// Whether the probe finds no version.
     pub(super) probe_omits: bool,
@@ -108,6 +110,10 @@ impl World {
             Tags::Strong => tag(format!("\"v{version}\"")),
             Tags::Weak => tag(format!("W/\"v{version}\"")),
             Tags::Date => Identity::of(None, Some(self.date(version))),
+            Tags::Both => Identity {
+                date: Some(self.date(version)),
+                ..tag(format!("W/\"v{version}\""))
+            },
             Tags::Malformed => tag(format!("v{version}")),
             Tags::Same => tag("\"v\"".to_owned()),
             Tags::None => Identity::default(),

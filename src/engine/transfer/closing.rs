@@ -1,5 +1,9 @@
 //! What is done when the last byte has come, before anything is published.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::written_blocks::WrittenBlock;
@@ -9,15 +13,18 @@ use crate::engine::remote::Remote;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::object::Proof;
 
+/// How long the end of a download may wait for looks at the object.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether the replies of this transfer name no version, so that blocks of them are to be
     /// compared.
     pub(super) fn is_unnamed(&self) -> bool {
-        let replies = self.pinned.replies();
         // One reply with the whole object is of one version by itself, unless that was overwritten
         // while it came.
-        let is_one = replies == 1 && self.is_new && !self.pinned.may_be_overwritten();
-        self.pinned.proof() == Proof::None && replies > 0 && !is_one && !self.remote.is_whole()
+        let is_one = self.pinned.replies() == 1 && self.is_new;
+        let is_one = is_one && !self.pinned.may_be_overwritten();
+        self.remote.proof() == Some(Proof::None) && !is_one && !self.remote.is_whole()
     }
 
     /// Proves that the bytes are of one version, as far as that is possible: compares the blocks
@@ -54,7 +61,11 @@ pub(crate) async fn look(
     events: &EventBus,
     looking: impl Future<Output = Result<(), HttpError>>,
 ) -> Result<(), HttpError> {
-    match looking.await {
+    let looked = match timeout(PATIENCE, looking).await {
+        Ok(looked) => looked,
+        Err(_) => Err(HttpError::protocol("the server takes too long")),
+    };
+    match looked {
         Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)) => Err(error),
         Err(error) => {
             events.warn(format!(

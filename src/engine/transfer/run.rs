@@ -37,6 +37,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let (over, mut is_over) = watch::channel(false);
             let commit_failed = Notify::new();
             let committing = async {
+                // Until then, what came may be of another object than what was there.
+                tokio::select! {
+                    () = self.checks.done() => {}
+                    _ = is_over.wait_for(|over| *over) => return Ok(()),
+                }
                 let outcome = committer.run(&self.dispatcher, &mut is_over).await;
                 if outcome.is_err() {
                     commit_failed.notify_one();
@@ -75,10 +80,20 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                     _ => Ok(None),
                 }
             };
-            let committing = committer.commit(self.dispatcher.completed(), kind);
-            let (committed, closed) = tokio::join!(committing, closing);
-            committed.map_err(TransferError::Commit)?;
-            match closed? {
+            let committed = if self.checks.are_done() {
+                let committing = committer.commit(self.dispatcher.completed(), kind);
+                let (committed, closed) = tokio::join!(committing, closing);
+                committed.map_err(TransferError::Commit)?;
+                closed?
+            } else {
+                let closed = closing.await?;
+                if closed.is_none() && self.checks.are_done() {
+                    let committing = committer.commit(self.dispatcher.completed(), kind);
+                    committing.await.map_err(TransferError::Commit)?;
+                }
+                closed
+            };
+            match committed {
                 Some(Intent::Cancel) => return Ok(TransferEnd::Cancelled),
                 Some(_) => return Ok(TransferEnd::Stopped),
                 None => {}

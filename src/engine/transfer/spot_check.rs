@@ -17,14 +17,16 @@ use crate::object::ByteRange;
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Compares the next block that an earlier run left; `None` where none is left.
     ///
-    /// Cancel safe: a block that was not compared to the end is left over.
+    /// Cancel safe: a block that was not compared to the end, or differs, is left over.
     pub(super) async fn check_next(&self) -> Option<Result<(), TransferError>> {
-        let mut taken = self.checks.take()?;
+        let taken = self.checks.take()?;
         let checked = match &taken.block {
             Some(block) => self.compare(block, Doubt::Earlier).await,
             None => Ok(()),
         };
-        taken.block = None;
+        if checked.is_ok() {
+            taken.settle();
+        }
         Some(checked)
     }
 

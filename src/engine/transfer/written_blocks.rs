@@ -2,6 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 /// The most bytes of one block.
 pub(crate) const BLOCK: u64 = 64 << 10;
 
@@ -27,6 +29,8 @@ pub(crate) enum Doubt {
 pub(super) struct SpotChecks {
     // Taken for a push or a pop, never across an await.
     left: Mutex<Vec<WrittenBlock>>,
+    /// Blocks that were not compared to the end.
+    unproved: watch::Sender<usize>,
 }
 
 /// A block that is being compared. One that was not compared to the end is left over.
@@ -38,6 +42,7 @@ pub(super) struct Taken<'a> {
 impl SpotChecks {
     pub(super) fn new(blocks: Vec<WrittenBlock>) -> Self {
         Self {
+            unproved: watch::Sender::new(blocks.len()),
             left: Mutex::new(blocks),
         }
     }
@@ -50,9 +55,28 @@ impl SpotChecks {
         })
     }
 
+    /// Whether every block is the same.
+    pub(super) fn are_done(&self) -> bool {
+        *self.unproved.borrow() == 0
+    }
+
+    /// Waits until every block is the same.
+    pub(super) async fn done(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.unproved.subscribe().wait_for(|left| *left == 0).await;
+    }
+
     fn left(&self) -> MutexGuard<'_, Vec<WrittenBlock>> {
         // The list is consistent between any two statements, so a panic elsewhere leaves it usable.
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken<'_> {
+    /// The block is the same, and is not compared again.
+    pub(super) fn settle(mut self) {
+        self.block = None;
+        self.checks.unproved.send_modify(|left| *left -= 1);
     }
 }
 

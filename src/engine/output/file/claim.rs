@@ -12,7 +12,7 @@ use crate::engine::context::Context;
 use crate::error::Error;
 use crate::http::Metadata;
 use crate::object::PartBitmap;
-use crate::storage::{self, Names, Volume};
+use crate::storage::{self, Names, PartFile, Volume};
 
 /// Creates the partial file, in place of the `useless` one that this run holds locked. `None` where
 /// another run has taken the name meanwhile.
@@ -30,19 +30,26 @@ pub(crate) async fn create<V: Volume>(
     let (on_volume, of) = (Arc::clone(volume), names.clone());
     let durability = context.job.durability;
     let (claimed, created) = blocking::run(move || {
-        let claimed = checkpoint::claim(&*on_volume, &of, &claim, durability);
+        let mut claimed = checkpoint::claim(&*on_volume, &of, &claim, durability);
         let removed = match &useless {
             Some(_) => storage::remove_part(&*on_volume, &of),
             None => Ok(()),
         };
         let created = removed.and_then(|()| storage::create_locked(&*on_volume, of.part()));
+        if let Ok(Some(file)) = &created {
+            let file = file.stamp().ok();
+            let claim = Checkpoint { file, ..claim };
+            claimed =
+                claimed.and_then(|()| checkpoint::claim(&*on_volume, &of, &claim, durability));
+        }
         (claimed, created)
     })
     .await;
     if let Err(error) = claimed {
         context.events().warn(format!(
-            "the checkpoint can't be written: {error}; \
-             a run that is interrupted before one is can't be resumed"
+            "the checkpoint can't be written: {error}; if this run is killed before one is, it can't \
+             be resumed, and {} must be removed before the next one",
+            volume.path(names.part()).display()
         ));
     }
     let created = created?;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::read_back::{must_verify, read_back};
-use crate::checkpoint::{self, Checkpoint, Standing};
+use super::restore;
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
@@ -80,7 +81,7 @@ pub(crate) async fn settle<V: Volume>(
         // A partial file without a checkpoint is of no use, and it would be taken for another
         // program's: as it is, unless this run made it.
         let is_useless = if is_cancelled {
-            has_partial || has_checkpoint
+            has_partial || is_ours(&*volume, &names, &found)
         } else {
             has_partial && !has_checkpoint
         };
@@ -104,6 +105,20 @@ pub(crate) async fn settle<V: Volume>(
             let path = context.checkpoint.clone();
             Err(error.with_checkpoint(path.filter(|_| is_useful)))
         }
+    }
+}
+
+/// Whether the partial file that a cancelled run did not come to is that of this checkpoint.
+fn is_ours<V: Volume>(
+    volume: &V,
+    names: &Names,
+    found: &Result<Option<Checkpoint>, CheckpointError>,
+) -> bool {
+    let file = volume.open(names.part());
+    match (found, file) {
+        (Ok(Some(found)), Ok(file)) => restore::is_its_file(found, &file),
+        (Err(error), _) => error.is_damage(),
+        _ => false,
     }
 }
 

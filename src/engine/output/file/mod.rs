@@ -22,6 +22,7 @@ use crate::engine::remote::Remote;
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitKind, Committer};
+use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -37,7 +38,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     context: &Context<'_>,
     volume: Arc<V>,
     names: Names,
-    object: Object<R>,
+    mut object: Object<R>,
     restore: Restore,
 ) -> Result<Outcome, Error> {
     let (metadata, found_by) = (object.metadata.clone(), object.found_by);
@@ -77,6 +78,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         completed,
         doubtful,
     };
+    let stands_in_for = object.stands_in_for.take();
     let transfer = Transfer::new(context, object, layout, sink.clone());
     let ended = transfer.run(&mut checkpointer, context.control()).await;
     let completed = transfer.dispatcher.completed();
@@ -112,10 +114,28 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         Ok(Some(outcome)) => Ok(outcome),
         Err(error) => Err(error),
     };
-    // Nothing tells which of the parts are of which version.
-    if matches!(&outcome, Ok(Outcome::Differs { .. })) {
-        let none = CompletedParts::none(&plan);
-        let _ = checkpointer.commit(none, CommitKind::Periodic).await;
+    match (&outcome, stands_in_for) {
+        // Nothing tells which of the parts are of which version.
+        (
+            Ok(Outcome::Differs {
+                doubt: Doubt::Unnamed,
+                ..
+            }),
+            _,
+        ) => {
+            let none = CompletedParts::none(&plan);
+            let _ = checkpointer.commit(none, CommitKind::Periodic).await;
+        }
+        (
+            Ok(Outcome::Differs {
+                error,
+                doubt: Doubt::Earlier,
+            }),
+            Some(failed),
+        ) => {
+            return Err(restore::kept_from_mirror(context, error.why(), &failed));
+        }
+        _ => {}
     }
     // Not after any other error: a failed sync may be the cause, and then no further commit could
     // be believed.

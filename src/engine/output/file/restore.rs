@@ -1,5 +1,6 @@
 //! What an earlier run left, and how much of it may be trusted.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +9,7 @@ use super::page;
 use super::read_back::{self, must_verify, read_back};
 use crate::checkpoint::{self, Checkpoint, Standing};
 use crate::engine::blocking;
-use crate::engine::context::Context;
+use crate::engine::context::{Context, RequestFailed};
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind, Remedy};
@@ -86,12 +87,7 @@ pub(super) async fn look<V: Volume, R>(
         _ => None,
     };
     if let (Some(failed), Some(reason)) = (&object.stands_in_for, &reason) {
-        context.events().warn(format!(
-            "the mirror can't resume the partial file: {reason}"
-        ));
-        return Err(context
-            .request_failed(failed)
-            .with_remedy(Remedy::AwaitSource));
+        return Err(kept_from_mirror(context, reason, failed));
     }
     page::refuse(
         context,
@@ -103,6 +99,20 @@ pub(super) async fn look<V: Volume, R>(
         context.restarted(reason.to_string());
     }
     Ok(Some((file, None)))
+}
+
+/// The error of a source that failed, where a mirror in its place has not what is on disk.
+pub(super) fn kept_from_mirror(
+    context: &Context<'_>,
+    reason: impl Display,
+    failed: &RequestFailed,
+) -> Error {
+    context.events().warn(format!(
+        "the mirror can't resume the partial file: {reason}"
+    ));
+    context
+        .request_failed(failed)
+        .with_remedy(Remedy::AwaitSource)
 }
 
 /// Opens and locks the partial file, if there is one, and reads its checkpoint; that is `None` where
@@ -157,7 +167,7 @@ pub(crate) async fn take_over<V: Volume>(
 }
 
 /// Whether the checkpoint was written for this very file, as far as the file system tells.
-fn is_its_file<F: PartFile>(checkpoint: &Checkpoint, file: &F) -> bool {
+pub(super) fn is_its_file<F: PartFile>(checkpoint: &Checkpoint, file: &F) -> bool {
     let Some(stamp) = checkpoint.file else {
         return true;
     };
