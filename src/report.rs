@@ -132,7 +132,8 @@ pub enum ValidatorKind {
     WeakEtag,
     /// A modification date: sent as `If-Unmodified-Since`.
     LastModified,
-    /// Neither, or none that can be sent: only what is compared tells a change that keeps the length.
+    /// Neither, or none that can be sent: only what is compared tells a change that keeps the
+    /// length.
     None,
 }
 

@@ -93,9 +93,9 @@ impl DownloadBuilder {
     /// Adds `url` as another source of the same object. Repeatable.
     ///
     /// A mirror is used if its length is the object's, and so are a digest that both servers send,
-    /// or their strong entity tags, or their modification dates where not both have a strong tag; or
-    /// if a [`checksum`](Self::checksum) is given. Besides, three blocks of it must be the same as
-    /// at the first server. Otherwise it is left out with a warning. See
+    /// or their strong entity tags, or their modification dates where not both have a strong tag;
+    /// or if a [`checksum`](Self::checksum) is given. Besides, three blocks of it must be the same
+    /// as at the first server. Otherwise it is left out with a warning. See
     /// [`trust_mirrors`](Self::trust_mirrors).
     #[must_use]
     pub fn mirror(mut self, url: impl Into<String>) -> Self {

@@ -12,8 +12,8 @@ use super::volume::{PartFile, Volume};
 /// or end of another run.
 pub(crate) const TRIES: u32 = 16;
 
-/// Opens an existing part file and takes its lock; `None` where the name is free. The lock ends when
-/// the file is closed, also by a crash.
+/// Opens an existing part file and takes its lock; `None` where the name is free. The lock ends
+/// when the file is closed, also by a crash.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! nginx, Apache, Caddy and lighttpd, each through the same five stories, and what two of them store
-//! with a content coding.
+//! nginx, Apache, Caddy and lighttpd, each through the same five stories, and what two of them
+//! store with a content coding.
 
 use partwise::origin::Object;
 use rustix::process::Signal;

@@ -59,8 +59,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return Ok(TransferEnd::Cancelled);
             }
             let kind = match &end {
-                // Another program may have changed the file: the next run must read it back before it
-                // trusts it.
+                // Another program may have changed the file: the next run must read it back before
+                // it trusts it.
                 End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
                 _ => CommitKind::Clean,
             };

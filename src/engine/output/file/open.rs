@@ -33,7 +33,8 @@ pub(super) struct PreparedFile<F> {
 ///
 /// `File` where the partial file is another program's, is locked by another run or can't be opened,
 /// reserved or read; `Network` where a page in place of the object would replace it; `Usage` where
-/// the part size does not suit the object; the end that the caller wants, while parts are read back.
+/// the part size does not suit the object; the end that the caller wants, while parts are read
+/// back.
 pub(super) async fn open<V: Volume, R: Remote>(
     context: &Context<'_>,
     volume: &Arc<V>,

@@ -115,8 +115,8 @@ pub(super) fn kept_from_mirror(
         .with_remedy(Remedy::AwaitSource)
 }
 
-/// Opens and locks the partial file, if there is one, and reads its checkpoint; that is `None` where
-/// it holds nothing of use.
+/// Opens and locks the partial file, if there is one, and reads its checkpoint; that is `None`
+/// where it holds nothing of use.
 ///
 /// # Errors
 ///
