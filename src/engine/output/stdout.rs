@@ -68,6 +68,8 @@ pub(crate) async fn in_parts<R: Remote>(
     let buffer = Arc::new(ReorderBuffer::new(plan));
     let target = VirtualFile::new(Arc::clone(&buffer), NAME);
     let transfer = Transfer::new(context, object, layout, target);
+    // Before the writer runs, blocks may have to be compared.
+    transfer.dispatcher.set_reach(reach(&plan, parts_before));
     let mut writer = StdoutWriter {
         buffer,
         plan,
@@ -103,6 +105,12 @@ pub(crate) async fn in_parts<R: Remote>(
         integrity,
         ..report_in_parts(context, &plan, &pinned)
     }))
+}
+
+/// The first part that may not come yet, where this many were written.
+fn reach(plan: &Plan, written: u32) -> u32 {
+    let ahead = u32::try_from(WINDOW / plan.part_size()).unwrap_or(u32::MAX);
+    written.saturating_add(ahead.max(2))
 }
 
 impl Written {
@@ -146,12 +154,11 @@ impl Committer for StdoutWriter<'_> {
         dispatcher: &Dispatcher,
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
-        let ahead = u32::try_from(WINDOW / self.plan.part_size()).unwrap_or(u32::MAX);
         loop {
             // Listens before it looks, so it misses no completed part in between.
             let changed = dispatcher.changed.notified();
             self.write_up_to(dispatcher.front()).await?;
-            dispatcher.set_reach(self.written.parts.saturating_add(ahead.max(2)));
+            dispatcher.set_reach(reach(&self.plan, self.written.parts));
             if *over.borrow() {
                 return Ok(());
             }

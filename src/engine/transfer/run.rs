@@ -58,42 +58,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             if matches!(end, End::Halted(Intent::Cancel)) {
                 return Ok(TransferEnd::Cancelled);
             }
-            let kind = match &end {
-                // Another program may have changed the file: the next run must read it back before
-                // it trusts it.
-                End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
-                _ => CommitKind::Clean,
-            };
-            let unnamed = match end {
-                End::Finished if self.is_unnamed() => committer.blocks().await,
-                _ => Ok(Vec::new()),
-            };
-            let unnamed = unnamed.map_err(TransferError::Commit)?;
-            // The last sync and the last requests wait for each other as little as possible.
-            let closing = async {
-                match end {
-                    End::Finished => tokio::select! {
-                        biased;
-                        intent = control.ending() => Ok(Some(intent)),
-                        closed = self.close(unnamed) => closed.map(|()| None),
-                    },
-                    _ => Ok(None),
-                }
-            };
-            let committed = if self.checks.are_done() {
-                let committing = committer.commit(self.dispatcher.completed(), kind);
-                let (committed, closed) = tokio::join!(committing, closing);
-                committed.map_err(TransferError::Commit)?;
-                closed?
-            } else {
-                let closed = closing.await?;
-                if closed.is_none() && self.checks.are_done() {
-                    let committing = committer.commit(self.dispatcher.completed(), kind);
-                    committing.await.map_err(TransferError::Commit)?;
-                }
-                closed
-            };
-            match committed {
+            let ended_meanwhile = self.settle(committer, control, &end).await?;
+            match ended_meanwhile {
                 Some(Intent::Cancel) => return Ok(TransferEnd::Cancelled),
                 Some(_) => return Ok(TransferEnd::Stopped),
                 None => {}
@@ -112,5 +78,51 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 End::Halted(_) | End::CommitFailed => return Ok(TransferEnd::Stopped),
             }
         }
+    }
+
+    /// Commits what came and, where every part is complete, proves it. Returns what the caller
+    /// wants instead, where that ends the proof.
+    async fn settle(
+        &self,
+        committer: &mut impl Committer,
+        control: &Control,
+        end: &End,
+    ) -> Result<Option<Intent>, TransferError> {
+        let kind = match end {
+            // Another program may have changed the file: the next run must read it back before it
+            // trusts it.
+            End::Failed(TransferError::Storage(_)) => CommitKind::Periodic,
+            _ => CommitKind::Clean,
+        };
+        let is_finished = matches!(end, End::Finished);
+        let unnamed = if is_finished && self.is_unnamed() {
+            committer.blocks().await.map_err(TransferError::Commit)?
+        } else {
+            Vec::new()
+        };
+        let closing = async {
+            if !is_finished {
+                return Ok(None);
+            }
+            tokio::select! {
+                biased;
+                intent = control.ending() => Ok(Some(intent)),
+                closed = self.close(unnamed) => closed.map(|()| None),
+            }
+        };
+        // What came may be of another object than what was there, so the proof comes first.
+        if !self.checks.are_done() {
+            let intent = closing.await?;
+            if self.checks.are_done() {
+                let committing = committer.commit(self.dispatcher.completed(), kind);
+                committing.await.map_err(TransferError::Commit)?;
+            }
+            return Ok(intent);
+        }
+        // The last sync and the last requests wait for each other as little as possible.
+        let committing = committer.commit(self.dispatcher.completed(), kind);
+        let (committed, closed) = tokio::join!(committing, closing);
+        committed.map_err(TransferError::Commit)?;
+        closed
     }
 }
