@@ -115,7 +115,7 @@ async fn ask_alone(
     follow(client, source, &ask).await
 }
 
-pub(super) fn precondition_failed() -> HttpError {
+fn precondition_failed() -> HttpError {
     HttpError::changed("the server says that it is no longer the version asked for (412)")
 }
 
@@ -130,7 +130,7 @@ fn fields(validator: &Validator, range: ByteRange) -> Result<HeaderMap, HttpErro
 }
 
 /// The condition that the validator allows.
-pub(super) fn conditions(validator: &Validator) -> HeaderMap {
+fn conditions(validator: &Validator) -> HeaderMap {
     let mut fields = HeaderMap::new();
     if let Some(tag) = validator.if_match() {
         fields.insert(IF_MATCH, ascii(tag.as_str()));

@@ -7,11 +7,10 @@ use reqwest::{Method, StatusCode};
 
 use super::client::Client;
 use super::error::HttpError;
-use super::fetch::{conditions, precondition_failed};
 use super::pinned::Pinned;
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
-use crate::object::Proof;
+use crate::object::{Identity, Proof};
 
 /// How long to wait for a reply. The look delays the end of the download.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,19 +36,35 @@ pub(crate) async fn look(
     {
         return Ok(());
     }
-    let mut fields = conditions(&pinned.validator());
-    fields.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
-    let answer = ask(client, source, Method::GET, fields).await?;
-    let head = answer.head();
-    let looked = match head.status {
-        StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-            let claims = head.claims();
-            claims.and_then(|claims| pinned.look_again(&claims))
-        }
-        StatusCode::PRECONDITION_FAILED if !pinned.is_overruled() => Err(precondition_failed()),
-        _ => Err(head.status_error()),
+    let (found, changed) = match first_byte(client, source, pinned).await? {
+        (_, Ok(_)) => return Ok(()),
+        (found, Err(changed)) => (found, changed),
     };
-    looked.map(|_| ()).map_err(|error| answer.blame(error))
+    // Some servers make a new tag for every reply.
+    let (again, looked) = first_byte(client, source, pinned).await?;
+    if looked.is_ok() || found.compare(&again).is_ok() {
+        return looked.map(|_| ()).map_err(|_| changed);
+    }
+    let why = "the server names another version in every reply";
+    Err(HttpError::protocol(why))
+}
+
+/// Asks for the first byte without a condition. Returns what the reply says of its version, and how
+/// that compares with the pinned one.
+async fn first_byte(
+    client: &Client,
+    source: &Source,
+    pinned: &Pinned,
+) -> Result<(Identity, Result<Proof, HttpError>), HttpError> {
+    let range = [(RANGE, HeaderValue::from_static("bytes=0-0"))];
+    let answer = ask(client, source, Method::GET, range.into_iter().collect()).await?;
+    let head = answer.head();
+    if !matches!(head.status, StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        return Err(answer.blame(head.status_error()));
+    }
+    let claims = head.claims().map_err(|error| answer.blame(error))?;
+    let looked = pinned.look_again(&claims);
+    Ok((claims, looked.map_err(|error| answer.blame(error))))
 }
 
 async fn ask(

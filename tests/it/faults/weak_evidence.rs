@@ -136,6 +136,26 @@ fn closing_looks() -> Vec<Fault> {
             4,
             ["the object changed on the server", "the entity tag was"],
         ),
+        fault("a young version, and a new tag in every reply")
+            .option("--connections", "1")
+            .serves(|asked| {
+                let tag = format!("\"{}\"", asked.request.nth);
+                let reply = uncut(asked, &tag).header("Last-Modified", DATE);
+                reply.header("Date", DATE)
+            }),
+        fault("a young stream, and a new tag in every reply")
+            .serves(|asked| match asked.is_head() {
+                true => Reply::status(405),
+                false => {
+                    let tag = format!("\"{}\"", asked.request.nth);
+                    let reply = uncut(asked, &tag).with_status(200).without("content-range");
+                    let reply = reply.body(asked.object, 0..LENGTH).chunked();
+                    reply.header("Last-Modified", DATE).header("Date", DATE)
+                }
+            })
+            .check(|_, outcome| {
+                outcome.stderr_has("the server names another version in every reply");
+            }),
         fault("an old version is not looked at again")
             .serves(|asked| asked.honest().header("Date", DATE))
             .check(move |world, _| assert_eq!(heads(world), 1)),
