@@ -148,7 +148,7 @@ impl Run {
                     Err(failure) => self.fail(&failure),
                 }
             }
-            // Whoever closed the pipe knows, and may be the reader of standard error as well.
+            // The reader closed the pipe itself, and may read standard error as well.
             End::Failed(error) if error.kind() == ErrorKind::ReaderGone => Exit::READER_GONE,
             End::Failed(error) => self.fail(&Failure::from(error)),
             End::Stopped(signal, error) => {

@@ -117,11 +117,9 @@ impl View<'_> {
             (Face::Json, Event::Finished(report)) => {
                 let report = Box::new(words::report((**report).clone()));
                 // The report has the path already.
-                let place = self.place.take().map(|place| PlaceInList {
-                    output: None,
-                    ..place
-                });
-                self.place = place;
+                if let Some(place) = &mut self.place {
+                    place.output = None;
+                }
                 self.json(&Event::Finished(report));
             }
             (Face::Json, _) => self.json(event),

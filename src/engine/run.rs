@@ -253,14 +253,10 @@ impl Passes {
         let must_find_again = std::mem::take(&mut self.must_find_again);
         let pinned = match self.version.take().filter(|_| must_find_again) {
             None => {
-                let pinned = Pinned::new(length, metadata.identity.clone());
-                let pinned = pinned.in_coding(metadata.coding.clone());
+                let pinned = metadata.pinned(length);
                 // The version that the conditions hold for is the probe's.
                 if !context.job.conditions.are_none() {
                     pinned.hold();
-                }
-                if metadata.is_young {
-                    pinned.is_young();
                 }
                 pinned
             }

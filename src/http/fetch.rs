@@ -177,11 +177,8 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
         None => return Err(HttpError::protocol("206 without a Content-Range")),
     };
     let claims = head.claims()?;
-    let is_alone = range == ByteRange::whole(pinned.length) && pinned.is_open();
-    let proof = match pinned.compare(&claims) {
-        Err(_) if is_alone => claims.best_proof(),
-        compared => compared?,
-    };
+    let is_all = range == ByteRange::whole(pinned.length);
+    let proof = pinned.compare(&claims, is_all)?;
     match total {
         Some(total) => check_total(total, pinned.length)?,
         None if proof < Proof::StrongTag => {
@@ -201,12 +198,8 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
             "a Content-Length that is not the range's: expected {}, found {length}",
             range.len()
         ))),
-        _ if is_alone => {
-            pinned.adopt(&claims);
-            Ok(range)
-        }
         _ => {
-            pinned.pin(&claims)?;
+            pinned.pin(&claims, is_all)?;
             Ok(range)
         }
     }
@@ -219,11 +212,7 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
         return Err(HttpError::protocol("200 with a multipart body"));
     }
     let claims = head.claims()?;
-    let is_alone = pinned.is_open();
-    let proof = match pinned.compare(&claims) {
-        Err(_) if is_alone => claims.best_proof(),
-        compared => compared?,
-    };
+    let proof = pinned.compare(&claims, true)?;
     let length = head.content_length()?;
     // Most likely a login page or an error page in place of the object.
     if head.media() == Media::Html && length != Some(pinned.length) && proof < Proof::StrongTag {
@@ -241,11 +230,7 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
             ));
         }
     }
-    if is_alone {
-        pinned.adopt(&claims);
-        return Ok(());
-    }
-    pinned.pin(&claims)
+    pinned.pin(&claims, true)
 }
 
 /// Whether a reply is a part, whatever its status says: it names a range, and its body is as long
@@ -290,7 +275,7 @@ fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpE
 }
 
 fn check_version(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
-    pinned.compare(&head.claims()?).map(|_| ())
+    pinned.compare(&head.claims()?, false).map(|_| ())
 }
 
 fn check_total(found: u64, pinned: u64) -> Result<(), HttpError> {

@@ -33,10 +33,13 @@ const DIGESTS: [&str; 4] = [
     "x-ms-blob-content-md5",
 ];
 
-/// The fields with a list of digests of the whole object (RFC 9530; RFC 3230), each after the name
-/// of its algorithm. Some servers compute the last two over what they send, so a reply with a part
-/// proves nothing by them.
-const LISTS_OF_DIGESTS: [&str; 3] = ["x-goog-hash", "repr-digest", "digest"];
+/// The field with a list of digests of the whole object, each after the name of its algorithm, also
+/// in a reply with a part of it.
+const LIST_OF_DIGESTS: &str = "x-goog-hash";
+
+/// The fields with such a list (RFC 9530; RFC 3230) that some servers compute over what they send.
+/// A reply with a part proves nothing by them.
+const LISTS_OF_WHOLE: [&str; 2] = ["repr-digest", "digest"];
 
 /// Status and fields of a reply.
 #[derive(Clone, Copy)]
@@ -51,6 +54,11 @@ pub(super) enum Media {
     Multipart,
     Html,
     Other,
+}
+
+/// Whether a media type, in lower case and without its parameters, is that of a page.
+pub(crate) fn is_html(media: Option<&str>) -> bool {
+    matches!(media, Some("text/html" | "application/xhtml+xml"))
 }
 
 impl Head<'_> {
@@ -124,7 +132,7 @@ impl Head<'_> {
 
     pub(super) fn media(&self) -> Media {
         match self.media_type().as_deref() {
-            Some("text/html" | "application/xhtml+xml") => Media::Html,
+            media if is_html(media) => Media::Html,
             Some(media) if media.starts_with("multipart/") => Media::Multipart,
             _ => Media::Other,
         }
@@ -187,9 +195,10 @@ impl Head<'_> {
             let value = self.headers.get(*name)?.to_str().ok()?;
             Some(((*name).to_owned(), value.trim().to_owned()))
         });
-        let lists = LISTS_OF_DIGESTS.iter().take(if is_part { 1 } else { 3 });
+        let of_whole = LISTS_OF_WHOLE.into_iter().filter(|_| !is_part);
+        let lists = std::iter::once(LIST_OF_DIGESTS).chain(of_whole);
         let members = lists.flat_map(|name| {
-            let values = self.headers.get_all(*name).iter();
+            let values = self.headers.get_all(name).iter();
             let texts = values.filter_map(|value| value.to_str().ok());
             let members = texts.flat_map(|text| text.split(','));
             members.filter_map(move |member| {

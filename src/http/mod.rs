@@ -32,6 +32,7 @@ pub(crate) use conditions::Conditions;
 pub(crate) use config::ClientConfig;
 pub(crate) use error::{HttpError, HttpErrorKind};
 pub(crate) use fetch::{Reply, fetch, fetch_whole};
+pub(crate) use head::is_html;
 pub(crate) use look::look;
 pub(crate) use pinned::Pinned;
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};

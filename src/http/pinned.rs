@@ -118,7 +118,7 @@ impl Pinned {
     }
 
     /// Notes that the version was so new that another change in the same second would not show.
-    pub(crate) fn is_young(&self) {
+    pub(super) fn note_young(&self) {
         self.version().is_young = true;
     }
 
@@ -185,45 +185,47 @@ impl Pinned {
 
     /// Whether one reply with the whole object may still be of another version than the probe's.
     /// Servers behind one name may each have a tag of their own.
-    pub(crate) fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         self.version().is_open
     }
 
-    /// Compares what a reply says with the version, and pins nothing.
+    /// Compares what a reply says with the version, and pins nothing. `is_all` tells that the reply
+    /// brings the whole object.
     ///
     /// # Errors
     ///
     /// `Changed` where they differ in a field.
-    pub(super) fn compare(&self, claims: &Identity) -> Result<Proof, HttpError> {
-        self.version().compare(claims)
+    pub(super) fn compare(&self, claims: &Identity, is_all: bool) -> Result<Proof, HttpError> {
+        let version = self.version();
+        match version.compare(claims) {
+            Err(_) if is_all && version.is_open => Ok(claims.best_proof()),
+            compared => compared,
+        }
     }
 
     /// Compares what a reply says with the version and pins what is new in it. For a reply that
-    /// passed every other check.
+    /// passed every other check. `is_all` tells that it brings the whole object: as long as nothing
+    /// came, it may then be of another version than the probe's.
     ///
     /// # Errors
     ///
     /// `Changed` where they differ in a field. A retryable error where the reply has no field of
     /// the version although earlier replies of this source had one: it proves nothing.
-    pub(crate) fn pin(&self, claims: &Identity) -> Result<(), HttpError> {
+    pub(crate) fn pin(&self, claims: &Identity, is_all: bool) -> Result<(), HttpError> {
         let mut version = self.version();
-        version.compare(claims)?;
+        let compared = version.compare(claims);
+        if compared.is_err() && is_all && version.is_open {
+            let probed = std::mem::replace(&mut version.identity, claims.clone());
+            version.overruled = Some(probed);
+        } else {
+            compared?;
+        }
         if version.is_carried && !version.identity.shares_field(claims) {
             let why = "the reply names no version, though earlier replies of this server did";
             return Err(HttpError::protocol(why).passing());
         }
         version.accept(claims);
         Ok(())
-    }
-
-    /// Pins what the reply that brings the whole object says, also where the probe said otherwise.
-    pub(crate) fn adopt(&self, claims: &Identity) {
-        let mut version = self.version();
-        if version.is_open && version.compare(claims).is_err() {
-            let probed = std::mem::replace(&mut version.identity, claims.clone());
-            version.overruled = Some(probed);
-        }
-        version.accept(claims);
     }
 
     /// Notes that the probe's own reply brings the bytes.

@@ -11,6 +11,7 @@ use super::coding::Coding;
 use super::conditions::{Conditions, Judgement};
 use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
+use super::pinned::Pinned;
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
 use crate::object::{ByteRange, ContentRange, Identity};
@@ -38,6 +39,17 @@ pub(crate) struct Metadata {
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
+}
+
+impl Metadata {
+    /// This version, of `length` bytes.
+    pub(crate) fn pinned(&self, length: u64) -> Pinned {
+        let pinned = Pinned::new(length, self.identity.clone());
+        if self.is_young {
+            pinned.note_young();
+        }
+        pinned.in_coding(self.coding.clone())
+    }
 }
 
 /// Whether the server supports byte ranges.

@@ -79,6 +79,15 @@ impl<I: Index> Bitmap<I> {
         }
     }
 
+    /// The first `count` cells, of a partition with `cells` cells.
+    pub(crate) fn first(count: u32, cells: u32) -> Self {
+        let mut first = Self::new(cells);
+        for cell in 0..count.min(cells) {
+            first.insert(I::new(cell));
+        }
+        first
+    }
+
     /// The number of cells that are in the set.
     pub(crate) fn count(&self) -> u32 {
         self.count

@@ -74,6 +74,17 @@ fn fill(file: &Path) {
     }
 }
 
+/// Starts a download, and fills the disk when half of the object was sent.
+async fn start_and_fill(fixture: &Fixture) -> (Running, Origin) {
+    let origin = Origin::builder(object()).hold_after(LENGTH / 2);
+    let origin = origin.start().await.unwrap();
+    let running = start(fixture, &origin.url("x"));
+    running.wait_for_commit(LENGTH / 4 / PART);
+    fill(&fixture.path("filler"));
+    origin.release();
+    (running, origin)
+}
+
 /// Without fallocate nobody can promise the room, and somebody else may take it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_in_mid_run_costs_nothing_that_came() {
@@ -84,12 +95,7 @@ async fn a_disk_that_fills_up_in_mid_run_costs_nothing_that_came() {
     let image = Image::make(Kind::Ext2, 32 * MIB, folder.path().join("image"));
     let mount = image.mount("");
     let fixture = Fixture::at(mount.point());
-    let origin = Origin::builder(object()).hold_after(LENGTH / 2);
-    let origin = origin.start().await.unwrap();
-    let running = start(&fixture, &origin.url("x"));
-    running.wait_for_commit(LENGTH / 4 / PART);
-    fill(&fixture.path("filler"));
-    origin.release();
+    let (running, origin) = start_and_fill(&fixture).await;
     running.exit_code(6).stderr_has("hint: ");
     fixture.file("x").is_absent();
 
@@ -108,12 +114,7 @@ async fn a_disk_without_room_for_a_checkpoint_does_not_end_the_run() {
     }
     let mount = Mount::tmpfs(LENGTH + MIB);
     let fixture = Fixture::at(mount.point());
-    let origin = Origin::builder(object()).hold_after(LENGTH / 2);
-    let origin = origin.start().await.unwrap();
-    let running = start(&fixture, &origin.url("x"));
-    running.wait_for_commit(LENGTH / 4 / PART);
-    fill(&fixture.path("filler"));
-    origin.release();
+    let (running, _origin) = start_and_fill(&fixture).await;
     let outcome = running.exit_code(0);
     assert_eq!(outcome.json()["bytes"], LENGTH);
     outcome.stderr_has("the checkpoint can't be written: cannot write x.part.ckpt.tmp: No space");

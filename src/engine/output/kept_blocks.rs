@@ -1,6 +1,7 @@
 //! Blocks of an output that can't be read back, kept for a comparison with what a server has.
 
-use crate::engine::transfer::written_blocks::{BLOCK, WrittenBlock};
+use crate::engine::remote::BLOCK;
+use crate::engine::transfer::written_blocks::WrittenBlock;
 
 /// The first block of what was written, the last one, and one by chance.
 #[derive(Debug, Default)]

@@ -132,10 +132,7 @@ impl Written {
 
     /// The parts of `plan` that were written.
     fn completed(&self, plan: &Plan) -> CompletedParts {
-        let mut completed = PartBitmap::new(plan.parts());
-        for part in 0..self.parts {
-            completed.insert(PartIndex(part));
-        }
+        let completed = PartBitmap::first(self.parts, plan.parts());
         let crcs = vec![0; completed.count() as usize];
         CompletedParts { completed, crcs }
     }

@@ -98,7 +98,7 @@ async fn open_empty(
             Some((file, None)) => Some(file),
             None => None,
         };
-        let claim = claim::of_unknown_length(context, metadata);
+        let claim = claim::blank(context, metadata);
         let created = claim::create(context, volume, names, claim, useless).await?;
         if let Some(file) = created {
             return Ok(Sink::growing(file, volume.path(names.part())));
@@ -109,11 +109,8 @@ async fn open_empty(
 
 /// The version that the probe's own reply brings. Its length is not known.
 fn version_of(metadata: &Metadata) -> Pinned {
-    let version = Pinned::new(0, metadata.identity.clone());
+    let version = metadata.pinned(0);
     version.comes_with_probe();
-    if metadata.is_young {
-        version.is_young();
-    }
     version
 }
 

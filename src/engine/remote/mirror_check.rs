@@ -12,13 +12,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::http::HttpRemote;
 use super::pool::{Server, ServerPool};
-use super::{FetchError, collect};
+use super::{BLOCK, FetchError, collect};
 use crate::engine::context::Context;
 use crate::object::ByteRange;
 use crate::options::Connections;
-
-/// Bytes of one block.
-const BLOCK: u64 = 64 << 10;
 
 /// The blocks of one server.
 type Blocks = Vec<Vec<u8>>;

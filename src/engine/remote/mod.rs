@@ -44,6 +44,9 @@ pub(crate) trait Remote: Send + Sync + 'static {
     fn look(&self) -> impl Future<Output = Result<(), HttpError>> + Send;
 }
 
+/// The most bytes of a block that a spot check compares.
+pub(crate) const BLOCK: u64 = 64 << 10;
+
 /// Fetches all bytes of `range`.
 ///
 /// Cancel safe: dropping it drops the request.

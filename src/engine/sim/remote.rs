@@ -242,16 +242,13 @@ pub(super) struct SimRemote {
 
 impl SimRemote {
     /// Compares what a reply says of the server's version with the pinned one.
-    fn check(&self, state: &mut State, is_alone: bool) -> Result<(), HttpError> {
+    fn check(&self, state: &mut State, is_all: bool) -> Result<(), HttpError> {
         let version = state.version;
         let claims = state.claims();
         let checked = if state.world.lengths[version] != self.pinned.length {
             Err(HttpError::changed("another length"))
-        } else if is_alone && self.pinned.is_open() {
-            self.pinned.adopt(&claims);
-            Ok(())
         } else {
-            self.pinned.pin(&claims)
+            self.pinned.pin(&claims, is_all)
         };
         match &checked {
             Ok(()) => {
@@ -324,12 +321,9 @@ impl Remote for SimRemote {
         }
         let mut state = self.server.state();
         let length = self.pinned.length;
-        let is_alone = range == ByteRange::whole(length);
-        if self.is_whole() || state.weather.ranges == Ranges::Ignored {
-            self.check(&mut state, true)?;
-        } else {
-            self.check(&mut state, is_alone)?;
-        }
+        let has_ranges = !self.is_whole() && state.weather.ranges != Ranges::Ignored;
+        let is_all = !has_ranges || range == ByteRange::whole(length);
+        self.check(&mut state, is_all)?;
         let version = state.version;
         let end = if self.is_whole() {
             length

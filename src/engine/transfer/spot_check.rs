@@ -53,15 +53,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let Some(range) = self.selection.locate(in_output) else {
             return Ok(());
         };
-        let found = match self.collect(range).await {
-            Ok(bytes) => bytes,
-            // The object comes whole then; nothing of it is read twice.
-            Err(Uncollected::RangesIgnored) => {
-                let why = "the server has no byte ranges by which to compare what came before";
-                return Err(differs(why, doubt));
-            }
-            Err(Uncollected::Failed(failed)) => return Err(TransferError::Request(failed)),
-        };
+        let found = self.collect(range, doubt).await?;
         self.metrics.fetched(found.len() as u64);
         if !block.bytes.starts_with(&found) {
             let why = format!("bytes {range} differ from those that came before");
@@ -71,7 +63,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         Ok(())
     }
 
-    async fn collect(&self, range: ByteRange) -> Result<Vec<u8>, Uncollected> {
+    async fn collect(&self, range: ByteRange, doubt: Doubt) -> Result<Vec<u8>, TransferError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -79,21 +71,19 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let _active = self.metrics.start_transfer();
             let error = match collect(&self.remote, range).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(FetchError::RangesIgnored) => return Err(Uncollected::RangesIgnored),
+                // The object comes whole then; nothing of it is read twice.
+                Err(FetchError::RangesIgnored) => {
+                    let why = "the server has no byte ranges by which to compare what came before";
+                    return Err(differs(why, doubt));
+                }
                 Err(FetchError::Http(error)) => error,
             };
             let Some(delay) = retry::delay(&error, attempts, self.retries) else {
-                return Err(Uncollected::Failed(RequestFailed { error, attempts }));
+                return Err(TransferError::Request(RequestFailed { error, attempts }));
             };
             retry::pause(&self.metrics, &self.events, 0, &error, delay).await;
         }
     }
-}
-
-/// Why the bytes of a block did not come.
-enum Uncollected {
-    RangesIgnored,
-    Failed(RequestFailed),
 }
 
 fn differs(why: &str, doubt: Doubt) -> TransferError {

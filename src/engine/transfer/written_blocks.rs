@@ -4,9 +4,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// The most bytes of one block.
-pub(crate) const BLOCK: u64 = 64 << 10;
-
 /// Bytes of the output.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenBlock {

@@ -5,6 +5,13 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::support::soon;
 
+/// Leaves what a run before the one in question kept.
+async fn stop_after_five_parts(name: &str, fixture: &Fixture, origin: &FaultOrigin) {
+    let first = spawn(fixture, &origin.url("x"), &[]);
+    Moment::Bytes(5 * PART).comes(origin, &first).await;
+    assert_stops(name, first, Signal::TERM, 143);
+}
+
 /// A run that comes to nothing leaves what the one before it kept as it was, and says that it is
 /// there.
 #[tokio::test(flavor = "multi_thread")]
@@ -23,9 +30,7 @@ async fn an_earlier_checkpoint_stays_as_it_was() {
         let healed = Arc::new(AtomicBool::new(false));
         let origin = troubled(trouble, &healed);
         let fixture = Fixture::new();
-        let first = spawn(&fixture, &origin.url("x"), &[]);
-        Moment::Bytes(5 * PART).comes(&origin, &first).await;
-        assert_stops(name, first, Signal::TERM, 143);
+        stop_after_five_parts(name, &fixture, &origin).await;
         let missing = fixture.missing("x");
         assert!(volume(&missing) < LENGTH, "{name}");
 
@@ -50,9 +55,7 @@ async fn a_stop_without_a_checkpoint_claims_nothing() {
         let healed = Arc::new(AtomicBool::new(false));
         let origin = troubled(stalling, &healed);
         let fixture = Fixture::new();
-        let first = spawn(&fixture, &origin.url("x"), &[]);
-        Moment::Bytes(5 * PART).comes(&origin, &first).await;
-        assert_stops("first", first, Signal::TERM, 143);
+        stop_after_five_parts("first", &fixture, &origin).await;
         let missing = fixture.missing("x");
 
         let in_the_way = fixture.path("x.part.ckpt.tmp");
@@ -88,9 +91,7 @@ async fn reading_back_stops_as_well() {
         let healed = Arc::new(AtomicBool::new(false));
         let origin = troubled(stalling, &healed);
         let fixture = Fixture::new();
-        let first = spawn(&fixture, &origin.url("x"), &[]);
-        Moment::Bytes(5 * PART).comes(&origin, &first).await;
-        assert_stops("first", first, Signal::TERM, 143);
+        stop_after_five_parts("first", &fixture, &origin).await;
 
         let second = spawn(&fixture, &origin.url("x"), &["--verify", "always"]);
         Moment::Event("verifying").comes(&origin, &second).await;

@@ -20,7 +20,7 @@ use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::event::Event;
 use crate::http::Pinned;
-use crate::object::{PartBitmap, PartIndex};
+use crate::object::PartBitmap;
 use crate::storage::{self, Durability, Names, PartFile, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
@@ -118,10 +118,7 @@ impl<V: Volume> Committer for Checkpointer<V> {
         let Ok(plan) = file.identity.plan() else {
             return Ok(Vec::new());
         };
-        let mut all = PartBitmap::new(plan.parts());
-        for part in 0..plan.parts() {
-            all.insert(PartIndex(part));
-        }
+        let all = PartBitmap::first(plan.parts(), plan.parts());
         Ok(samples::draw(&file.sink, &plan, &all).await?)
     }
 

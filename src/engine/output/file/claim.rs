@@ -59,8 +59,9 @@ pub(crate) async fn create<V: Volume>(
     Ok(created)
 }
 
-/// The claim of a download whose length is not known.
-pub(crate) fn of_unknown_length(context: &Context<'_>, metadata: &Metadata) -> Checkpoint {
+/// A claim that names the source and the version, and neither length nor parts. It claims the name
+/// as it is where the length is not known.
+pub(crate) fn blank(context: &Context<'_>, metadata: &Metadata) -> Checkpoint {
     let source = &context.source;
     let url_key: [u8; 16] = std::array::from_fn(|_| fastrand::u8(..));
     Checkpoint {

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::read_back::{must_verify, read_back};
+use super::read_back::{must_verify, parts_of, read_back};
 use super::restore;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
-use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary;
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::report::Report;
@@ -201,11 +200,7 @@ async fn judge<V: Volume>(
     };
     let sink = Sink::growing(file, path);
     if must_verify(context.job.verify, &checkpoint, context.boot, stamp) {
-        let parts = CompletedParts {
-            completed: checkpoint.completed.clone(),
-            crcs: checkpoint.crcs.clone(),
-        };
-        let good = read_back(context, &sink, plan, parts).await?;
+        let good = read_back(context, &sink, plan, parts_of(&checkpoint)).await?;
         if !good.completed.is_full() {
             return Ok(Found::Damaged);
         }

@@ -89,6 +89,8 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         parts_now: completed.completed.count(),
     };
     let outcome = match judge_transfer(context, ended, brought) {
+        Ok(Some(outcome)) => Ok(outcome),
+        Err(error) => Err(error),
         Ok(None) => {
             let whole = Whole {
                 sink,
@@ -111,37 +113,25 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
                     })
                 })
         }
-        Ok(Some(outcome)) => Ok(outcome),
-        Err(error) => Err(error),
     };
-    match (&outcome, stands_in_for) {
-        // Nothing tells which of the parts are of which version.
-        (
-            Ok(Outcome::Differs {
-                doubt: Doubt::Unnamed,
-                ..
-            }),
-            _,
-        ) => {
-            let none = CompletedParts::none(&plan);
-            let _ = checkpointer.commit(none, CommitKind::Periodic).await;
-        }
-        (
-            Ok(Outcome::Differs {
-                error,
-                doubt: Doubt::Earlier,
-            }),
-            Some(failed),
-        ) => {
-            return Err(restore::kept_from_mirror(context, error.why(), &failed));
+    match &outcome {
+        Ok(Outcome::Differs { error, doubt }) => match (doubt, stands_in_for) {
+            // Nothing tells which of the parts are of which version.
+            (Doubt::Unnamed, _) => {
+                let none = CompletedParts::none(&plan);
+                let _ = checkpointer.commit(none, CommitKind::Periodic).await;
+            }
+            (Doubt::Earlier, Some(failed)) => {
+                return Err(restore::kept_from_mirror(context, error.why(), &failed));
+            }
+            (Doubt::Earlier, None) => {}
+        },
+        // Not after any other error: a failed sync may be the cause, and then no further commit
+        // could be believed. Where this commit fails, the checksum is still the error to tell.
+        Err(error) if error.kind() == ErrorKind::Checksum => {
+            let _ = checkpointer.commit(completed, CommitKind::Refused).await;
         }
         _ => {}
-    }
-    // Not after any other error: a failed sync may be the cause, and then no further commit could
-    // be believed.
-    if matches!(&outcome, Err(error) if error.kind() == ErrorKind::Checksum) {
-        // Where this commit fails, the checksum is still the error to tell.
-        let _ = checkpointer.commit(completed, CommitKind::Refused).await;
     }
     outcome.map_err(|error| error.with_checkpoint_behind(checkpointer.is_behind()))
 }

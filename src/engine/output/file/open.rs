@@ -171,6 +171,6 @@ fn identity<R>(
         },
         completed: PartBitmap::new(plan.parts()),
         standing: Standing::Partial,
-        ..claim::of_unknown_length(context, &object.metadata)
+        ..claim::blank(context, &object.metadata)
     }
 }

@@ -3,7 +3,7 @@
 use crate::checkpoint::Checkpoint;
 use crate::engine::context::Context;
 use crate::error::{Error, ErrorKind, Remedy};
-use crate::http::{Metadata, RangeSupport};
+use crate::http::{Metadata, RangeSupport, is_html};
 
 /// A new version may be shorter, but one that is shorter than this share of the old one must look
 /// like it otherwise.
@@ -54,10 +54,6 @@ fn is_plausible(checkpoint: &Checkpoint, length: Option<u64>, metadata: &Metadat
         Some(_) => !is_other_type && metadata.ranges == RangeSupport::Yes,
         None => !is_other_type,
     }
-}
-
-fn is_html(media: Option<&str>) -> bool {
-    matches!(media, Some("text/html" | "application/xhtml+xml"))
 }
 
 /// Warns of a page that comes under the name of something else.

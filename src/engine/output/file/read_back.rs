@@ -38,6 +38,14 @@ pub(crate) fn must_verify(
     }
 }
 
+/// The parts that a checkpoint names.
+pub(super) fn parts_of(checkpoint: &Checkpoint) -> CompletedParts {
+    CompletedParts {
+        completed: checkpoint.completed.clone(),
+        crcs: checkpoint.crcs.clone(),
+    }
+}
+
 /// Reads these parts back and leaves out those that don't match their CRC.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::page;
-use super::read_back::{self, must_verify, read_back};
+use super::read_back::{self, must_verify, parts_of, read_back};
 use crate::checkpoint::{self, Checkpoint, Standing};
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
@@ -77,14 +77,14 @@ pub(super) async fn look<V: Volume, R>(
     let Some(checkpoint) = checkpoint else {
         return Ok(Some((file, None)));
     };
-    if restore == Restore::Fresh {
-        return Ok(Some((file, None)));
-    }
-    let reason = match (restore, usable(context, &checkpoint, object, &file)) {
-        (Restore::Resume, Ok(earlier)) => return Ok(Some((file, Some(earlier)))),
-        (Restore::Resume, Err(reason)) => Some(reason),
+    let reason = match restore {
+        Restore::Fresh => return Ok(Some((file, None))),
         // What changed was announced before.
-        _ => None,
+        Restore::StartOver => None,
+        Restore::Resume => match usable(context, &checkpoint, object, &file) {
+            Ok(earlier) => return Ok(Some((file, Some(earlier)))),
+            Err(reason) => Some(reason),
+        },
     };
     if let (Some(failed), Some(reason)) = (&object.stands_in_for, &reason) {
         return Err(kept_from_mirror(context, reason, failed));
@@ -260,10 +260,7 @@ pub(super) async fn trust<F: PartFile>(
     earlier: &Earlier,
 ) -> Result<CompletedParts, Error> {
     let checkpoint = &earlier.checkpoint;
-    let found = CompletedParts {
-        completed: checkpoint.completed.clone(),
-        crcs: checkpoint.crcs.clone(),
-    };
+    let found = parts_of(checkpoint);
     let is_another = (checkpoint.file).is_some_and(|file| file.inode != earlier.stamp.inode);
     let verify = context.job.verify;
     if !is_another && !must_verify(verify, checkpoint, context.boot, earlier.stamp) {

@@ -1,7 +1,8 @@
 //! Blocks of a file, to be compared with what the server has.
 
 use crate::engine::blocking;
-use crate::engine::transfer::written_blocks::{BLOCK, WrittenBlock};
+use crate::engine::remote::BLOCK;
+use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan};
 use crate::storage::{PartFile, Sink, StorageError};
 
@@ -23,15 +24,11 @@ pub(super) async fn draw<F: PartFile>(
     let (Some(first), Some(last)) = (parts.first(), parts.last()) else {
         return Ok(Vec::new());
     };
-    let front = |part: &PartIndex| {
-        let range = plan.range(*part);
-        ByteRange::at(range.start(), range.len().min(BLOCK)).unwrap_or(range)
-    };
-    let back = {
-        let range = plan.range(*last);
-        ByteRange::at(range.end() - range.len().min(BLOCK), range.len().min(BLOCK)).unwrap_or(range)
-    };
-    let fixed = vec![front(first), back];
+    let (front, back) = (plan.range(*first), plan.range(*last));
+    let fixed = vec![
+        block_at(front, front.start()),
+        block_at(back, back.end() - length_in(back)),
+    ];
     // Drawn here, where a simulation has seeded the generator, and not on the reader's thread.
     let by_chance: Vec<ByteRange> = (0..DRAWS)
         .map(|_| within(plan.range(parts[fastrand::usize(..parts.len())])))
@@ -42,9 +39,17 @@ pub(super) async fn draw<F: PartFile>(
 
 /// A block of this part, by chance.
 fn within(part: ByteRange) -> ByteRange {
-    let length = part.len().min(BLOCK);
-    let start = part.start() + fastrand::u64(0..=part.len() - length);
-    ByteRange::at(start, length).unwrap_or(part)
+    let last = part.end() - length_in(part);
+    block_at(part, fastrand::u64(part.start()..=last))
+}
+
+/// The length of a block of this part.
+fn length_in(part: ByteRange) -> u64 {
+    part.len().min(BLOCK)
+}
+
+fn block_at(part: ByteRange, start: u64) -> ByteRange {
+    ByteRange::at(start, length_in(part)).unwrap_or(part)
 }
 
 fn read<F: PartFile>(

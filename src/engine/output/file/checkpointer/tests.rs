@@ -48,10 +48,7 @@ impl Run {
     }
 
     async fn commit(&mut self, parts: u32, kind: CommitKind) -> Result<(), CommitError> {
-        let mut completed = PartBitmap::new(PARTS);
-        for part in 0..parts {
-            completed.insert(PartIndex(part));
-        }
+        let completed = PartBitmap::first(parts, PARTS);
         let crcs = vec![0; parts as usize];
         let parts = CompletedParts { completed, crcs };
         self.checkpointer.commit(parts, kind).await
