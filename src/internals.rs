@@ -135,6 +135,8 @@ impl HalfDone {
             path: "/v.mp4".to_owned(),
             url_key: [1; 16],
             url_hash: [2; 32],
+            query_hash: None,
+            coding: None,
             crcs: (0..u64::from(self.completed.count())).collect(),
             completed: self.completed.clone(),
             boot_id: None,

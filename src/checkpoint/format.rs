@@ -37,7 +37,10 @@ pub(crate) enum CheckpointError {
     TooLong { limit: usize },
     #[error("it is cut short: at least {least} bytes expected, {found} found")]
     TooShort { least: usize, found: usize },
+    /// Bytes that partwise did not write, damaged or not.
     #[error("it is no checkpoint: it begins with `{found}`")]
+    Foreign { found: String },
+    #[error("its first bytes are damaged: it begins with `{found}`")]
     Magic { found: String },
     #[error("its checksum is wrong: {expected:016x} expected, {found:016x} found")]
     Checksum { expected: u64, found: u64 },
@@ -59,10 +62,13 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
-    /// Whether the file is unusable, so that starting over loses nothing. A checkpoint of a newer
-    /// format is not damaged, nor is one that can't be read at the moment.
+    /// Whether partwise wrote the file and it is unusable, so that starting over loses nothing. A
+    /// checkpoint of a newer format is not damaged, nor is one that can't be read at the moment.
     pub(crate) fn is_damage(&self) -> bool {
-        !matches!(self, Self::Storage(_) | Self::Newer { .. })
+        !matches!(
+            self,
+            Self::Storage(_) | Self::Newer { .. } | Self::Foreign { .. }
+        )
     }
 }
 
@@ -78,10 +84,12 @@ struct BodyFields {
     version_id: Option<String>,
     digests: Vec<(String, String)>,
     media: Option<String>,
+    coding: Option<String>,
     origin: String,
     path: String,
     url_key: [u8; 16],
     url_hash: [u8; 32],
+    query_hash: Option<[u8; 32]>,
     completed: Vec<u8>,
     crcs: Vec<u64>,
     boot_id: Option<[u8; 16]>,
@@ -94,6 +102,7 @@ struct BodyFields {
 #[derive(Encode, Decode)]
 struct FileFields {
     inode: u64,
+    born: Option<(i64, u32)>,
     length: u64,
     modified: (i64, u32),
     changed: (i64, u32),
@@ -154,6 +163,11 @@ fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
     if bytes.len() > MAX_FILE {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
     }
+    if !is_of_partwise(bytes) {
+        let found = bytes[..bytes.len().min(MAGIC.len())].escape_ascii();
+        let found = found.to_string();
+        return Err(CheckpointError::Foreign { found });
+    }
     let short = CheckpointError::TooShort {
         least: HEAD + TAIL,
         found: bytes.len(),
@@ -189,6 +203,15 @@ fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
     Ok((version, body))
 }
 
+/// Whether partwise wrote these bytes. Of a damaged checkpoint the magic may be cut short or have a
+/// wrong byte; a power cut may leave zeros in its place, or an empty file.
+fn is_of_partwise(bytes: &[u8]) -> bool {
+    let magic = &bytes[..bytes.len().min(MAGIC.len())];
+    let wrong = magic.iter().zip(MAGIC).filter(|(found, of)| **found != *of);
+    let most = usize::from(magic.len() == MAGIC.len());
+    wrong.count() <= most || magic.iter().all(|byte| *byte == 0)
+}
+
 /// Decodes the body. bincode takes its limit as a constant and allocates up to it for a length that
 /// it has not verified: a limit just above the body's length keeps a crafted length from allocating
 /// much more than the file's length.
@@ -217,10 +240,12 @@ impl From<v1::BodyFields> for BodyFields {
             version_id: None,
             digests: Vec::new(),
             media: None,
+            coding: None,
             origin: body.origin,
             path: body.path,
             url_key: body.url_key,
             url_hash: body.url_hash,
+            query_hash: None,
             completed: body.completed,
             crcs: body.crcs,
             boot_id: body.boot_id,
@@ -245,6 +270,7 @@ impl From<&Checkpoint> for BodyFields {
         let time = |time: FileTime| (time.seconds, time.nanoseconds);
         let file = checkpoint.file.map(|file| FileFields {
             inode: file.inode,
+            born: file.born.map(time),
             length: file.length,
             modified: time(file.modified),
             changed: time(file.changed),
@@ -263,10 +289,12 @@ impl From<&Checkpoint> for BodyFields {
             version_id: identity.version_id.clone(),
             digests: identity.digests.clone().into_iter().collect(),
             media: checkpoint.media.clone(),
+            coding: checkpoint.coding.clone(),
             origin: checkpoint.origin.clone(),
             path: checkpoint.path.clone(),
             url_key: checkpoint.url_key,
             url_hash: checkpoint.url_hash,
+            query_hash: checkpoint.query_hash,
             completed: checkpoint.completed.to_bytes(),
             crcs: checkpoint.crcs.clone(),
             boot_id: checkpoint.boot_id,
@@ -319,10 +347,12 @@ impl BodyFields {
             selection,
             identity,
             media: self.media,
+            coding: self.coding,
             origin: self.origin,
             path: self.path,
             url_key: self.url_key,
             url_hash: self.url_hash,
+            query_hash: self.query_hash,
             completed: PartBitmap::new(0),
             crcs: self.crcs,
             boot_id: self.boot_id,
@@ -330,6 +360,7 @@ impl BodyFields {
             standing,
             file: self.file.map(|file| FileStamp {
                 inode: file.inode,
+                born: file.born.map(time),
                 length: file.length,
                 modified: time(file.modified),
                 changed: time(file.changed),

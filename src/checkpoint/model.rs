@@ -20,14 +20,18 @@ pub(crate) struct Checkpoint {
     pub(crate) identity: Identity,
     /// The object's media type in lower case, without its parameters.
     pub(crate) media: Option<String>,
+    /// The content coding in which the object is stored.
+    pub(crate) coding: Option<String>,
     /// The URL's origin, `scheme://host[:port]`.
     pub(crate) origin: String,
     /// The URL's path, without query and fragment.
     pub(crate) path: String,
-    /// The key of `url_hash`, random for each download.
+    /// The key of both hashes, random for each download.
     pub(crate) url_key: [u8; 16],
     /// [`hash_url`] of the URL without user information, query and fragment.
     pub(crate) url_hash: [u8; 32],
+    /// [`hash_url`] of the query; `None` where an older partwise wrote the checkpoint.
+    pub(crate) query_hash: Option<[u8; 32]>,
     // INVARIANT: as many parts as `plan()` has.
     pub(crate) completed: PartBitmap,
     // INVARIANT: one CRC-64/XZ for each completed part, in the order of the parts.
@@ -76,9 +80,14 @@ impl Checkpoint {
     }
 
     /// Whether the checkpoint belongs to this URL, given without user information, query and
-    /// fragment.
+    /// fragment. A query may be a signature, and a later run may have another one.
     pub(crate) fn is_of_url(&self, url: &str) -> bool {
         hash_url(&self.url_key, url) == self.url_hash
+    }
+
+    /// Whether the checkpoint belongs to a URL with this query. A query may name the object.
+    pub(crate) fn is_of_query(&self, query: &str) -> bool {
+        self.query_hash == Some(hash_url(&self.url_key, query))
     }
 
     /// The plan that cuts the file into parts.
@@ -87,8 +96,8 @@ impl Checkpoint {
     }
 }
 
-/// The keyed hash by which a resume recognises its URL. It reveals nothing about a URL that can't
-/// be guessed.
+/// The keyed hash by which a resume recognises its URL, or the query of it. It reveals nothing about
+/// a URL that can't be guessed.
 pub(crate) fn hash_url(key: &[u8; 16], url: &str) -> [u8; 32] {
     let key = blake3::derive_key("partwise checkpoint url hash v1", key);
     *blake3::keyed_hash(&key, url.as_bytes()).as_bytes()

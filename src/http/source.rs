@@ -145,6 +145,16 @@ impl Source {
         )
     }
 
+    /// The query as text, for a keyed hash; empty where there is none.
+    pub(crate) fn query_text(&self) -> String {
+        self.state()
+            .given
+            .url
+            .query()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
     /// The last segment of the path, percent-decoded, as a safe file name of at most 240 bytes.
     /// `None` if nothing is left of it.
     pub(crate) fn file_name(&self) -> Option<String> {

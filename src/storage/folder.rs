@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{
     Advice, AtFlags, FallocateFlags, FileType, MemfdFlags, Mode, OFlags, RenameFlags, Stat,
-    fadvise, fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, memfd_create, openat, renameat,
-    renameat_with, statat, unlinkat,
+    StatxFlags, fadvise, fallocate, fchmod, fstat, fstatfs, fstatvfs, linkat, memfd_create, openat,
+    renameat, renameat_with, statat, statx, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -245,6 +245,7 @@ impl PartFile for DiskFile {
         };
         Ok(FileStamp {
             inode: stat.st_ino,
+            born: birth_of(&self.0),
             length: u64::try_from(stat.st_size).map_err(io::Error::other)?,
             modified: time(stat.st_mtime, stat.st_mtime_nsec),
             changed: time(stat.st_ctime, stat.st_ctime_nsec),
@@ -336,6 +337,16 @@ fn file_system_of(file: &File) -> io::Result<FileSystem> {
     // The field's width and sign differ by architecture.
     let magic = i128::from(fstatfs(file)?.f_type) & 0xffff_ffff;
     Ok(u32::try_from(magic).map_or(FileSystem::Unknown, FileSystem::from_magic))
+}
+
+/// When the file was made; `None` where the kernel or the file system does not tell.
+fn birth_of(file: &File) -> Option<FileTime> {
+    let found = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::BTIME).ok()?;
+    let is_told = found.stx_mask & StatxFlags::BTIME.bits() != 0;
+    is_told.then_some(FileTime {
+        seconds: found.stx_btime.tv_sec,
+        nanoseconds: found.stx_btime.tv_nsec,
+    })
 }
 
 fn id_of(stat: &Stat) -> FileId {

@@ -133,12 +133,23 @@ pub(crate) struct FileId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileStamp {
     pub(crate) inode: u64,
+    /// When the file was made; `None` where the file system does not tell.
+    pub(crate) born: Option<FileTime>,
     /// In bytes.
     pub(crate) length: u64,
     /// When bytes were written last.
     pub(crate) modified: FileTime,
     /// When bytes or attributes were changed last.
     pub(crate) changed: FileTime,
+}
+
+impl FileStamp {
+    /// Whether both are of one file. The birth tells a file from a later one with the number of one
+    /// that was removed.
+    pub(crate) fn is_of_file(&self, other: &Self) -> bool {
+        let births = self.born.zip(other.born);
+        self.inode == other.inode && births.is_none_or(|(one, other)| one == other)
+    }
 }
 
 /// A time of a file system.

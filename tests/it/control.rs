@@ -126,6 +126,39 @@ async fn a_cancel_before_anything_came_takes_what_an_earlier_run_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_before_anything_came_takes_a_copy_and_leaves_what_is_not_ours() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let first = Fixture::new();
+    let handle = under_way(&first, &origin).await;
+    soon(handle.stop()).await;
+    assert!(soon(handle.finish()).await.is_err());
+    let left = ["x.part", "x.part.ckpt"].map(|name| std::fs::read(first.path(name)).unwrap());
+    let mut newer = left[1].clone();
+    newer[8] += 1;
+    let (all, crc) = newer.split_last_chunk_mut::<8>().unwrap();
+    *crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Xz, all).to_le_bytes();
+    let foreign = vec![7; left[0].len()];
+    let text = b"a text of another program".to_vec();
+    for (part, checkpoint, stays) in [
+        (&left[0], &left[1], false),
+        (&left[0], &newer, true),
+        (&foreign, &left[1], true),
+        (&foreign, &text, true),
+    ] {
+        let fixture = Fixture::new();
+        std::fs::write(fixture.path("x.part"), part).unwrap();
+        std::fs::write(fixture.path("x.part.ckpt"), checkpoint).unwrap();
+        let handle = start(&fixture, &origin);
+        soon(handle.cancel()).await.unwrap();
+        match stays {
+            true => fixture.assert_holds_only(["x.part", "x.part.ckpt"]),
+            false => fixture.assert_holds_only([]),
+        };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stop_before_anything_came_tells_what_an_earlier_run_left() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;

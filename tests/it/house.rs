@@ -159,7 +159,9 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
         &[
             &["mod"],
             &["leftovers", "open"],
-            &["publish", "restore", "checkpointer", "claim"],
+            &["publish", "restore", "claim"],
+            &["ownership"],
+            &["checkpointer"],
             &["page", "read_back", "samples"],
         ],
     ),

@@ -37,10 +37,12 @@ pub(in crate::checkpoint) fn sample() -> Checkpoint {
             ..plain_identity()
         },
         media: Some("video/mp4".to_owned()),
+        coding: Some("gzip".to_owned()),
         origin: "https://example.org:8443".to_owned(),
         path: "/films/v.mp4".to_owned(),
         url_key: std::array::from_fn(|i| u8::try_from(i).unwrap()),
         url_hash: std::array::from_fn(|i| u8::try_from(100 + i).unwrap()),
+        query_hash: Some(std::array::from_fn(|i| u8::try_from(50 + i).unwrap())),
         completed: bitmap(13, [0, 2, 7, 12]),
         crcs: (1..=4).map(|k| 0x1111_1111_1111_1111 * k).collect(),
         boot_id: Some(std::array::from_fn(|i| u8::try_from(200 + i).unwrap())),
@@ -48,6 +50,10 @@ pub(in crate::checkpoint) fn sample() -> Checkpoint {
         standing: Standing::Partial,
         file: Some(FileStamp {
             inode: 4711,
+            born: Some(FileTime {
+                seconds: 1_700_000_000,
+                nanoseconds: 5,
+            }),
             length: 1250,
             modified: FileTime {
                 seconds: 1_700_000_100,
@@ -94,6 +100,8 @@ fn the_golden_file_of_version_1() {
         format: 1,
         identity: plain_identity(),
         media: None,
+        coding: None,
+        query_hash: None,
         file: None,
         ..sample()
     };
@@ -142,6 +150,30 @@ fn cut_at_every_length_and_with_every_bit_flipped() {
         decode(&[0; 400]),
         Err(CheckpointError::Magic { .. })
     ));
+}
+
+#[test]
+fn what_another_program_wrote_is_no_damage() {
+    let damaged = |bytes: &[u8]| decode(bytes).unwrap_err().is_damage();
+    for ours in [
+        &b""[..],
+        b"P",
+        b"PARTW",
+        b"PARTWISE",
+        b"PARTWIZE and more",
+        &[0; 3],
+    ] {
+        assert!(damaged(ours), "{ours:?}");
+    }
+    for foreign in [
+        &b"x"[..],
+        b"{\"a\":1}",
+        b"PART OF A TEXT",
+        b"\0\0x",
+        b"a text of mine",
+    ] {
+        assert!(!damaged(foreign), "{foreign:?}");
+    }
 }
 
 #[test]
@@ -293,7 +325,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
                 seconds: rng.i64(..),
                 nanoseconds: rng.u32(..),
             };
-            let (modified, changed) = (time(), time());
+            let (born, modified, changed) = (time(), time(), time());
             let mut checkpoint = Checkpoint {
                 format: FORMAT_VERSION,
                 generation: flags.2,
@@ -310,10 +342,12 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
                     digests: digests.collect(),
                 },
                 media: rng.bool().then(|| "text/html".to_owned()),
+                coding: rng.bool().then(|| "br".to_owned()),
                 origin: texts.1,
                 path: texts.2,
                 url_key,
                 url_hash: std::array::from_fn(|_| rng.u8(..)),
+                query_hash: rng.bool().then(|| std::array::from_fn(|_| rng.u8(..))),
                 completed: PartBitmap::new(0),
                 crcs: Vec::new(),
                 boot_id: flags.0,
@@ -323,6 +357,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
                     .unwrap(),
                 file: rng.bool().then_some(FileStamp {
                     inode: seed,
+                    born: (seed % 2 == 0).then_some(born),
                     length: seed,
                     modified,
                     changed,

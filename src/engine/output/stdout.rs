@@ -121,7 +121,11 @@ impl Written {
     /// Blocks that are to be compared with what the source has now, unless it names the same
     /// version by a strong tag, or something stronger, under the same URL.
     fn doubtful<R>(&mut self, context: &Context<'_>, object: &Object<R>) -> Vec<WrittenBlock> {
-        let url = context.source.key_text();
+        let url = format!(
+            "{}?{}",
+            context.source.key_text(),
+            context.source.query_text()
+        );
         let before = std::mem::replace(&mut self.url, url);
         let is_same_url = before == self.url && object.stands_in_for.is_none();
         if is_same_url && object.pinned.proof() >= Proof::StrongTag {

@@ -83,6 +83,7 @@ impl PartFile for FakeFile {
         };
         Ok(FileStamp {
             inode: self.inode as u64,
+            born: None,
             length: self.len()?,
             modified: written,
             changed: written,

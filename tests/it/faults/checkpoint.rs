@@ -155,7 +155,7 @@ fn files() -> Vec<Damage> {
         damage("empty", StartsOver("cut short"), |left| {
             left.checkpoint.clear();
         }),
-        damage("zeroed", StartsOver("no checkpoint"), |left| {
+        damage("zeroed", StartsOver("first bytes are damaged"), |left| {
             left.checkpoint.fill(0);
         }),
         damage("junk after it", StartsOver("checksum is wrong"), |left| {
@@ -167,14 +167,13 @@ fn files() -> Vec<Damage> {
         damage("twice", StartsOver("checksum is wrong"), |left| {
             left.checkpoint.extend(left.checkpoint.clone());
         }),
-        damage(
-            "another file's bytes",
-            StartsOver("no checkpoint"),
-            |left| {
-                left.checkpoint =
-                    b"\x1b[2J\xc2\x9b\xe2\x80\xae is what it begins with, and more".to_vec();
-            },
-        ),
+        damage("another file's bytes", IsNotOurs, |left| {
+            left.checkpoint =
+                b"\x1b[2J\xc2\x9b\xe2\x80\xae is what it begins with, and more".to_vec();
+        }),
+        damage("a text of 13 bytes", IsNotOurs, |left| {
+            left.checkpoint = b"a text of me\n".to_vec();
+        }),
         damage("no checkpoint", IsNotOurs, |left| {
             left.has_checkpoint = false;
         }),

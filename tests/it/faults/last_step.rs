@@ -33,6 +33,7 @@ async fn last_step() {
     ];
     let in_the_way = [
         ("another URL", "y", vec![]),
+        ("another query", "x?other", vec![]),
         ("a range", "x", vec!["--range", "0-99"]),
         (
             "a wrong checksum",
@@ -56,6 +57,7 @@ async fn last_step() {
     let others = [
         row("refused, and named by hand", refused_and_named),
         row("named by hand, and changed", named_and_changed),
+        row("another file, --verify never", another_unverified),
         row("changed in place after a clean end", changed_in_place),
         row("touched after a clean end", touched),
     ];
@@ -168,6 +170,23 @@ fn named_and_changed() {
     assert_ends(&again, &Ends::well());
     fixture.file("x").is(&object());
     fixture.assert_holds_only(["x"]);
+}
+
+/// A file of the same length is not one that need not be read.
+fn another_unverified() {
+    let (fixture, origin) = named();
+    fs::remove_file(fixture.path("x")).unwrap();
+    fs::write(
+        fixture.path("another"),
+        vec![7; usize::try_from(LENGTH).unwrap()],
+    )
+    .unwrap();
+    fs::rename(fixture.path("another"), fixture.path("x")).unwrap();
+    let outcome = run(&fixture, &origin, "x", &["--verify", "never"]);
+    assert_ends(
+        &outcome,
+        &Ends::with(6, &["a file with that name is there already"]),
+    );
 }
 
 /// Changes four bytes in place.

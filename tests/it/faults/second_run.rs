@@ -74,6 +74,13 @@ impl Story {
         }
     }
 
+    fn with_another_query(self) -> Self {
+        Self {
+            second_name: "x?other",
+            ..self
+        }
+    }
+
     fn hold(self) {
         let phase = Arc::new(AtomicU8::new(0));
         let (now, names, second) = (Arc::clone(&phase), self.names, self.second);
@@ -196,6 +203,7 @@ fn the_same_object() -> Vec<Row> {
     let stories = vec![
         story("a strong tag", strong, Stay(0)),
         story("a strong tag, another URL", strong, Stay(3)).at_another_url(),
+        story("a strong tag, another query", strong, Stay(3)).with_another_query(),
         story("a weak tag", weak, Stay(3)),
         story("a date", date, Stay(3)),
         story("a weak tag and a date", weak_and_date, Stay(3)),
@@ -204,6 +212,7 @@ fn the_same_object() -> Vec<Row> {
         // And three more of what came now: no reply names its version.
         story("nothing", nothing, Stay(6)),
         story("a date that every file has", epoch, Stay(6)),
+        story("nothing, another query", nothing, Stay(6)).with_another_query(),
         story("nothing, another URL", nothing, Go("tells its version")).at_another_url(),
     ];
     stories.into_iter().map(Row::from).collect()
@@ -220,6 +229,7 @@ fn another_object() -> Vec<Row> {
         story("a date that every file has, another object", epoch, went),
         story("a strong tag, another URL and object", strong, went).at_another_url(),
         story("a date, another URL and object", date, went).at_another_url(),
+        story("a strong tag, another query and object", strong, went).with_another_query(),
     ];
     let stories = stories.into_iter().map(Story::replaced);
     let other_digest = Story {
@@ -230,7 +240,18 @@ fn another_object() -> Vec<Row> {
             Then::Go("the digest in"),
         )
     };
-    stories.chain([other_digest]).map(Row::from).collect()
+    let other_coding = Story {
+        second: Some(|asked| strong(asked.tagged(None)).header("Content-Encoding", "gzip")),
+        ..story(
+            "no coding, and one under the same tag",
+            strong,
+            Then::Go("the content coding was none and is gzip now"),
+        )
+    };
+    stories
+        .chain([other_digest, other_coding])
+        .map(Row::from)
+        .collect()
 }
 
 /// A page of HTML, without ranges.

@@ -201,4 +201,4 @@ impl<V: Volume> CheckpointFile<V> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -12,7 +12,7 @@ use crate::engine::context::Context;
 use crate::error::Error;
 use crate::http::Metadata;
 use crate::object::PartBitmap;
-use crate::storage::{self, Names, PartFile, Volume};
+use crate::storage::{self, Durability, Names, PartFile, StorageError, Volume};
 
 /// Creates the partial file, in place of the `useless` one that this run holds locked. `None` where
 /// another run has taken the name meanwhile.
@@ -30,21 +30,23 @@ pub(crate) async fn create<V: Volume>(
     let (on_volume, of) = (Arc::clone(volume), names.clone());
     let durability = context.job.durability;
     let (claimed, created) = blocking::run(move || {
+        if useless.is_some() {
+            storage::remove_part(&*on_volume, &of)?;
+        }
         let mut claimed = checkpoint::claim(&*on_volume, &of, &claim, durability);
-        let removed = match &useless {
-            Some(_) => storage::remove_part(&*on_volume, &of),
-            None => Ok(()),
-        };
-        let created = removed.and_then(|()| storage::create_locked(&*on_volume, of.part()));
+        let created = storage::create_locked(&*on_volume, of.part());
         if let Ok(Some(file)) = &created {
             let file = file.stamp().ok();
             let claim = Checkpoint { file, ..claim };
             claimed =
                 claimed.and_then(|()| checkpoint::claim(&*on_volume, &of, &claim, durability));
+        } else if created.is_err() {
+            // The error that led here is the one to report.
+            let _ = storage::remove_checkpoint(&*on_volume, &of, Durability::Unsynced);
         }
-        (claimed, created)
+        Ok::<_, StorageError>((claimed, created?))
     })
-    .await;
+    .await?;
     if let Err(error) = claimed {
         context.events().warn(format!(
             "the checkpoint can't be written: {error}; if this run is killed before one is, it can't \
@@ -52,7 +54,6 @@ pub(crate) async fn create<V: Volume>(
             volume.path(names.part()).display()
         ));
     }
-    let created = created?;
     if created.is_some() {
         context.has_partial.store(true, Ordering::Relaxed);
     }
@@ -72,10 +73,12 @@ pub(crate) fn blank(context: &Context<'_>, metadata: &Metadata) -> Checkpoint {
         selection: Vec::new(),
         identity: metadata.identity.clone(),
         media: metadata.media.clone(),
+        coding: metadata.coding.as_ref().map(ToString::to_string),
         origin: source.origin(),
         path: source.path(),
         url_key,
         url_hash: hash_url(&url_key, &source.key_text()),
+        query_hash: Some(hash_url(&url_key, &source.query_text())),
         completed: PartBitmap::new(0),
         crcs: Vec::new(),
         // Without a boot the next run reads every part back. It must, where there were mirrors: a

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::ownership;
 use super::read_back::{must_verify, parts_of, read_back};
-use super::restore;
 use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
 use crate::engine::summary;
 use crate::error::{Error, ErrorKind, Remedy};
+use crate::options::Verify;
 use crate::report::Report;
 use crate::storage::{
     self, AtOutput, Durability, FileStamp, Names, PartFile, Sink, StorageError, Volume,
@@ -76,18 +77,12 @@ pub(crate) async fn settle<V: Volume>(
     let has_partial = context.has_partial.load(Ordering::Relaxed);
     let settling = blocking::run(move || {
         let found = checkpoint::load(&*volume, &names);
-        let has_checkpoint = !matches!(found, Ok(None));
-        // A partial file without a checkpoint is of no use, and it would be taken for another
-        // program's: as it is, unless this run made it.
-        let is_useless = if is_cancelled {
-            has_partial || is_ours(&*volume, &names, &found)
-        } else {
-            has_partial && !has_checkpoint
-        };
-        if is_useless {
+        if is_cancelled {
+            discard(&*volume, &names, &found, has_partial)?;
+        } else if has_partial && matches!(found, Ok(None)) {
+            // A partial file without a checkpoint is of no use, and would be taken for another
+            // program's.
             storage::remove_partial(&*volume, &names)?;
-        } else if is_cancelled {
-            storage::remove_checkpoint(&*volume, &names, Durability::Unsynced)?;
         }
         Ok::<_, StorageError>(found.ok().flatten())
     });
@@ -107,17 +102,31 @@ pub(crate) async fn settle<V: Volume>(
     }
 }
 
-/// Whether the partial file that a cancelled run did not come to is that of this checkpoint.
-fn is_ours<V: Volume>(
+/// Removes what a cancelled run leaves, and what an earlier run left that this one `has_taken` or
+/// did not come to. What another program, another run or a newer partwise wrote stays.
+fn discard<V: Volume>(
     volume: &V,
     names: &Names,
     found: &Result<Option<Checkpoint>, CheckpointError>,
-) -> bool {
-    let file = volume.open(names.part());
-    match (found, file) {
-        (Ok(Some(found)), Ok(file)) => restore::is_its_file(found, &file),
-        (Err(error), _) => error.is_damage(),
-        _ => false,
+    has_taken: bool,
+) -> Result<(), StorageError> {
+    if has_taken {
+        return storage::remove_partial(volume, names);
+    }
+    let is_readable = match found {
+        Ok(found) => found.is_some(),
+        Err(error) => error.is_damage(),
+    };
+    if !is_readable {
+        return Ok(());
+    }
+    match storage::open_locked(volume, names.part()) {
+        Ok(Some(file)) if ownership::is_ours(volume, names, found, &file) => {
+            storage::remove_part(volume, names)?;
+            storage::remove_checkpoint(volume, names, Durability::Unsynced)
+        }
+        Ok(None) => storage::remove_checkpoint(volume, names, Durability::Unsynced),
+        _ => Ok(()),
     }
 }
 
@@ -170,6 +179,7 @@ fn is_wanted(context: &Context<'_>, checkpoint: &Checkpoint) -> bool {
     checkpoint.completed.is_full()
         && checkpoint.standing == Standing::Partial
         && checkpoint.is_of_url(&context.source.key_text())
+        && checkpoint.is_of_query(&context.source.query_text())
         && selection.is_ok_and(|selection| selection == checkpoint.selected())
         && context.job.conditions.allow(&checkpoint.identity)
 }
@@ -193,6 +203,10 @@ async fn judge<V: Volume>(
     let (Ok(plan), Ok((file, stamp))) = (checkpoint.plan(), opened.await) else {
         return Ok(Found::Taken);
     };
+    let is_its_file = ownership::is_its_file(&checkpoint, &file);
+    if context.job.verify == Verify::Never && !is_its_file {
+        return Ok(Found::Taken);
+    }
     // Publishing sets the permissions and the name, which changes this time.
     let stamp = FileStamp {
         changed: checkpoint.file.map_or(stamp.changed, |file| file.changed),
@@ -202,7 +216,11 @@ async fn judge<V: Volume>(
     if must_verify(context.job.verify, &checkpoint, context.boot, stamp) {
         let good = read_back(context, &sink, plan, parts_of(&checkpoint)).await?;
         if !good.completed.is_full() {
-            return Ok(Found::Damaged);
+            return Ok(if is_its_file {
+                Found::Damaged
+            } else {
+                Found::Taken
+            });
         }
     }
     match digests::verify_file(context, &sink, &plan, None, &[]).await {

@@ -4,6 +4,7 @@ pub(crate) mod checkpointer;
 pub(crate) mod claim;
 pub(crate) mod leftovers;
 pub(crate) mod open;
+mod ownership;
 pub(crate) mod page;
 pub(crate) mod publish;
 pub(crate) mod read_back;

@@ -1,22 +1,19 @@
 //! What an earlier run left, and how much of it may be trusted.
 
 use std::fmt::Display;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::page;
-use super::read_back::{self, must_verify, parts_of, read_back};
+use super::read_back::{must_verify, parts_of, read_back};
+use super::{ownership, page};
 use crate::checkpoint::{self, Checkpoint, Standing};
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
-use crate::error::{Error, ErrorKind, Remedy};
+use crate::error::{Error, Remedy};
 use crate::object::{Mismatch, Plan, Proof};
-use crate::storage::{
-    self, FileStamp, FileSystem, Names, Operation, PartFile, Sink, StorageError, Volume,
-};
+use crate::storage::{self, FileStamp, Names, PartFile, Sink, StorageError, Volume};
 
 /// What becomes of a partial file that an earlier run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +41,8 @@ pub(super) struct Earlier {
 enum Unusable {
     #[error("the object was {was} bytes long and is {is} bytes long now")]
     Length { was: u64, is: u64 },
+    #[error("the content coding was {was} and is {is} now")]
+    Coding { was: String, is: String },
     #[error("other ranges of the object were selected")]
     Selection,
     #[error(transparent)]
@@ -130,28 +129,23 @@ pub(crate) async fn take_over<V: Volume>(
     let look = {
         let (volume, names) = (Arc::clone(volume), names.clone());
         move || {
-            let file = storage::open_locked(&*volume, names.part())?;
-            Ok::<_, StorageError>(file.map(|file| (file, checkpoint::load(&*volume, &names))))
+            let Some(file) = storage::open_locked(&*volume, names.part())? else {
+                return Ok(None);
+            };
+            let found = checkpoint::load(&*volume, &names);
+            let is_ours = ownership::is_ours(&*volume, &names, &found, &file);
+            Ok::<_, StorageError>(Some((file, found, is_ours)))
         }
     };
-    let Some((file, loaded)) = blocking::run(look).await? else {
+    let Some((file, found, is_ours)) = blocking::run(look).await? else {
         return Ok(None);
     };
-    let (file, loaded) = match loaded {
-        Ok(Some(found)) if !is_its_file(&found, &file) => {
-            let path = volume.path(names.part());
-            let proving = blocking::run(move || (proves(&found, &file, &path), found, file));
-            match proving.await {
-                (true, found, file) => (file, Ok(Some(found))),
-                (false, ..) => return Err(not_ours(context, &**volume, names)),
-            }
-        }
-        loaded => (file, loaded),
-    };
-    let taken = match loaded {
+    if !is_ours {
+        return Err(ownership::not_ours(context, &**volume, names));
+    }
+    let taken = match found {
         Ok(Some(found)) if found.standing == Standing::Claimed => Ok(Some((file, None))),
-        Ok(Some(found)) => Ok(Some((file, Some(found)))),
-        Ok(None) => Err(not_ours(context, &**volume, names)),
+        Ok(found) => Ok(Some((file, found))),
         // The caller throws it away, whatever it is.
         Err(_) if context.job.fresh => Ok(Some((file, None))),
         Err(error) if error.is_damage() => {
@@ -166,49 +160,6 @@ pub(crate) async fn take_over<V: Volume>(
     taken
 }
 
-/// Whether the checkpoint was written for this very file, as far as the file system tells.
-pub(super) fn is_its_file<F: PartFile>(checkpoint: &Checkpoint, file: &F) -> bool {
-    let Some(stamp) = checkpoint.file else {
-        return true;
-    };
-    // Some of the layered ones number their files anew at each mount.
-    let is_numbered_anew = matches!(file.file_system(), Ok(FileSystem::Layered));
-    is_numbered_anew || file.stamp().is_ok_and(|found| found.inode == stamp.inode)
-}
-
-/// Whether the bytes prove that a file is a copy, or a restored backup, of the one that the
-/// checkpoint was written for: it holds one of the completed parts, or nothing at all.
-fn proves<F: PartFile>(checkpoint: &Checkpoint, file: &F, path: &Path) -> bool {
-    let Ok(plan) = checkpoint.plan() else {
-        return false;
-    };
-    let read = |position, buffer: &mut [u8]| {
-        let read = file.read_at(position, buffer);
-        read.map_err(|error| StorageError::io(Operation::Read, path, error))
-    };
-    let mut parts = checkpoint.completed.iter().zip(&checkpoint.crcs);
-    file.len().is_ok_and(|length| length == 0)
-        || parts.any(|(part, crc)| {
-            let found = read_back::crc_of(read, plan.range(part), &|| false);
-            found.is_ok_and(|found| found == *crc)
-        })
-}
-
-/// The error of a partial file that is another program's. Browsers and other downloaders use the
-/// name, too, and may be writing the file.
-fn not_ours<V: Volume>(context: &Context<'_>, volume: &V, names: &Names) -> Error {
-    let part = volume.path(names.part());
-    Error::new(
-        ErrorKind::File,
-        format!("can't write {}", context.output.display()),
-        format_args!(
-            "{} is there, and no checkpoint of partwise belongs to it: it is another program's",
-            part.display()
-        ),
-    )
-    .with_remedy(Remedy::MovePartial)
-}
-
 /// Whether the partial file and its checkpoint belong to this version of the object.
 fn usable<F: PartFile, R>(
     context: &Context<'_>,
@@ -218,8 +169,9 @@ fn usable<F: PartFile, R>(
 ) -> Result<Earlier, Unusable> {
     let wanted = &object.wanted;
     // A mirror that stands in for the source has another URL.
-    let is_same_url =
+    let is_same_path =
         object.stands_in_for.is_none() && checkpoint.is_of_url(&context.source.key_text());
+    let is_same_url = is_same_path && checkpoint.is_of_query(&context.source.query_text());
     if checkpoint.length != wanted.length {
         return Err(Unusable::Length {
             was: checkpoint.length,
@@ -229,8 +181,19 @@ fn usable<F: PartFile, R>(
     if checkpoint.selected() != wanted.selection {
         return Err(Unusable::Selection);
     }
+    let coding = object.metadata.coding.as_ref().map(ToString::to_string);
+    if checkpoint.coding != coding {
+        return Err(Unusable::Coding {
+            was: checkpoint
+                .coding
+                .clone()
+                .unwrap_or_else(|| "none".to_owned()),
+            is: coding.unwrap_or_else(|| "none".to_owned()),
+        });
+    }
     let proof = checkpoint.identity.compare(&object.pinned.identity())?;
-    if proof == Proof::None && !is_same_url {
+    // A signature, which is renewed, does not make another object.
+    if proof == Proof::None && !is_same_path {
         return Err(Unusable::Unproven);
     }
     let expected = wanted.selection.length();
@@ -261,7 +224,7 @@ pub(super) async fn trust<F: PartFile>(
 ) -> Result<CompletedParts, Error> {
     let checkpoint = &earlier.checkpoint;
     let found = parts_of(checkpoint);
-    let is_another = (checkpoint.file).is_some_and(|file| file.inode != earlier.stamp.inode);
+    let is_another = (checkpoint.file).is_some_and(|file| !file.is_of_file(&earlier.stamp));
     let verify = context.job.verify;
     if !is_another && !must_verify(verify, checkpoint, context.boot, earlier.stamp) {
         return Ok(found);

@@ -83,14 +83,16 @@ impl Left {
     /// As a crash leaves it.
     pub(super) fn make_unclean(&mut self) {
         let at = self.clean_mark();
-        assert_eq!(self.checkpoint[at], 1, "it ended cleanly");
         with_crc(&mut self.checkpoint, at, &[0]);
     }
 
-    /// Where the mark of a clean end stands. After it come the standing, the inode, length and two
-    /// times of the partial file, and the CRC.
+    /// Where the mark of a clean end stands. After it come the standing, the inode, birth, length
+    /// and two times of the partial file, and the CRC. Not every file system tells the birth.
     fn clean_mark(&self) -> usize {
-        self.checkpoint.len() - 8 - (1 + 8 + 8 + 12 + 12) - 1 - 1
+        let is_clean = |at: &usize| self.checkpoint[*at..*at + 3] == [1, 1, 1];
+        let after = [0, 12].map(|birth| 8 + (12 + 12) + 8 + (1 + birth) + 8 + 1 + 1 + 1);
+        let marks = after.map(|after| self.checkpoint.len() - after);
+        marks.into_iter().find(is_clean).expect("it ended cleanly")
     }
 
     /// The boot's id stands before the mark of a clean end.

@@ -11,7 +11,7 @@ use crate::options::{Writer, WriterKind};
 use crate::storage::fake::FakeDisk;
 use crate::storage::{create_locked, open_locked};
 
-const PARTS: u32 = 8;
+pub(in crate::engine::output::file) const PARTS: u32 = 8;
 
 /// A partial file of which every byte is there, and its checkpointer.
 struct Run {
@@ -76,7 +76,7 @@ impl Run {
     }
 }
 
-fn identity() -> Checkpoint {
+pub(in crate::engine::output::file) fn identity() -> Checkpoint {
     Checkpoint {
         format: checkpoint::FORMAT_VERSION,
         generation: 0,
@@ -89,6 +89,8 @@ fn identity() -> Checkpoint {
         path: "/v".to_owned(),
         url_key: [0; 16],
         url_hash: [0; 32],
+        query_hash: None,
+        coding: None,
         completed: PartBitmap::new(PARTS),
         crcs: Vec::new(),
         boot_id: Some([1; 16]),
