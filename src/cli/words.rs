@@ -94,6 +94,10 @@ fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
         Remedy::AcceptChange => {
             "--on-change restart starts over automatically; --fresh starts over now"
         }
+        Remedy::OneConnection => {
+            "--on-change restart starts over automatically; if servers with entity tags of their \
+             own share the name, -c 1 fetches the object in one reply"
+        }
         Remedy::DropCondition => {
             "the server has another version than --if-match or --if-unmodified-since asks for; \
              leave the condition out to get that one"

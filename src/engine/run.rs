@@ -172,6 +172,13 @@ async fn as_stream(
     destination: &mut OpenDestination<Folder>,
     found: Discovered,
 ) -> Result<Outcome, Error> {
+    if !context.job.selection.is_whole() {
+        return Err(Error::new(
+            ErrorKind::Network,
+            context.subject(),
+            "the server does not tell the length, so no range can be selected",
+        ));
+    }
     match destination {
         OpenDestination::File { volume, names } => {
             let (volume, names) = (Arc::clone(volume), names.clone());
@@ -247,30 +254,29 @@ impl Passes {
     ///
     /// `Changed` for another version under a refreshed URL.
     fn pin(&mut self, context: &Context<'_>, metadata: &Metadata) -> Result<Option<Pinned>, Error> {
-        let Some(length) = metadata.length else {
-            return Ok(None);
-        };
         let must_find_again = std::mem::take(&mut self.must_find_again);
-        let pinned = match self.version.take().filter(|_| must_find_again) {
-            None => {
+        let before = self.version.take().filter(|_| must_find_again);
+        self.version = match (before, metadata.length) {
+            (None, None) => None,
+            (None, Some(length)) => {
                 let pinned = metadata.pinned(length);
                 // The version that the conditions hold for is the probe's.
                 if !context.job.conditions.are_none() {
                     pinned.hold();
                 }
-                pinned
+                Some(pinned)
             }
-            Some(before) => {
+            (Some(before), _) => {
                 let coding = metadata.coding.as_ref();
-                if let Err(error) = before.is_found_again(length, coding, &metadata.identity) {
+                let found = before.pin_again(metadata.length, coding, &metadata.identity);
+                if let Err(error) = found {
                     let failed = RequestFailed { error, attempts: 1 };
                     return Err(context.request_failed(&failed));
                 }
-                before
+                Some(before)
             }
         };
-        self.version = Some(pinned.clone());
-        Ok(Some(pinned))
+        Ok(self.version.clone())
     }
 
     /// Prepares the next pass after this outcome, or returns the report of the download.
@@ -307,6 +313,10 @@ impl Passes {
                 }
                 self.restarts += 1;
                 self.next.restore = Restore::StartOver;
+                // A cache may go on to tell of the old version, to HEAD alone.
+                if self.restarts > 1 {
+                    self.next.probe = ProbeMethod::Get;
+                }
                 context.restarted(error.why());
             }
             Outcome::StreamLost(failed) => {

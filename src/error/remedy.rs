@@ -59,6 +59,11 @@ pub enum Remedy {
     /// [`OnChange::Restart`](crate::OnChange::Restart) starts over by itself where the object
     /// changes; [`fresh`](crate::DownloadBuilder::fresh) starts over now.
     AcceptChange,
+    /// The object changed before any part of it came, or servers that share its name have entity
+    /// tags of their own: one [connection](crate::DownloadBuilder::connections) fetches the object
+    /// in a single reply, which is one version by itself.
+    /// [`OnChange::Restart`](crate::OnChange::Restart) starts over where it changed.
+    OneConnection,
     /// The server has another version than [`if_match`](crate::DownloadBuilder::if_match) or
     /// [`if_unmodified_since`](crate::DownloadBuilder::if_unmodified_since) asks for. Without the
     /// condition, that version is downloaded.
@@ -113,6 +118,10 @@ impl fmt::Display for Remedy {
             }
             Self::AcceptChange => {
                 "`OnChange::Restart` starts over by itself, `fresh(true)` starts over now"
+            }
+            Self::OneConnection => {
+                "`OnChange::Restart` starts over by itself; if servers with entity tags of their own \
+                 share the name, `connections(1)` fetches the object in one reply"
             }
             Self::DropCondition => {
                 "leave `if_match` and `if_unmodified_since` out to get the server's version"

@@ -1,5 +1,6 @@
 //! The body of a reply, with its length checked.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -29,6 +30,8 @@ pub(crate) struct Body {
     received: u64,
     state: State,
     returns: Returns,
+    /// Bytes that were read ahead.
+    ahead: VecDeque<Bytes>,
     stall: Duration,
     /// One timer for all chunks, reset only when a chunk has to be awaited.
     timer: Pin<Box<Sleep>>,
@@ -56,6 +59,7 @@ impl Body {
             received: 0,
             state: State::Open,
             returns: client.returns().clone(),
+            ahead: VecDeque::new(),
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
         }
@@ -71,6 +75,22 @@ impl Body {
         self.first_byte
     }
 
+    /// Whether more than `least` bytes come. Reads ahead until that is certain; the bytes are handed
+    /// out later.
+    ///
+    /// # Errors
+    ///
+    /// As [`chunk`](Self::chunk).
+    pub(super) async fn is_longer_than(&mut self, least: u64) -> Result<bool, HttpError> {
+        while self.received <= least {
+            match self.next().await? {
+                Some(bytes) => self.ahead.push_back(bytes),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
     /// The next bytes, never empty; `None` after exactly the promised ones, or at the end if no
     /// length was promised.
     ///
@@ -82,6 +102,13 @@ impl Body {
     /// `Stalled`, `Short`, `Transport`; `Protocol` if the body is too long. No excess byte is
     /// handed out.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
+        match self.ahead.pop_front() {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.next().await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         match self.state {
             State::Open => {}
             State::Over => return Ok(None),

@@ -56,7 +56,7 @@ pub(crate) enum HttpErrorKind {
     Refused(StatusCode),
     /// A condition of the caller does not hold.
     PreconditionFailed,
-    /// The server answered a range with 200 and a body as long as the range.
+    /// The server answered a range with 200 and a body that may be that range.
     Sliced,
     /// The object is not the pinned version.
     Changed(String),
@@ -157,11 +157,11 @@ impl HttpError {
         )
     }
 
-    /// A range that was answered with 200 and a body as long as the range.
+    /// A range that was answered with 200 and a body that may be that range.
     pub(super) fn sliced() -> Self {
         Self::new(
             HttpErrorKind::Sliced,
-            "200 with a body as long as the range that was asked for",
+            "200 with a body that may be the range that was asked for",
         )
     }
 

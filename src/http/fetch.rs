@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use super::body::Body;
 use super::client::Client;
 use super::error::HttpError;
-use super::head::{Head, Media};
+use super::head::{Head, Media, is_html};
 use super::pinned::Pinned;
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
@@ -83,7 +83,7 @@ pub(crate) async fn fetch_whole(
     let answer = ask_alone(client, source, ask, pinned.is_open()).await?;
     let head = answer.head();
     let checked = match head.status {
-        StatusCode::OK => check_whole(head, pinned),
+        StatusCode::OK => check_whole(head, pinned, ByteRange::whole(pinned.length)),
         StatusCode::PRECONDITION_FAILED => Err(precondition_failed()),
         _ => Err(head.status_error()),
     };
@@ -152,10 +152,7 @@ fn check(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<Promise, H
         StatusCode::OK if is_slice(head, pinned, asked) => {
             check_part(head, pinned, asked).map(Promise::Part)
         }
-        StatusCode::OK => {
-            refuse_slice(head, pinned, asked)?;
-            check_whole(head, pinned).map(|()| Promise::Whole)
-        }
+        StatusCode::OK => check_whole(head, pinned, asked).map(|()| Promise::Whole),
         StatusCode::PRECONDITION_FAILED => Err(precondition_failed()),
         StatusCode::RANGE_NOT_SATISFIABLE => Err(check_unsatisfied(head, pinned, asked)),
         _ => Err(head.status_error()),
@@ -205,7 +202,10 @@ fn check_part(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<ByteR
     }
 }
 
-fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
+/// Checks a reply that is the whole object. A body as long as the range that was asked for, and not
+/// as the object, is none (some servers answer so): it may be the range, but nothing says so. One
+/// without a length may be either.
+fn check_whole(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<(), HttpError> {
     let coding = head.coding();
     pinned.check_coding(coding.as_ref())?;
     if head.media() == Media::Multipart {
@@ -214,13 +214,12 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
     let claims = head.claims()?;
     let proof = pinned.compare(&claims, true)?;
     let length = head.content_length()?;
-    // Most likely a login page or an error page in place of the object.
-    if head.media() == Media::Html && length != Some(pinned.length) && proof < Proof::StrongTag {
-        return Err(HttpError::protocol(
-            "200 with a page of HTML in place of the bytes asked for",
-        ));
+    if length != Some(pinned.length) && proof < Proof::StrongTag {
+        refuse_message(head, pinned)?;
     }
+    let is_of_range = |length| asked.len() == length && length != pinned.length;
     match (length, coding) {
+        (Some(length), _) if is_of_range(length) => return Err(HttpError::sliced()),
         (Some(total), _) => check_total(total, pinned.length)?,
         (None, Some(coding)) if proof < Proof::StrongTag => return Err(coding.without_length()),
         (None, _) if proof > Proof::None || pinned.validator() == Validator::None => {}
@@ -230,7 +229,38 @@ fn check_whole(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
             ));
         }
     }
+    if length.is_none() && asked.len() != pinned.length {
+        return Err(HttpError::sliced());
+    }
     pinned.pin(&claims, true)
+}
+
+/// Refuses what is most likely a login page or an error in place of the object.
+fn refuse_message(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
+    let media = head.media_type();
+    if media.as_deref() == pinned.media() {
+        return Ok(());
+    }
+    match media.as_deref() {
+        media if is_html(media) => Err(HttpError::protocol(
+            "200 with a page of HTML in place of the bytes asked for",
+        )),
+        Some(media) if is_message(media) => Err(HttpError::protocol(format!(
+            "200 with a message ({media}) in place of the bytes asked for"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether errors come in this media type.
+fn is_message(media: &str) -> bool {
+    let types = [
+        "application/json",
+        "application/xml",
+        "text/xml",
+        "text/plain",
+    ];
+    types.contains(&media) || media.starts_with("application/problem+")
 }
 
 /// Whether a reply is a part, whatever its status says: it names a range, and its body is as long
@@ -242,20 +272,6 @@ fn is_slice(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> bool {
     let has_length =
         matches!(head.content_length(), Ok(length) if length.is_none_or(|n| n == range.len()));
     has_length && (range == asked || range != ByteRange::whole(pinned.length))
-}
-
-/// A body as long as the range that was asked for, and not as the object, is no whole object (some
-/// servers answer so): it may be the range, but nothing says so.
-///
-/// # Errors
-///
-/// `Sliced` for such a reply.
-fn refuse_slice(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<(), HttpError> {
-    let length = head.content_length()?;
-    if length == Some(asked.len()) && length != Some(pinned.length) {
-        return Err(HttpError::sliced());
-    }
-    Ok(())
 }
 
 fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpError {

@@ -174,12 +174,15 @@ impl Head<'_> {
     ///
     /// `Protocol` for two fields of one name that differ.
     pub(super) fn claims(&self) -> Result<Identity, HttpError> {
-        let version_id = VERSION_IDS.iter().find_map(|name| {
-            let value = self.headers.get(*name)?;
+        let mut version_id = None;
+        for name in VERSION_IDS {
+            let value = self.once(&HeaderName::from_static(name))?;
             // A version that has no name of its own is `null` for every overwrite of it.
-            let text = value.to_str().ok().filter(|text| *text != "null")?;
-            Some(format!("{name}: {text}"))
-        });
+            let text = value.and_then(|value| value.to_str().ok());
+            if let Some(text) = text.filter(|text| *text != "null" && version_id.is_none()) {
+                version_id = Some(format!("{name}: {text}"));
+            }
+        }
         Ok(Identity {
             tag: self.filled(&ETAG)?.map(Tag::of_field),
             date: self.filled(&LAST_MODIFIED)?.map(Date::of_field),
@@ -323,6 +326,9 @@ mod tests {
     fn what_a_reply_claims() {
         let claims = |fields: &[(&str, &str)]| head(&header_map(fields)).claims();
         assert!(claims(&[("etag", "\"a\""), ("etag", "\"b\"")]).is_err());
+        let version = "x-amz-version-id";
+        assert!(claims(&[(version, "a"), (version, "b")]).is_err());
+        assert!(claims(&[(version, "a"), (version, "a")]).is_ok());
         let same = claims(&[("etag", "\"a\""), ("etag", "\"a\"")]).unwrap();
         assert_eq!(same.tag.unwrap().text(), "\"a\"");
         assert!(!claims(&[("etag", " ")]).unwrap().has_fields());

@@ -20,6 +20,8 @@ pub(crate) struct Pinned {
     /// Length of the object, in bytes.
     pub(crate) length: u64,
     coding: Option<Coding>,
+    /// The media type in lower case, without its parameters.
+    media: Option<String>,
     // Locked to compare and to copy, never across an await.
     version: Arc<Mutex<Version>>,
 }
@@ -31,6 +33,8 @@ struct Version {
     proof: Option<Proof>,
     /// Whether a reply with bytes of the object had a field of the identity.
     is_carried: bool,
+    /// Whether an earlier run left bytes, so that only what that knew of the version proves any.
+    is_resumed: bool,
     /// Whether nothing came of this version yet, so that one reply with the whole object may be of
     /// another.
     is_open: bool,
@@ -51,6 +55,7 @@ impl Pinned {
             identity,
             proof: None,
             is_carried: false,
+            is_resumed: false,
             is_open: true,
             overruled: None,
             seen: Instant::now(),
@@ -60,6 +65,7 @@ impl Pinned {
         Self {
             length,
             coding: None,
+            media: None,
             version: Arc::new(Mutex::new(version)),
         }
     }
@@ -69,6 +75,16 @@ impl Pinned {
         Self { coding, ..self }
     }
 
+    /// The same version, of the media type that a probe found.
+    pub(crate) fn of_media(self, media: Option<String>) -> Self {
+        Self { media, ..self }
+    }
+
+    /// The media type that a probe found.
+    pub(super) fn media(&self) -> Option<&str> {
+        self.media.as_deref()
+    }
+
     /// All that is known of the version by now.
     pub(crate) fn identity(&self) -> Identity {
         self.version().identity.clone()
@@ -76,9 +92,13 @@ impl Pinned {
 
     /// The same version, of which no byte came yet.
     pub(crate) fn anew(&self) -> Self {
-        let coding = self.coding.clone();
-        let anew = Self::new(self.length, self.identity()).in_coding(coding);
+        let anew = Self::new(self.length, self.identity())
+            .in_coding(self.coding.clone())
+            .of_media(self.media.clone());
         anew.hold();
+        if self.version().is_young {
+            anew.note_young();
+        }
         anew
     }
 
@@ -122,18 +142,19 @@ impl Pinned {
         self.version().is_young = true;
     }
 
-    /// Whether what a probe found under another URL is this version too; pins what is new in it.
+    /// Compares what a probe found under another URL with this version, and pins what is new in it.
     ///
     /// # Errors
     ///
     /// `Changed` where it differs in its length, its content coding or a field.
-    pub(crate) fn is_found_again(
+    pub(crate) fn pin_again(
         &self,
-        length: u64,
+        length: Option<u64>,
         coding: Option<&Coding>,
         claims: &Identity,
     ) -> Result<(), HttpError> {
-        if length != self.length {
+        if length != Some(self.length) {
+            let length = length.map_or("not told".to_owned(), |length| length.to_string());
             let why = format!("its length was {} bytes and is {length} now", self.length);
             return Err(HttpError::changed(why));
         }
@@ -175,7 +196,15 @@ impl Pinned {
     /// Pins what an earlier run knew of the version whose bytes it left.
     pub(crate) fn resume(&self, known: &Identity) {
         self.hold();
-        self.version().identity.learn(known);
+        let mut version = self.version();
+        version.identity.learn(known);
+        version.is_resumed = true;
+    }
+
+    /// Pins what replies told of the version that brought none of its bytes.
+    pub(crate) fn learn(&self, told: &Identity) {
+        self.hold();
+        self.version().identity.learn(told);
     }
 
     /// From now on every reply must agree with the probe, also one with the whole object.
@@ -258,8 +287,10 @@ impl Pinned {
                 }
             }
         };
-        version.is_young = false;
-        version.seen = Instant::now();
+        if proof > Proof::None {
+            version.is_young = false;
+            version.seen = Instant::now();
+        }
         Ok(proof)
     }
 
@@ -281,7 +312,7 @@ impl Version {
         let before = self.identity.compare(claims).unwrap_or(Proof::None);
         self.identity.learn(claims);
         // A field that the first reply is the first to have counts for it.
-        let proof = match self.is_carried {
+        let proof = match self.is_carried || self.is_resumed {
             true => before,
             false => self.identity.compare(claims).unwrap_or(Proof::None),
         };

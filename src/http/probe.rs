@@ -48,7 +48,9 @@ impl Metadata {
         if self.is_young {
             pinned.note_young();
         }
-        pinned.in_coding(self.coding.clone())
+        pinned
+            .in_coding(self.coding.clone())
+            .of_media(self.media.clone())
     }
 }
 
@@ -125,14 +127,39 @@ pub(crate) async fn probe_by_get(
     ranged.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     let answer = get(client, source, ranged).await?;
     let got = judge_ranged(answer.head());
-    let (answer, got) = match got {
-        Got::Unusable => {
-            let answer = get(client, source, plain).await?;
-            let got = judge_plain(answer.head());
-            (answer, got)
+    match got {
+        Got::Unusable => {}
+        Got::Stream(None) => {
+            let mut probed = take(client, answer, got, conditions)?;
+            if is_more_than_asked(&mut probed).await? {
+                return Ok(probed);
+            }
         }
-        got => (answer, got),
-    };
+        got => return take(client, answer, got, conditions),
+    }
+    let answer = get(client, source, plain).await?;
+    let got = judge_plain(answer.head());
+    take(client, answer, got, conditions)
+}
+
+/// Whether a reply without a length, to a request for one byte, has more than that: it is the whole
+/// object then. Some servers send the range that was asked for as if it were that.
+async fn is_more_than_asked(probed: &mut Probed) -> Result<bool, HttpError> {
+    match probed {
+        Probed::Found {
+            stream: Some(body), ..
+        } => body.is_longer_than(1).await,
+        _ => Ok(true),
+    }
+}
+
+/// What a reply to GET tells, with its body where that is the whole object.
+fn take(
+    client: &Client,
+    answer: FinalReply,
+    got: Got,
+    conditions: &Conditions,
+) -> Result<Probed, HttpError> {
     match got {
         Got::Ranged(length) => found(&answer, conditions, Some(length), None),
         Got::Stream(length) => {

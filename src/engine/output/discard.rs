@@ -21,7 +21,7 @@ use crate::engine::transfer::window::WriteTarget;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
-use crate::object::Plan;
+use crate::object::{ByteRange, PartBitmap, Plan};
 use crate::options::{Writer, WriterKind};
 use crate::report::Report;
 use crate::storage::{DiskFile, Operation, PartFile, Sink, StorageError};
@@ -110,7 +110,11 @@ impl Committer for NoCommit {
         Ok(())
     }
 
-    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+    async fn blocks(
+        &mut self,
+        _wanted: Vec<ByteRange>,
+        _earlier: &PartBitmap,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
         Ok(Vec::new())
     }
 

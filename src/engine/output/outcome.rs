@@ -5,8 +5,9 @@ use crate::engine::control::Intent;
 use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{TransferEnd, TransferError};
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 use crate::http::HttpErrorKind;
+use crate::options::Connections;
 use crate::report::Report;
 
 /// How one pass at an object ended.
@@ -79,7 +80,18 @@ pub(crate) fn judge_transfer(
     if is_length_wrong {
         return Ok(Some(Outcome::LengthWrong));
     }
-    judge_request(context, &failed, brought.parts_now > brought.parts_before).map(Some)
+    let outcome = judge_request(context, &failed, brought.parts_now > brought.parts_before)?;
+    Ok(Some(match outcome {
+        // Servers behind one name may each have a tag of their own.
+        Outcome::Changed(error) if brought.parts_now == 0 && !has_one_connection(context) => {
+            Outcome::Changed(error.with_remedy(Remedy::OneConnection))
+        }
+        outcome => outcome,
+    }))
+}
+
+fn has_one_connection(context: &Context<'_>) -> bool {
+    matches!(context.job.connections, Connections::Fixed(count) if count.get() == 1)
 }
 
 /// What follows from a request that failed for good.

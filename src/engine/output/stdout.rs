@@ -21,11 +21,12 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::replies::Replies;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
 use crate::integrity::Hasher;
-use crate::object::{PartBitmap, PartIndex, Plan, Proof};
+use crate::object::{ByteRange, PartBitmap, PartIndex, Plan, Proof};
 use crate::report::Report;
 
 /// The name of standard output in messages and the report.
@@ -73,6 +74,7 @@ pub(crate) async fn in_parts<R: Remote>(
     let mut writer = StdoutWriter {
         buffer,
         plan,
+        replies: Arc::clone(&transfer.replies),
         written,
     };
     let ended = transfer.run(&mut writer, context.control()).await;
@@ -146,6 +148,7 @@ impl Written {
 struct StdoutWriter<'a> {
     buffer: Arc<ReorderBuffer>,
     plan: Plan,
+    replies: Arc<Replies>,
     written: &'a mut Written,
 }
 
@@ -170,7 +173,12 @@ impl Committer for StdoutWriter<'_> {
         }
     }
 
-    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+    async fn blocks(
+        &mut self,
+        _wanted: Vec<ByteRange>,
+        _earlier: &PartBitmap,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
+        // Of every reply one was kept.
         Ok(self.written.blocks.blocks())
     }
 
@@ -194,7 +202,8 @@ impl StdoutWriter<'_> {
                 hasher.update(&bytes);
             }
             let range = self.plan.range(PartIndex(self.written.parts));
-            self.written.blocks.add(range.start(), &bytes);
+            let begins = self.replies.begins_in(range);
+            self.written.blocks.add(range.start(), &bytes, &begins);
             blocking::run(move || write_all(&bytes))
                 .await
                 .map_err(CommitError::Output)?;

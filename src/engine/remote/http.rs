@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, Remote, RemoteBody};
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, Reply};
-use crate::object::{ByteRange, Proof};
+use crate::object::ByteRange;
 
 /// The object on its servers.
 #[derive(Debug)]
@@ -21,6 +21,9 @@ pub(crate) struct HttpRemote {
     /// The probe's own reply, where it was the object.
     first: Mutex<Option<Body>>,
 }
+
+/// How the server of a request is chosen.
+type Choice = fn(&Arc<ServerPool>) -> ServerGuard;
 
 impl HttpRemote {
     pub(crate) fn new(client: Client, servers: Arc<ServerPool>) -> Self {
@@ -62,11 +65,15 @@ impl HttpRemote {
     }
 
     /// Asks one server after another, at most as many times as there are servers, until one
-    /// replies.
-    async fn ask(&self, range: ByteRange) -> Result<(Reply, ServerGuard), HttpError> {
+    /// replies. Each is the one that `choose` gives.
+    async fn ask(
+        &self,
+        range: ByteRange,
+        choose: Choice,
+    ) -> Result<(Reply, ServerGuard), HttpError> {
         let mut asked = 0;
         loop {
-            let guard = self.servers.next();
+            let guard = choose(&self.servers);
             asked += 1;
             let error = match self.ask_one(&guard, range).await {
                 Ok(reply) => return Ok((reply, guard)),
@@ -104,13 +111,18 @@ impl Remote for HttpRemote {
 
     async fn look(&self) -> Result<(), HttpError> {
         let mut looked = Ok(());
-        for Server { source, pinned, .. } in self.servers.taken() {
+        for (server, is_named_by_caller) in self.servers.taken() {
+            let Server { source, pinned, .. } = server;
             if !pinned.wants_look() {
                 continue;
             }
             match http::look(&self.client, source, pinned).await {
                 Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)) => {
-                    return Err(error);
+                    if is_named_by_caller {
+                        return Err(error);
+                    }
+                    // What it brought is compared.
+                    server.has_changed();
                 }
                 found => looked = looked.and(found),
             }
@@ -118,12 +130,12 @@ impl Remote for HttpRemote {
         looked
     }
 
-    fn proof(&self) -> Option<Proof> {
-        let replied = self
-            .servers
-            .taken()
-            .filter(|server| server.pinned.replies() > 0);
-        replied.map(|server| server.pinned.proof()).min()
+    fn doubtful(&self) -> Vec<usize> {
+        self.servers.doubtful()
+    }
+
+    async fn fetch_again(&self, range: ByteRange) -> Result<Stream, FetchError> {
+        self.fetch_from(range, ServerPool::named).await
     }
 
     fn is_whole(&self) -> bool {
@@ -131,10 +143,16 @@ impl Remote for HttpRemote {
     }
 
     async fn fetch(&self, range: ByteRange) -> Result<Stream, FetchError> {
+        self.fetch_from(range, ServerPool::next).await
+    }
+}
+
+impl HttpRemote {
+    async fn fetch_from(&self, range: ByteRange, choose: Choice) -> Result<Stream, FetchError> {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        let (reply, guard) = match self.ask(range).await {
+        let (reply, guard) = match self.ask(range, choose).await {
             // The bytes of a slice can't be trusted; those of a reply without a range can.
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
                 self.whole.store(true, Ordering::Relaxed);

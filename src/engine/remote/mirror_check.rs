@@ -82,9 +82,10 @@ async fn fetch(
     ranges: &[ByteRange],
     timeout: Duration,
 ) -> Result<(Server, Blocks), String> {
-    let (source, pinned) = (server.source.clone(), server.pinned.clone());
-    pinned.hold();
-    let pool = ServerPool::new(server, Vec::new(), Arc::clone(context.events()));
+    // The blocks are not among the bytes that it is going to bring.
+    let asked = Server::new(server.source.clone(), server.pinned.anew());
+    let pinned = asked.pinned.clone();
+    let pool = ServerPool::new(asked, Vec::new(), Arc::clone(context.events()));
     let remote = HttpRemote::new(context.job.client.clone(), pool);
     let at_once = match context.job.connections {
         Connections::Fixed(connections) => usize::try_from(connections.get()).unwrap_or(1),
@@ -99,9 +100,8 @@ async fn fetch(
         .try_collect::<Blocks>();
     match tokio::time::timeout(timeout, fetching).await {
         Ok(Ok(blocks)) => {
-            // The blocks are not among the bytes that it is going to bring.
-            let pinned = pinned.anew();
-            Ok((Server::new(source, pinned), blocks))
+            server.pinned.learn(&pinned.identity());
+            Ok((server, blocks))
         }
         Ok(Err(FetchError::RangesIgnored)) => Err("it has no byte ranges".to_owned()),
         Ok(Err(FetchError::Http(error))) => Err(error.to_string()),

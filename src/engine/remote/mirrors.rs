@@ -47,8 +47,7 @@ pub(crate) async fn accept(
         });
         match same {
             Ok(metadata) => {
-                let pinned = Pinned::new(pinned.length, metadata.identity);
-                let pinned = pinned.in_coding(metadata.coding);
+                let pinned = metadata.pinned(pinned.length);
                 taken.push(Server::new(mirror.clone(), pinned));
             }
             Err(why) => context

@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::http::HttpError;
-use crate::object::{ByteRange, Proof};
+use crate::object::ByteRange;
 
 /// Gives the bytes of an object: the servers in production, a script in simulations.
 pub(crate) trait Remote: Send + Sync + 'static {
@@ -32,8 +32,18 @@ pub(crate) trait Remote: Send + Sync + 'static {
     /// Whether there are no ranges: every body runs to the end of the object.
     fn is_whole(&self) -> bool;
 
-    /// What every reply with bytes proved of its version; `None` where no reply came.
-    fn proof(&self) -> Option<Proof>;
+    /// The indices of the servers whose replies prove nothing of their version, or are in doubt
+    /// since the server changed.
+    fn doubtful(&self) -> Vec<usize>;
+
+    /// Asks the server that the caller named for `range`, where there are others, to compare with
+    /// what came. Otherwise as [`fetch`](Self::fetch).
+    fn fetch_again(
+        &self,
+        range: ByteRange,
+    ) -> impl Future<Output = Result<Self::Body, FetchError>> + Send {
+        self.fetch(range)
+    }
 
     /// Asks whether the object is still of the version whose bytes came, where no reply has told so
     /// for a while.
@@ -47,7 +57,7 @@ pub(crate) trait Remote: Send + Sync + 'static {
 /// The most bytes of a block that a spot check compares.
 pub(crate) const BLOCK: u64 = 64 << 10;
 
-/// Fetches all bytes of `range`.
+/// Fetches all bytes of `range`, from the server that the caller named.
 ///
 /// Cancel safe: dropping it drops the request.
 ///
@@ -64,7 +74,7 @@ pub(crate) async fn collect<R: Remote>(
         let Some(rest) = ByteRange::new(position, range.end()) else {
             break;
         };
-        let mut body = remote.fetch(rest).await?;
+        let mut body = remote.fetch_again(rest).await?;
         while let Some(chunk) = body.chunk().await? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 >= range.len() {

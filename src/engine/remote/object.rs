@@ -157,4 +157,10 @@ pub(crate) fn announce_stream(context: &Context<'_>, metadata: &Metadata) {
         parts: 0,
         ranges: false,
     });
+    if !metadata.identity.has_fields() {
+        context.events().warn(
+            "the server sends neither entity tag nor modification date: \
+             a change of the object while it comes does not show",
+        );
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::engine::control::events::EventBus;
 use crate::http::{self, HttpError, HttpErrorKind, Pinned, Source, Verdict};
+use crate::object::Proof;
 
 /// Failures in a row after which a server is chosen only where the others fail as well.
 const MOST_FAILURES: u32 = 3;
@@ -23,6 +24,8 @@ pub(crate) struct Server {
     failures: AtomicU32,
     /// Whether a reply was a range. From then on, a reply with the whole object is a fault.
     has_ranges: AtomicBool,
+    /// Whether it was found to have another version.
+    has_changed: AtomicBool,
 }
 
 /// Stands for the failures of a server that is never chosen again.
@@ -62,7 +65,23 @@ impl Server {
             active: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             has_ranges: AtomicBool::new(false),
+            has_changed: AtomicBool::new(false),
         }
+    }
+
+    /// Records that the server has another version now.
+    pub(crate) fn has_changed(&self) {
+        self.has_changed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what it brought may be of another version, for all that its replies tell.
+    fn is_doubtful(&self) -> bool {
+        let pinned = &self.pinned;
+        // An excluded server is not looked at any more.
+        let is_in_doubt = self.has_changed.load(Ordering::Relaxed)
+            || pinned.proof() == Proof::None
+            || (self.is_excluded() && pinned.may_be_overwritten());
+        pinned.replies() > 0 && is_in_doubt
     }
 
     /// Counts a failure and returns how many there are in a row; `None` for an excluded server.
@@ -103,9 +122,17 @@ impl ServerPool {
         self.servers.len()
     }
 
-    /// The servers that are not excluded.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = &Server> {
-        self.servers.iter().filter(|server| !server.is_excluded())
+    /// The servers that are not excluded, and whether each is the one that the caller named.
+    pub(crate) fn taken(&self) -> impl Iterator<Item = (&Server, bool)> {
+        let servers = self.servers.iter().enumerate();
+        let taken = servers.filter(|(_, server)| !server.is_excluded());
+        taken.map(|(at, server)| (server, at == 0))
+    }
+
+    /// The indices of the servers of which what they brought may be of another version.
+    pub(crate) fn doubtful(&self) -> Vec<usize> {
+        let is_doubtful = |at: &usize| self.servers[*at].is_doubtful();
+        (0..self.len()).filter(is_doubtful).collect()
     }
 
     /// The server that the caller named.
@@ -119,6 +146,19 @@ impl ServerPool {
         let at = (0..self.len())
             .min_by_key(|at| self.servers[*at].load())
             .unwrap_or(0);
+        self.guard(at)
+    }
+
+    /// Chooses the server that the caller named, unless it is excluded.
+    pub(crate) fn named(self: &Arc<Self>) -> ServerGuard {
+        if self.first().is_excluded() {
+            self.next()
+        } else {
+            self.guard(0)
+        }
+    }
+
+    fn guard(self: &Arc<Self>, at: usize) -> ServerGuard {
         self.servers[at].active.fetch_add(1, Ordering::Relaxed);
         ServerGuard {
             servers: Arc::clone(self),
@@ -181,6 +221,9 @@ impl ServerGuard {
             );
         if is_for_the_caller {
             return After::Nowhere;
+        }
+        if matches!(error.kind(), HttpErrorKind::Changed(_)) {
+            server.has_changed();
         }
         let events = &self.servers.events;
         let shown = || server.source.shown();

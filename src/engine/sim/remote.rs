@@ -274,8 +274,9 @@ impl Drop for RequestGuard {
 impl Remote for SimRemote {
     type Body = SimBody;
 
-    fn proof(&self) -> Option<Proof> {
-        (self.pinned.replies() > 0).then(|| self.pinned.proof())
+    fn doubtful(&self) -> Vec<usize> {
+        let is_doubtful = self.pinned.replies() > 0 && self.pinned.proof() == Proof::None;
+        if is_doubtful { vec![0] } else { Vec::new() }
     }
 
     async fn look(&self) -> Result<(), HttpError> {
@@ -289,7 +290,10 @@ impl Remote for SimRemote {
             return Err(state.fail(HttpErrorKind::Closed, None));
         }
         let claims = state.claims();
-        let looked = self.pinned.look_again(&claims).map(|_| ());
+        let looked = match self.pinned.look_again(&claims) {
+            Ok(Proof::None) => Err(HttpError::scripted(HttpErrorKind::Closed, None)),
+            looked => looked.map(|_| ()),
+        };
         match &looked {
             Ok(()) => state.note(ServerEvent::Looked),
             Err(error) => state.note(ServerEvent::Failed(error.kind().clone())),

@@ -8,6 +8,7 @@ use super::written_blocks::WrittenBlock;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind};
+use crate::object::{ByteRange, PartBitmap};
 use crate::storage::StorageError;
 
 /// Takes completed parts: into a checkpoint, or out in order.
@@ -19,8 +20,13 @@ pub(crate) trait Committer: Send {
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
-    /// Some blocks of the output, to be compared with the remote once more. Every part is complete.
-    fn blocks(&mut self) -> impl Future<Output = Result<Vec<WrittenBlock>, CommitError>> + Send;
+    /// Blocks of the output, to be compared with the remote once more: those at `wanted`, three of
+    /// all parts, and three of those of an `earlier` run. Every part is complete.
+    fn blocks(
+        &mut self,
+        wanted: Vec<ByteRange>,
+        earlier: &PartBitmap,
+    ) -> impl Future<Output = Result<Vec<WrittenBlock>, CommitError>> + Send;
 
     /// Commits these parts. A checkpoint that can't be written is no error: it is tried again at
     /// the next commit.

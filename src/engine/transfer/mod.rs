@@ -6,6 +6,7 @@ pub(crate) mod closing;
 pub(crate) mod commit;
 mod progress;
 pub(crate) mod rate_limit;
+pub(crate) mod replies;
 mod run;
 mod shared;
 mod spot_check;

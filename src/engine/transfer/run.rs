@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::closing::Compared;
 use super::commit::{CommitKind, Committer};
 use super::progress::Meter;
 use super::shared::{Transfer, TransferError};
@@ -95,34 +96,43 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ => CommitKind::Clean,
         };
         let is_finished = matches!(end, End::Finished);
-        let unnamed = if is_finished && self.is_unnamed() {
-            committer.blocks().await.map_err(TransferError::Commit)?
+        let mut compared = Compared::default();
+        let ended = if is_finished {
+            unless_ended(control, self.prove(committer, &mut compared)).await?
         } else {
-            Vec::new()
+            None
         };
-        let closing = async {
-            if !is_finished {
-                return Ok(None);
-            }
-            tokio::select! {
-                biased;
-                intent = control.ending() => Ok(Some(intent)),
-                closed = self.close(unnamed) => closed.map(|()| None),
-            }
-        };
-        // What came may be of another object than what was there, so the proof comes first.
+        // Until then, what came may be of another object than what was there.
         if !self.checks.are_done() {
-            let intent = closing.await?;
-            if self.checks.are_done() {
-                let committing = committer.commit(self.dispatcher.completed(), kind);
-                committing.await.map_err(TransferError::Commit)?;
-            }
-            return Ok(intent);
+            return Ok(ended);
         }
-        // The last sync and the last requests wait for each other as little as possible.
+        let looking = async {
+            match ended {
+                None if is_finished => unless_ended(control, self.look()).await,
+                ended => Ok(ended),
+            }
+        };
+        // The last sync and the last request wait for each other as little as possible.
         let committing = committer.commit(self.dispatcher.completed(), kind);
-        let (committed, closed) = tokio::join!(committing, closing);
+        let (committed, looked) = tokio::join!(committing, looking);
         committed.map_err(TransferError::Commit)?;
-        closed
+        match looked? {
+            None if is_finished => {
+                unless_ended(control, self.prove(committer, &mut compared)).await
+            }
+            ended => Ok(ended),
+        }
+    }
+}
+
+/// Waits for this, unless the caller ends the transfer; then returns what the caller wants.
+async fn unless_ended(
+    control: &Control,
+    proving: impl Future<Output = Result<(), TransferError>>,
+) -> Result<Option<Intent>, TransferError> {
+    tokio::select! {
+        biased;
+        intent = control.ending() => Ok(Some(intent)),
+        proved = proving => proved.map(|()| None),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::backpressure::Backpressure;
 use super::commit::CommitError;
 use super::rate_limit::Limiter;
+use super::replies::Replies;
 use super::window::WriteTarget;
 use super::written_blocks::{Doubt, SpotChecks, WrittenBlock};
 use crate::engine::context::{Context, RequestFailed};
@@ -17,7 +18,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::Pinned;
-use crate::object::{BlockPlan, Plan, Selection};
+use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
 
@@ -30,8 +31,9 @@ pub(crate) struct Transfer<R, W> {
     pub(super) selection: Selection,
     pub(super) remote: R,
     pub(super) pinned: Pinned,
-    /// Whether no part was complete when the transfer began.
-    pub(super) is_new: bool,
+    /// The parts that were complete when the transfer began.
+    pub(super) earlier: PartBitmap,
+    pub(crate) replies: Arc<Replies>,
     pub(super) checks: SpotChecks,
     pub(super) durability: Durability,
     pub(super) limiter: Option<Limiter>,
@@ -101,7 +103,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             completed,
             doubtful,
         } = layout;
-        let is_new = completed.completed.is_empty();
+        let earlier = completed.completed.clone();
         let dispatcher = Arc::new(Dispatcher::new(plan, blocks, completed));
         dispatcher.replied(first_byte);
         context.shared.show(&dispatcher);
@@ -113,7 +115,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             selection: object.wanted.selection,
             remote: object.remote,
             pinned: object.pinned,
-            is_new,
+            earlier,
+            replies: Arc::default(),
             checks: SpotChecks::new(doubtful),
             durability: job.durability,
             limiter: job.limit_rate.map(Limiter::new),

@@ -37,7 +37,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             .max(1);
         let checks: Vec<_> = blocks
             .iter()
-            .map(|block| self.compare(block, Doubt::Unnamed))
+            .map(|block| self.compare(block, Doubt::Everything))
             .collect();
         stream::iter(checks)
             .buffer_unordered(connections)

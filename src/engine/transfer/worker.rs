@@ -101,6 +101,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let span = debug_span!("lease", id = lease.id.0, range = %lease.range);
             let work = self.bring(&lease, &mut carried, &token);
             let end = Abortable::new(work, registration).instrument(span).await;
+            self.replies.end(lease.id, lease.position());
             self.dispatcher.release(&lease);
             own_rate = rate(&lease, begun.elapsed());
             match end {
@@ -234,7 +235,12 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let _active = self.metrics.start_transfer();
         let mut stream = match carried.take() {
             Some(carried) if carried.position == range.start() => carried,
-            _ => self.request(range).await?,
+            _ => {
+                let stream = self.request(range).await?;
+                let server = stream.body.server();
+                self.replies.begin(lease.id, server, writer.position());
+                stream
+            }
         };
         lease.comes_from(stream.body.server());
         let end = self.pour(lease, writer, &mut stream, range.end()).await?;

@@ -4,6 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::object::ByteRange;
+
 /// Bytes of the output.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenBlock {
@@ -12,13 +14,22 @@ pub(crate) struct WrittenBlock {
     pub(crate) bytes: Vec<u8>,
 }
 
+impl WrittenBlock {
+    /// Whether all of `range` is in it.
+    pub(crate) fn covers(&self, range: ByteRange) -> bool {
+        let end = self.position + self.bytes.len() as u64;
+        (self.position..=end).contains(&range.start()) && range.end() <= end
+    }
+}
+
 /// Why blocks are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doubt {
     /// An earlier run, or this one under another URL, brought them.
     Earlier,
-    /// They came in this transfer, in replies that name no version.
-    Unnamed,
+    /// Any byte may be of another version: replies of this transfer named none, or the object
+    /// changed while the last of them came.
+    Everything,
 }
 
 /// The blocks that are yet to be compared with the remote.

@@ -19,14 +19,19 @@ fn pinned(tag: Option<&str>, date: Option<&str>) -> Pinned {
     pinned
 }
 
-/// One word for the outcome.
+/// One word for the outcome of a request for bytes 10 to 19.
 fn judge(status: u16, fields: &[(&str, &str)], pinned: &Pinned) -> String {
+    judge_asking(asked(), status, fields, pinned)
+}
+
+/// One word for the outcome of a request for this range.
+fn judge_asking(asked: ByteRange, status: u16, fields: &[(&str, &str)], pinned: &Pinned) -> String {
     let headers = header_map(fields);
     let head = Head {
         status: StatusCode::from_u16(status).unwrap(),
         headers: &headers,
     };
-    match check(head, pinned, asked()) {
+    match check(head, pinned, asked) {
         Ok(Promise::Part(range)) => format!("part {range}"),
         Ok(Promise::Whole) => "whole".to_owned(),
         Err(error) => match error.kind() {
@@ -206,15 +211,58 @@ fn what_a_whole_reply_must_prove() {
         (&[tag], "whole"),
         (&[("etag", "\"b\""), html], "changed"),
     ];
+    let whole = ByteRange::whole(LENGTH);
     for (fields, expected) in cases {
-        assert_eq!(judge(200, fields, &strong), expected, "{fields:?}");
+        let found = judge_asking(whole, 200, fields, &strong);
+        assert_eq!(found, expected, "{fields:?}");
     }
-    assert_eq!(judge(200, &[], &pinned(None, None)), "whole");
-    assert_eq!(judge(200, &[], &pinned(None, Some(DATE))), "protocol");
-    assert_eq!(
-        judge(200, &[("last-modified", DATE)], &pinned(None, Some(DATE))),
-        "whole"
-    );
+    let date = &[("last-modified", DATE)];
+    let cases = [
+        (&[][..], pinned(None, None), "whole"),
+        (&[], pinned(None, Some(DATE)), "protocol"),
+        (date, pinned(None, Some(DATE)), "whole"),
+    ];
+    for (fields, pinned, expected) in cases {
+        assert_eq!(judge_asking(whole, 200, fields, &pinned), expected);
+    }
+}
+
+/// Without a length, nothing tells the whole object from the range that was asked for.
+#[test]
+fn what_may_be_a_slice_is_no_whole_object() {
+    let tag = ("etag", "\"a\"");
+    for (fields, expected) in [
+        (&[tag][..], "Sliced"),
+        (&[tag, ("content-length", "10")], "Sliced"),
+        (&[tag, ("content-length", "100")], "whole"),
+        (&[tag, ("content-length", "11")], "changed"),
+    ] {
+        let found = judge(200, fields, &pinned(Some("\"a\""), None));
+        assert_eq!(found, expected, "{fields:?}");
+    }
+    assert_eq!(judge(200, &[], &pinned(None, None)), "Sliced");
+}
+
+#[test]
+fn a_message_in_place_of_the_object_is_refused() {
+    let of = |media: &str| pinned(None, None).of_media(Some(media.to_owned()));
+    let json = ("content-type", "application/json; charset=utf-8");
+    let problem = ("content-type", "application/problem+json");
+    for (fields, media, expected) in [
+        (
+            &[json, ("content-length", "26")][..],
+            "video/mp4",
+            "protocol",
+        ),
+        (&[json], "video/mp4", "protocol"),
+        (&[problem], "video/mp4", "protocol"),
+        (&[json, ("content-length", "100")], "video/mp4", "whole"),
+        (&[json], "application/json", "whole"),
+        (&[("content-type", "video/mp4")], "text/plain", "whole"),
+    ] {
+        let found = judge_asking(ByteRange::whole(LENGTH), 200, fields, &of(media));
+        assert_eq!(found, expected, "{fields:?} {media}");
+    }
 }
 
 /// A coding that the probe found, those of later replies, and how these are judged.
@@ -266,7 +314,9 @@ fn a_coded_reply_without_a_length_needs_the_strong_tag() {
     let coding = ("content-encoding", "gzip");
     for (tag, expected) in [("\"a\"", "whole"), ("W/\"a\"", "coding")] {
         let pinned = pinned(Some(tag), None).in_coding(Some(Coding::named("gzip")));
-        assert_eq!(judge(200, &[("etag", tag), coding], &pinned), expected);
+        let fields = [("etag", tag), coding];
+        let whole = ByteRange::whole(LENGTH);
+        assert_eq!(judge_asking(whole, 200, &fields, &pinned), expected);
     }
 }
 

@@ -21,8 +21,10 @@ async fn outputs() {
         rows.push(discarded(length));
         rows.push(measured(length));
     }
-    rows.push(refreshed("another tag", LENGTH));
-    rows.push(refreshed("another length", 8 * LENGTH));
+    rows.push(refreshed("another tag", Some(LENGTH)));
+    rows.push(refreshed("another length", Some(8 * LENGTH)));
+    rows.push(refreshed("no length", None));
+    rows.push(replaced_in_the_middle());
     rows.extend(readers::rows());
     hold("outputs", rows);
 }
@@ -85,16 +87,21 @@ fn measured(length: Option<&'static str>) -> Row {
 }
 
 /// Access to standard output's object runs out after a while, and the fresh URL is another
-/// object's, of this length.
-fn refreshed(name: &str, length: u64) -> Row {
+/// object's, of this length. Without one it is the same object.
+fn refreshed(name: &str, length: Option<u64>) -> Row {
     row(
         format!("standard output, a fresh URL with {name}"),
         move || {
-            let (object, other) = (Object::new(9, LENGTH), Object::new(10, length));
+            let object = Object::new(9, LENGTH);
+            let other = length.map(|length| Object::new(10, length));
             let origin = FaultOrigin::new(move |request: &Request| {
                 let start = request.range(LENGTH).map_or(0, |(start, _)| start);
                 match request.target.contains("fresh") {
-                    true => honest(&other, request),
+                    true => match &other {
+                        Some(other) => honest(other, request),
+                        None if request.is_head() => Reply::status(405),
+                        None => Reply::status(200).body(&object, 0..LENGTH).chunked(),
+                    },
                     false if start >= LENGTH / 2 => Reply::status(403),
                     // Or one request might bring everything.
                     false => honest(&object, request).cut_after(LENGTH / 2 - start),
@@ -123,4 +130,36 @@ fn refreshed(name: &str, length: u64) -> Row {
             assert!(outcome.stdout() == expected, "bytes of another object");
         },
     )
+}
+
+/// No reply names its version, and one in the middle is of another.
+fn replaced_in_the_middle() -> Row {
+    row("standard output, one reply of another object", || {
+        let (object, other) = (Object::new(9, LENGTH), Object::new(10, LENGTH));
+        let mut later = 0;
+        let origin = FaultOrigin::new(move |request: &Request| {
+            let start = request.range(LENGTH).map_or(0, |(start, _)| start);
+            later += u32::from(!request.is_head() && start > 0);
+            let of = match (later, start > 0) {
+                (3, true) => &other,
+                _ => &object,
+            };
+            // Short replies, so that there are many.
+            let reply = honest(of, request).without("etag").without("last-modified");
+            match request.range(LENGTH) {
+                Some((start, end)) if !request.is_head() => {
+                    let end = end.min(start + PART);
+                    let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
+                    reply.header("Content-Range", range).body(of, start..end)
+                }
+                _ => reply,
+            }
+        });
+        let fixture = Fixture::new();
+        let (part, url) = (PART.to_string(), origin.url("x"));
+        let command = fixture.partwise(["get", "-o", "-", "-c", "1", "-p", &part, &url]);
+        command
+            .exit_code(4)
+            .stderr_has("differ from those that came before");
+    })
 }

@@ -309,41 +309,70 @@ fn whole_object() -> Fault {
     })
 }
 
-/// Every range is answered with 200 and a body as long as the range; HEAD is honest or refused.
+/// Every range is answered with 200 and the bytes of the range, with their length or without; HEAD
+/// is honest or refused.
 fn slices() -> Vec<Fault> {
-    let slice = |asked: &Asked<'_>, names_range: bool| {
+    let slice = |asked: &Asked<'_>, names_range: bool, has_length: bool| {
         let (start, end) = asked.bounds();
-        if asked.request.range(LENGTH).is_none() {
-            return asked.honest();
-        }
         let reply = Reply::status(200).body(asked.object, start..end);
         let reply = reply.header("ETag", "\"v\"");
+        let reply = if has_length { reply } else { reply.chunked() };
         match names_range {
             true => reply.header("Content-Range", asked.content_range(0, 0, LENGTH)),
             false => reply,
         }
     };
     let mut faults = Vec::new();
-    for (name, refuses_head, names_range) in [
-        ("200 with a slice", false, false),
-        ("200 with a slice, and HEAD refused", true, false),
-        ("200 with a slice and its range", false, true),
+    for (name, refuses_head, names_range, has_length) in [
+        ("200 with a slice", false, false, true),
+        ("200 with a slice, and HEAD refused", true, false, true),
+        ("200 with a slice and its range", false, true, true),
         (
             "200 with a slice and its range, and HEAD refused",
             true,
             true,
+            true,
+        ),
+        ("200 with a slice, no length", false, false, false),
+        (
+            "200 with a slice, no length, and HEAD refused",
+            true,
+            false,
+            false,
+        ),
+        (
+            "200 with a slice and its range, no length",
+            false,
+            true,
+            false,
+        ),
+        (
+            "200 with a slice and its range, no length, and HEAD refused",
+            true,
+            true,
+            false,
         ),
     ] {
         let serves = move |asked: &Asked<'_>| match asked.is_head() {
             true if refuses_head => Reply::status(405),
             true => asked.honest().header("ETag", "\"v\""),
-            false if asked.request.range(LENGTH).is_some() => slice(asked, names_range),
-            false => asked.honest().header("ETag", "\"v\""),
+            false if asked.request.range(LENGTH).is_some() => slice(asked, names_range, has_length),
+            // Where nothing has a length, the whole object has none either.
+            false if refuses_head && !has_length => asked.tagged(Some("\"v\"")).chunked(),
+            false => asked.tagged(Some("\"v\"")),
         };
         let few = |world: &World<'_>, _: &Outcome| {
             assert!(world.gets() <= 24, "{} requests", world.gets());
         };
         faults.push(fault(name).serves(serves).check(few));
     }
+    let no_length = fault("a range of an object without a length")
+        .arguments(["--range", "0-99"])
+        .serves(|asked| match asked.is_head() {
+            true => Reply::status(405),
+            false => Reply::status(200).body(asked.object, 0..LENGTH).chunked(),
+        })
+        .fails(3, ["the server does not tell the length"]);
+    faults.push(no_length);
     faults
 }

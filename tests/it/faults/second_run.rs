@@ -31,10 +31,14 @@ type Names = fn(Reply) -> Reply;
 enum Then {
     /// They stay, after so many blocks of them were compared.
     Stay(u64),
+    /// The same after three blocks of them, three of all, and some of the replies that came now.
+    StayUnnamed,
     /// They go, and the second run says why.
     Go(&'static str),
-    /// They stay, and the second run fails; a third one goes on.
-    Wait(&'static str),
+    /// The second run fails, because the object changed, and a third one begins anew.
+    Change(&'static str),
+    /// They stay, and the second run fails with this message and hint; a third one goes on.
+    Wait(&'static str, &'static str),
 }
 
 struct Story {
@@ -113,6 +117,11 @@ impl Story {
                 assert_eq!(outcome.json()["resumed_bytes"], HALF);
                 assert_eq!(outcome.json()["spot_checks"], blocks);
             }
+            Then::StayUnnamed => {
+                assert_ends(&outcome, &Ends::well());
+                assert_eq!(outcome.json()["resumed_bytes"], HALF);
+                assert!(outcome.json()["spot_checks"].as_u64() >= Some(6));
+            }
             Then::Go(reason) => {
                 assert_ends(&outcome, &Ends::well());
                 assert_eq!(outcome.json()["resumed_bytes"], 0);
@@ -120,8 +129,15 @@ impl Story {
                 let told = told.first().and_then(|event| event["reason"].as_str());
                 assert!(told.is_some_and(|told| told.contains(reason)), "{told:?}");
             }
-            Then::Wait(says) => {
-                let hint = "hint: log in to the network or the site";
+            Then::Change(says) => {
+                assert_ends(&outcome, &Ends::with(4, &[says]));
+                fixture.file("x").is_absent();
+                phase.store(2, Ordering::Relaxed);
+                let third = run("x", "2");
+                assert_ends(&third, &Ends::well());
+                assert_eq!(third.json()["resumed_bytes"], 0);
+            }
+            Then::Wait(says, hint) => {
                 assert_ends(&outcome, &Ends::with(3, &[says, hint]));
                 assert_eq!(std::fs::read(fixture.path("x.part")).unwrap(), left);
                 fixture.file("x").is_absent();
@@ -131,7 +147,11 @@ impl Story {
                 assert_eq!(third.json()["resumed_bytes"], HALF);
             }
         }
-        fixture.file("x").is(&self.object);
+        let expected = match self.then {
+            Then::Change(_) => Object::new(9, LENGTH),
+            _ => self.object,
+        };
+        fixture.file("x").is(&expected);
         fixture.assert_holds_only(["x"]);
     }
 }
@@ -198,8 +218,12 @@ fn digest(reply: Reply) -> Reply {
     nothing(reply).header("x-goog-hash", "crc32c=AAAAAA==")
 }
 
+fn typed(reply: Reply) -> Reply {
+    date(reply).header("Content-Type", "video/mp4")
+}
+
 fn the_same_object() -> Vec<Row> {
-    use Then::{Go, Stay};
+    use Then::{Go, Stay, StayUnnamed};
     let stories = vec![
         story("a strong tag", strong, Stay(0)),
         story("a strong tag, another URL", strong, Stay(3)).at_another_url(),
@@ -209,10 +233,9 @@ fn the_same_object() -> Vec<Row> {
         story("a weak tag and a date", weak_and_date, Stay(3)),
         story("a date, another URL", date, Stay(3)).at_another_url(),
         story("an unquoted tag", unquoted, Stay(3)),
-        // And three more of what came now: no reply names its version.
-        story("nothing", nothing, Stay(6)),
-        story("a date that every file has", epoch, Stay(6)),
-        story("nothing, another query", nothing, Stay(6)).with_another_query(),
+        story("nothing", nothing, StayUnnamed),
+        story("a date that every file has", epoch, StayUnnamed),
+        story("nothing, another query", nothing, StayUnnamed).with_another_query(),
         story("nothing, another URL", nothing, Go("tells its version")).at_another_url(),
     ];
     stories.into_iter().map(Row::from).collect()
@@ -240,6 +263,19 @@ fn another_object() -> Vec<Row> {
             Then::Go("the digest in"),
         )
     };
+    // A cache still gives the old head.
+    let old_head = Story {
+        second: Some(|asked| match asked.is_head() {
+            true => strong(asked.tagged(None)),
+            false => date(asked.tagged(None)),
+        }),
+        ..story(
+            "a strong tag, and another object under its head",
+            strong,
+            Then::Change("differ from those that came before"),
+        )
+        .replaced()
+    };
     let other_coding = Story {
         second: Some(|asked| strong(asked.tagged(None)).header("Content-Encoding", "gzip")),
         ..story(
@@ -249,7 +285,7 @@ fn another_object() -> Vec<Row> {
         )
     };
     stories
-        .chain([other_digest, other_coding])
+        .chain([other_digest, other_coding, old_head])
         .map(Row::from)
         .collect()
 }
@@ -264,7 +300,10 @@ fn html() -> Reply {
 
 /// What a captive portal, a login or a quota says in place of the object.
 fn pages() -> Vec<Row> {
-    let waits = Then::Wait("the server sends a page in place of the object");
+    let waits = Then::Wait(
+        "the server sends a page in place of the object",
+        "hint: log in to the network or the site",
+    );
     let page = |name, second: fn(&Asked<'_>) -> Reply| Story {
         second: Some(second),
         ..story(name, strong, waits)
@@ -290,6 +329,20 @@ fn pages() -> Vec<Row> {
             let quota = Reply::status(200).header("Content-Type", "application/json");
             heard(asked, quota.text("{\"error\":\"quota exceeded\"}"))
         }),
+        Story {
+            names: typed,
+            then: Then::Wait(
+                "200 with a message (application/json) in place of the bytes",
+                "hint: run the same command again to resume",
+            ),
+            ..page("JSON without a length to GET alone", |asked| {
+                let quota = Reply::status(200).header("Content-Type", "application/json");
+                match asked.is_head() {
+                    true => typed(asked.tagged(None)),
+                    false => quota.text("{\"error\":\"quota exceeded\"}").chunked(),
+                }
+            })
+        },
     ];
     stories.into_iter().map(Row::from).collect()
 }

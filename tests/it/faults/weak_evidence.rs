@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use partwise::origin::Object;
 
-use super::LENGTH;
 use super::asked::{Asked, World};
 use super::fault::{Fault, fault};
 use super::table::hold;
+use super::{LENGTH, PART};
 use crate::support::fault::{Reply, Step};
+use crate::support::fixture::Outcome;
 
+/// The length of a block that is compared.
+const BLOCK: u64 = 64 << 10;
 const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,11 +82,36 @@ fn unnamed_replies() -> Vec<Fault> {
                 |asked| dated(of_another(asked)),
             ))
             .fails(4, ["differ from those that came before"]),
+        // Not the first block, not the last one, and most likely not the one by chance.
+        fault("no fields, and one reply in the middle is of another object")
+            .option("--connections", "1")
+            .serves({
+                let later = AtomicUsize::new(0);
+                move |asked| {
+                    let nth = match asked.is_later() {
+                        true => later.fetch_add(1, Ordering::Relaxed),
+                        false => 0,
+                    };
+                    let (start, end) = asked.bounds();
+                    let end = end.min(start + PART);
+                    let other = Object::new(10, LENGTH);
+                    let of = if nth == 3 { &other } else { asked.object };
+                    let reply = asked.tagged(None);
+                    match asked.is_head() {
+                        true => reply,
+                        false => {
+                            let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
+                            reply.header("Content-Range", range).body(of, start..end)
+                        }
+                    }
+                }
+            })
+            .fails(4, ["differ from those that came before"]),
         fault("no fields, and the same object")
             .serves(|asked| asked.tagged(None))
             .check(|_, outcome| {
                 outcome.stderr_has("neither entity tag nor modification date");
-                outcome.stderr_has("its length only, and 3 blocks compared");
+                assert_compared(outcome);
             }),
         fault("the replies to ranges do not tell what HEAD told")
             .serves(|asked| match asked.is_head() {
@@ -93,7 +121,7 @@ fn unnamed_replies() -> Vec<Fault> {
             .check(|_, outcome| {
                 let warning = "the replies to ranges do not tell their version";
                 assert_eq!(outcome.stderr().matches(warning).count(), 1);
-                outcome.stderr_has("its length only, and 3 blocks compared");
+                assert_compared(outcome);
             }),
         fault("HEAD told, the replies don't, and the object is replaced")
             .option("--connections", "1")
@@ -106,6 +134,17 @@ fn unnamed_replies() -> Vec<Fault> {
             ))
             .fails(4, ["differ from those that came before"]),
     ]
+}
+
+/// At least the first block, the last one, and one by chance.
+fn assert_compared(outcome: &Outcome) {
+    let stderr = outcome.stderr();
+    let told = stderr
+        .split_once("its length only, and ")
+        .map(|(_, told)| told);
+    let count = told.and_then(|told| told.split_once(" blocks compared"));
+    let count = count.and_then(|(count, _)| count.parse::<u32>().ok());
+    assert!(count >= Some(3), "{stderr}");
 }
 
 /// A date that tells nothing.
@@ -136,6 +175,41 @@ fn closing_looks() -> Vec<Fault> {
             4,
             ["the object changed on the server", "the entity tag was"],
         ),
+        fault("a young version that has another length at the end")
+            .serves({
+                let heads = AtomicUsize::new(0);
+                move |asked| {
+                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
+                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
+                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
+                    let reply = reply.header("Date", DATE);
+                    match (is_last, is_probe) {
+                        (true, _) => reply.header("Content-Length", (LENGTH + 1).to_string()),
+                        (_, true) => {
+                            let range = format!("bytes 0-0/{}", LENGTH + 1);
+                            reply.header("Content-Range", range)
+                        }
+                        _ => reply,
+                    }
+                }
+            })
+            .fails(4, ["its length was 262147 bytes and is 262148 now"]),
+        fault("a young version that HEAD alone names, and names otherwise at the end")
+            .serves({
+                let heads = AtomicUsize::new(0);
+                move |asked| {
+                    let reply = asked.tagged(None).header("Date", DATE);
+                    match (asked.is_head(), heads.load(Ordering::Relaxed)) {
+                        (false, _) => reply,
+                        (true, 0) => {
+                            heads.fetch_add(1, Ordering::Relaxed);
+                            reply.header("Last-Modified", DATE)
+                        }
+                        (true, _) => reply.header("Last-Modified", "Mon, 01 Jan 2024 00:00:01 GMT"),
+                    }
+                }
+            })
+            .fails(4, ["the modification date was"]),
         fault("a young version, and a new tag in every reply")
             .option("--connections", "1")
             .serves(|asked| {
@@ -209,6 +283,9 @@ fn one_reply() -> Vec<Fault> {
                 }
             })
             .fails(4, ["the entity tag was"]),
+        fault("HEAD is of an old version for good")
+            .arguments(["--on-change", "restart"])
+            .serves(|asked| uncut(asked, if asked.is_head() { "\"a\"" } else { "\"b\"" })),
         alone("--if-match, and the node of the one GET has another tag")
             .arguments(["--if-match", "\"a\""])
             .serves(|asked| uncut(asked, if asked.is_head() { "\"a\"" } else { "\"b\"" }))
@@ -250,6 +327,22 @@ fn mirrors() -> Vec<Fault> {
         .check(|_, outcome| {
             outcome.stderr_has("is left out: the server answered 500");
         }),
+        changing(
+            "a mirror that changes its tag, and has the same bytes",
+            false,
+        ),
+        changing(
+            "a mirror that changes, and brought bytes of another object",
+            true,
+        )
+        .fails(4, ["differ from those that came before"]),
+        like("a young mirror is looked at", |asked| {
+            asked.tagged(None).header("Date", DATE)
+        })
+        .check(|world, _| {
+            let requests = world.elsewhere().requests();
+            assert_eq!(requests.iter().filter(|r| r.is_head()).count(), 2);
+        }),
         fault("--trust-mirrors")
             .elsewhere(|asked| asked.tagged(Some("\"other\"")))
             .arguments_of(move |world| [mirror(world), vec!["--trust-mirrors".to_owned()]].concat())
@@ -259,6 +352,36 @@ fn mirrors() -> Vec<Fault> {
                 assert!(requests.iter().any(|r| !r.is_head()), "it takes its share");
             }),
     ]
+}
+
+/// A mirror whose first reply after the comparison is the last one with its tag, and of another
+/// object or not. It is young, and so looked at in the end.
+fn changing(name: &'static str, is_other: bool) -> Fault {
+    let later = AtomicUsize::new(0);
+    let with = |reply: Reply, tag| {
+        let reply = reply.header("ETag", tag).header("Last-Modified", DATE);
+        reply.header("Date", DATE)
+    };
+    fault(name)
+        .serves(move |asked| with(asked.tagged(None), "\"a\""))
+        .elsewhere(move |asked| {
+            let (start, end) = asked.bounds();
+            if asked.is_head() || end - start == BLOCK || end - start == 1 {
+                let is_changed = later.load(Ordering::Relaxed) > 0 && end - start != BLOCK;
+                let tag = if is_changed { "\"b\"" } else { "\"a\"" };
+                return with(asked.tagged(None), tag);
+            }
+            let other = Object::new(10, LENGTH);
+            let end = end.min(start + PART);
+            let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
+            let reply = asked.tagged(None).header("Content-Range", range);
+            match later.fetch_add(1, Ordering::Relaxed) {
+                0 if is_other => with(reply.body(&other, start..end), "\"a\""),
+                0 => with(reply.body(asked.object, start..end), "\"a\""),
+                _ => with(reply.body(asked.object, start..end), "\"b\""),
+            }
+        })
+        .arguments_of(|world| vec!["--mirror".to_owned(), world.elsewhere().url("x")])
 }
 
 /// The URL that a refresh gives is another one, so its tag proves nothing.

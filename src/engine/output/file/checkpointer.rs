@@ -20,7 +20,7 @@ use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::event::Event;
 use crate::http::Pinned;
-use crate::object::PartBitmap;
+use crate::object::{ByteRange, PartBitmap};
 use crate::storage::{self, Durability, Names, PartFile, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
@@ -113,13 +113,22 @@ impl<V: Volume> Committer for Checkpointer<V> {
         Ok(())
     }
 
-    async fn blocks(&mut self) -> Result<Vec<WrittenBlock>, CommitError> {
+    async fn blocks(
+        &mut self,
+        wanted: Vec<ByteRange>,
+        earlier: &PartBitmap,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
         let file = &self.file;
         let Ok(plan) = file.identity.plan() else {
             return Ok(Vec::new());
         };
         let all = PartBitmap::first(plan.parts(), plan.parts());
-        Ok(samples::draw(&file.sink, &plan, &all).await?)
+        let mut blocks = samples::draw(&file.sink, &plan, &all).await?;
+        blocks.extend(samples::draw(&file.sink, &plan, earlier).await?);
+        let is_new = |range: &ByteRange| !blocks.iter().any(|block| block.covers(*range));
+        let wanted = wanted.into_iter().filter(is_new).collect();
+        blocks.extend(samples::at(&file.sink, wanted).await?);
+        Ok(blocks)
     }
 
     /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.

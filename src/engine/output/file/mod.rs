@@ -118,7 +118,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     match &outcome {
         Ok(Outcome::Differs { error, doubt }) => match (doubt, stands_in_for) {
             // Nothing tells which of the parts are of which version.
-            (Doubt::Unnamed, _) => {
+            (Doubt::Everything, _) => {
                 let none = CompletedParts::none(&plan);
                 let _ = checkpointer.commit(none, CommitKind::Periodic).await;
             }

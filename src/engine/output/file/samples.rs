@@ -37,6 +37,19 @@ pub(super) async fn draw<F: PartFile>(
     blocking::run(move || read(&sink, fixed, &by_chance)).await
 }
 
+/// These blocks.
+///
+/// # Errors
+///
+/// The file can't be read.
+pub(super) async fn at<F: PartFile>(
+    sink: &Sink<F>,
+    blocks: Vec<ByteRange>,
+) -> Result<Vec<WrittenBlock>, StorageError> {
+    let sink = sink.clone();
+    blocking::run(move || read(&sink, blocks, &[])).await
+}
+
 /// A block of this part, by chance.
 fn within(part: ByteRange) -> ByteRange {
     let last = part.end() - length_in(part);
