@@ -128,6 +128,14 @@ impl Error {
         }
     }
 
+    /// The same error every time: there is no use in starting again.
+    pub(crate) fn lasting(self) -> Self {
+        Self {
+            is_lasting: true,
+            ..self
+        }
+    }
+
     pub(crate) fn with_remedy(mut self, remedy: Remedy) -> Self {
         self.remedy = Some(remedy);
         self
@@ -172,6 +180,7 @@ impl Error {
         let remedy = match error.kind() {
             HttpErrorKind::PreconditionFailed => Some(Remedy::DropCondition),
             HttpErrorKind::Tls => Some(Remedy::TrustCertificate),
+            HttpErrorKind::Page(_) => Some(Remedy::LeavePage),
             HttpErrorKind::Status(StatusCode::NOT_FOUND | StatusCode::GONE) => {
                 Some(Remedy::CheckUrl)
             }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::checkpoint::{self, Checkpoint};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::object::{PartIndex, PlanError};
 use crate::storage::Folder;
 use crate::{Error, ErrorKind};
@@ -45,10 +45,16 @@ pub struct Inspection {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::File`] where there is no checkpoint, it can't be read, or it is damaged.
+/// [`ErrorKind::File`] where there is no checkpoint, it can't be read or is damaged, or it is that of
+/// an object of unknown length, which can't be resumed.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
     let path = locate(path.as_ref())?;
     let checkpoint = load(&path)?;
+    if checkpoint.length == 0 && checkpoint.standing == Standing::Claimed {
+        let why =
+            "it has no parts: the length of the object is not known, so nothing can be resumed";
+        return Err(unusable(&path, why));
+    }
     describe(&checkpoint).map_err(|error| unusable(&path, error))
 }
 
@@ -59,8 +65,10 @@ pub(crate) fn load(path: &Path) -> Result<Checkpoint, Error> {
     match checkpoint::read(&folder, name) {
         Ok(Some(checkpoint)) => Ok(checkpoint),
         Ok(None) => Err(unusable(path, "there is no such file")),
-        Err(error) if error.is_damage() => Err(unusable(path, error)),
-        Err(error) => Err(error.into()),
+        Err(error @ (CheckpointError::Storage(_) | CheckpointError::Newer { .. })) => {
+            Err(error.into())
+        }
+        Err(error) => Err(unusable(path, error)),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::storage::{FileStamp, FileTime, StorageError};
 /// The format version that is written, and the newest that can be read.
 pub(crate) const FORMAT_VERSION: u32 = 2;
 
-const MAGIC: [u8; 8] = *b"PARTWISE";
+pub(super) const MAGIC: [u8; 8] = *b"PARTWISE";
 /// The length of magic, version and body length.
 const HEAD: usize = 8 + 4 + 8;
 const TAIL: usize = 8;
@@ -62,6 +62,13 @@ pub(crate) enum CheckpointError {
 }
 
 impl CheckpointError {
+    /// The error of a file of these bytes, which another program wrote.
+    pub(super) fn foreign(bytes: &[u8]) -> Self {
+        let first = bytes[..bytes.len().min(MAGIC.len())].escape_ascii();
+        let found = first.to_string();
+        Self::Foreign { found }
+    }
+
     /// Whether partwise wrote the file and it is unusable, so that starting over loses nothing. A
     /// checkpoint of a newer format is not damaged, nor is one that can't be read at the moment.
     pub(crate) fn is_damage(&self) -> bool {
@@ -164,9 +171,7 @@ fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
         return Err(CheckpointError::TooLong { limit: MAX_FILE });
     }
     if !is_of_partwise(bytes) {
-        let found = bytes[..bytes.len().min(MAGIC.len())].escape_ascii();
-        let found = found.to_string();
-        return Err(CheckpointError::Foreign { found });
+        return Err(CheckpointError::foreign(bytes));
     }
     let short = CheckpointError::TooShort {
         least: HEAD + TAIL,
@@ -205,7 +210,7 @@ fn open_envelope(bytes: &[u8]) -> Result<(u32, &[u8]), CheckpointError> {
 
 /// Whether partwise wrote these bytes. Of a damaged checkpoint the magic may be cut short or have a
 /// wrong byte; a power cut may leave zeros in its place, or an empty file.
-fn is_of_partwise(bytes: &[u8]) -> bool {
+pub(super) fn is_of_partwise(bytes: &[u8]) -> bool {
     let magic = &bytes[..bytes.len().min(MAGIC.len())];
     let wrong = magic.iter().zip(MAGIC).filter(|(found, of)| **found != *of);
     let most = usize::from(magic.len() == MAGIC.len());

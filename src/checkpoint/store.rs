@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 
-use super::format::{CheckpointError, MAX_FILE, decode, encode};
+use super::format::{CheckpointError, MAGIC, MAX_FILE, decode, encode, is_of_partwise};
 use super::model::Checkpoint;
 use crate::storage::{Collision, Durability, Names, Operation, PartFile, StorageError, Volume};
 
@@ -23,7 +23,12 @@ pub(crate) fn read<V: Volume>(
     match volume.read(name, MAX_FILE as u64) {
         Ok(bytes) => bytes.map(|bytes| decode(&bytes)).transpose(),
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
-            Err(CheckpointError::TooLong { limit: MAX_FILE })
+            let mut first = [0; MAGIC.len()];
+            let file = volume.open(name);
+            match file.and_then(|file| file.read_at(0, &mut first)) {
+                Ok(()) if !is_of_partwise(&first) => Err(CheckpointError::foreign(&first)),
+                _ => Err(CheckpointError::TooLong { limit: MAX_FILE }),
+            }
         }
         Err(error) => {
             let path = volume.path(name);

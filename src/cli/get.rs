@@ -178,7 +178,7 @@ fn stopped(label: &str, signal: Signal, error: Option<&Error>) -> String {
 
 fn kept(checkpoint: Option<&Path>, is_behind: bool) -> String {
     let Some(checkpoint) = checkpoint else {
-        return "no checkpoint was committed at the end".to_owned();
+        return "nothing was kept that can be resumed".to_owned();
     };
     let kept = match is_behind {
         true => "the last checkpoint could not be written, what the one before it names is kept",
@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             stopped("v", Signal::Interrupt, None),
-            "partwise: stopped by SIGINT: v: no checkpoint was committed at the end"
+            "partwise: stopped by SIGINT: v: nothing was kept that can be resumed"
         );
     }
 }

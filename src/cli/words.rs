@@ -92,11 +92,13 @@ fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
         }
         Remedy::Upgrade => "resume with the newer partwise, or throw its work away with --fresh",
         Remedy::AcceptChange => {
-            "--on-change restart starts over automatically; --fresh starts over now"
+            "run the same command again to get the new version; --on-change restart does so \
+             automatically"
         }
         Remedy::OneConnection => {
-            "--on-change restart starts over automatically; if servers with entity tags of their \
-             own share the name, -c 1 fetches the object in one reply"
+            "run the same command again to get the new version; --on-change restart does so \
+             automatically; if servers with entity tags of their own share the name, -c 1 fetches \
+             the object in one reply"
         }
         Remedy::DropCondition => {
             "the server has another version than --if-match or --if-unmodified-since asks for; \

@@ -49,8 +49,9 @@ impl Context<'_> {
         &self.shared.events
     }
 
-    /// Announces that what an earlier run or version left can't be used.
+    /// Announces that what came so far, in an earlier run or in this one, can't be used.
     pub(crate) fn restarted(&self, reason: impl Into<String>) {
+        self.metrics.none_is_useful();
         self.events().emit(Event::Restarted {
             reason: reason.into(),
         });

@@ -129,6 +129,11 @@ impl Metrics {
         self.replaced.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What was fetched so far is of no use to the output.
+    pub(crate) fn none_is_useful(&self) {
+        self.useful_bytes.store(0, Ordering::Relaxed);
+    }
+
     /// Counts a block that was fetched once more and is the same.
     pub(crate) fn spot_checked(&self) {
         self.spot_checks.fetch_add(1, Ordering::Relaxed);

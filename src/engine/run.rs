@@ -177,7 +177,8 @@ async fn as_stream(
             ErrorKind::Network,
             context.subject(),
             "the server does not tell the length, so no range can be selected",
-        ));
+        )
+        .lasting());
     }
     match destination {
         OpenDestination::File { volume, names } => {
@@ -289,6 +290,7 @@ impl Passes {
         context: &mut Context<'_>,
         outcome: Outcome,
     ) -> Result<Option<Report>, Error> {
+        let differs = matches!(outcome, Outcome::Differs { .. });
         match outcome {
             Outcome::Finished(report) => return Ok(Some(*report)),
             Outcome::Paused => {}
@@ -312,7 +314,11 @@ impl Passes {
                     return Err(error);
                 }
                 self.restarts += 1;
-                self.next.restore = Restore::StartOver;
+                self.next.restore = if differs {
+                    Restore::StartOver
+                } else {
+                    Restore::Again
+                };
                 // A cache may go on to tell of the old version, to HEAD alone.
                 if self.restarts > 1 {
                     self.next.probe = ProbeMethod::Get;

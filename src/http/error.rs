@@ -62,6 +62,8 @@ pub(crate) enum HttpErrorKind {
     Changed(String),
     /// The reply violates HTTP.
     Protocol(String),
+    /// A page or a message came in place of the object.
+    Page(String),
     /// A content coding in which the object can't be fetched. The server will answer so again.
     Coding(String),
     /// A redirect that can't be followed.
@@ -123,6 +125,11 @@ impl HttpError {
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
     }
 
+    pub(super) fn page(what: &str) -> Self {
+        let why = format!("the server sends {what} in place of the object");
+        Self::new(HttpErrorKind::Page(why.clone()), why)
+    }
+
     pub(super) fn coding(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Coding(why.clone()), why)
@@ -137,6 +144,11 @@ impl HttpError {
         let why = escape(why.as_ref());
         let text = format!("the object changed on the server: {why}");
         Self::new(HttpErrorKind::Changed(why), text)
+    }
+
+    /// An object that may be of another version: nothing tells.
+    pub(crate) fn unproven(why: &str) -> Self {
+        Self::new(HttpErrorKind::Changed(why.to_owned()), why)
     }
 
     pub(super) fn precondition_failed(why: &str) -> Self {

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use super::body::Body;
 use super::client::Client;
 use super::error::HttpError;
-use super::head::{Head, Media, is_html};
+use super::head::{Head, Media};
 use super::pinned::Pinned;
 use super::redirect::{Ask, FinalReply, follow};
 use super::source::{Endpoint, Source};
@@ -215,52 +215,27 @@ fn check_whole(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> Result<(), 
     let proof = pinned.compare(&claims, true)?;
     let length = head.content_length()?;
     if length != Some(pinned.length) && proof < Proof::StrongTag {
-        refuse_message(head, pinned)?;
+        pinned.check_media(head.media_type().as_deref())?;
     }
-    let is_of_range = |length| asked.len() == length && length != pinned.length;
+    let is_of_all = asked.len() == pinned.length;
     match (length, coding) {
-        (Some(length), _) if is_of_range(length) => return Err(HttpError::sliced()),
+        (Some(length), _) if length == asked.len() && !is_of_all => {
+            return Err(HttpError::sliced());
+        }
         (Some(total), _) => check_total(total, pinned.length)?,
         (None, Some(coding)) if proof < Proof::StrongTag => return Err(coding.without_length()),
-        (None, _) if proof > Proof::None || pinned.validator() == Validator::None => {}
+        (None, _) if proof > Proof::None || pinned.validator() == Validator::None => {
+            if !is_of_all {
+                return Err(HttpError::sliced());
+            }
+        }
         (None, _) => {
             return Err(HttpError::protocol(
                 "200 that proves neither length nor version",
             ));
         }
     }
-    if length.is_none() && asked.len() != pinned.length {
-        return Err(HttpError::sliced());
-    }
     pinned.pin(&claims, true)
-}
-
-/// Refuses what is most likely a login page or an error in place of the object.
-fn refuse_message(head: Head<'_>, pinned: &Pinned) -> Result<(), HttpError> {
-    let media = head.media_type();
-    if media.as_deref() == pinned.media() {
-        return Ok(());
-    }
-    match media.as_deref() {
-        media if is_html(media) => Err(HttpError::protocol(
-            "200 with a page of HTML in place of the bytes asked for",
-        )),
-        Some(media) if is_message(media) => Err(HttpError::protocol(format!(
-            "200 with a message ({media}) in place of the bytes asked for"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// Whether errors come in this media type.
-fn is_message(media: &str) -> bool {
-    let types = [
-        "application/json",
-        "application/xml",
-        "text/xml",
-        "text/plain",
-    ];
-    types.contains(&media) || media.starts_with("application/problem+")
 }
 
 /// Whether a reply is a part, whatever its status says: it names a range, and its body is as long

@@ -61,6 +61,17 @@ pub(crate) fn is_html(media: Option<&str>) -> bool {
     matches!(media, Some("text/html" | "application/xhtml+xml"))
 }
 
+/// Whether errors come in this media type.
+pub(super) fn is_message(media: &str) -> bool {
+    let types = [
+        "application/json",
+        "application/xml",
+        "text/xml",
+        "text/plain",
+    ];
+    types.contains(&media) || media.starts_with("application/problem+")
+}
+
 impl Head<'_> {
     /// `Content-Length` in bytes; `None` where there is none, or where a transfer coding overrides
     /// it (RFC 9112, section 6.3).

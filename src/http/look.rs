@@ -15,6 +15,10 @@ use crate::object::{ContentRange, Identity, Proof};
 /// How long to wait for a reply. The look delays the end of the download.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often an object that came in one reply is asked for again where a reply tells another
+/// version. Of several servers behind one name, each with a tag of its own, one may have sent it.
+const MORE_LOOKS: u32 = 4;
+
 /// What a reply tells of the object.
 enum Seen {
     /// It is of the pinned version.
@@ -23,6 +27,8 @@ enum Seen {
     Unnamed,
     /// It is of another version, whose fields are these.
     Other(Box<Identity>, HttpError),
+    /// It has another length.
+    Resized(HttpError),
 }
 
 /// Asks whether the object is still of the pinned version, by HEAD, and by a GET of the first byte
@@ -44,32 +50,42 @@ pub(crate) async fn look(
     }
     match by_get(client, source, pinned).await? {
         Seen::Same => Ok(()),
-        Seen::Other(claims, changed) if pinned.replies() == 1 => {
-            let again = by_get(client, source, pinned).await?;
-            settle(&claims, changed, again)
+        Seen::Resized(changed) => Err(changed),
+        Seen::Other(claims, changed) => {
+            let more = if pinned.replies() == 1 { MORE_LOOKS } else { 1 };
+            for _ in 0..more {
+                let again = by_get(client, source, pinned).await?;
+                if let Some(settled) = settle(&claims, again, pinned) {
+                    return settled;
+                }
+            }
+            Err(changed)
         }
-        Seen::Other(_, changed) => Err(changed),
         Seen::Unnamed => match heard {
             // Only HEAD tells a version.
             Ok(Seen::Other(claims, changed)) => {
                 let again = by_head(client, source, pinned).await?;
-                settle(&claims, changed, again)
+                settle(&claims, again, pinned).unwrap_or(Err(changed))
             }
+            // Nothing that the server sends could tell more.
+            _ if pinned.identity().best_proof() == Proof::None => Ok(()),
             _ => Err(HttpError::protocol("no reply names the version")),
         },
     }
 }
 
-/// Judges a reply that contradicts the pinned version by a second one. Some servers make a new tag
-/// for every reply, so that one reply differs from any other.
-fn settle(claims: &Identity, changed: HttpError, again: Seen) -> Result<(), HttpError> {
+/// What a further reply says of one that contradicts the pinned version with these claims; `None`
+/// where it says the same. Some servers make a new tag for every reply: then one reply brought all
+/// bytes, or they would not have agreed.
+fn settle(claims: &Identity, again: Seen, pinned: &Pinned) -> Option<Result<(), HttpError>> {
     match again {
-        Seen::Same => Ok(()),
-        Seen::Other(found, _) if *found != *claims => {
+        Seen::Same => Some(Ok(())),
+        Seen::Resized(changed) => Some(Err(changed)),
+        Seen::Other(found, _) if *found != *claims && pinned.replies() == 1 => {
             let why = "the server names another version in every reply";
-            Err(HttpError::protocol(why))
+            Some(Err(HttpError::protocol(why)))
         }
-        Seen::Other(..) | Seen::Unnamed => Err(changed),
+        Seen::Other(..) | Seen::Unnamed => None,
     }
 }
 
@@ -79,12 +95,10 @@ async fn by_head(client: &Client, source: &Source, pinned: &Pinned) -> Result<Se
     if head.status != StatusCode::OK {
         return Err(answer.blame(head.status_error()));
     }
-    let length = head.content_length();
-    see(
-        &answer,
-        pinned,
-        length.map_err(|error| answer.blame(error))?,
-    )
+    // Many servers name a length of 0 when they do not know it, or one of coded bytes.
+    let length = head.content_length().ok().flatten();
+    let length = length.filter(|length| *length > 0 && head.coding().is_none());
+    see(&answer, pinned, length)
 }
 
 /// Asks for the first byte, without a condition.
@@ -93,12 +107,15 @@ async fn by_get(client: &Client, source: &Source, pinned: &Pinned) -> Result<See
     let answer = ask(client, source, Method::GET, range.into_iter().collect()).await?;
     let head = answer.head();
     let length = match head.status {
-        StatusCode::PARTIAL_CONTENT => match head.content_range()? {
-            Some(ContentRange::Satisfied { total, .. }) => total,
+        StatusCode::PARTIAL_CONTENT => match head.content_range() {
+            Ok(Some(ContentRange::Satisfied { total, .. })) => total,
             _ => None,
         },
         // One byte may be the range that was asked for.
-        StatusCode::OK => head.content_length()?.filter(|length| *length != 1),
+        StatusCode::OK => {
+            let length = head.content_length().ok().flatten();
+            length.filter(|length| *length != 1)
+        }
         _ => return Err(answer.blame(head.status_error())),
     };
     see(&answer, pinned, length)
@@ -106,19 +123,25 @@ async fn by_get(client: &Client, source: &Source, pinned: &Pinned) -> Result<See
 
 /// What this reply tells, which names an object of `length` bytes.
 fn see(answer: &FinalReply, pinned: &Pinned, length: Option<u64>) -> Result<Seen, HttpError> {
-    let claims = (answer.head().claims()).map_err(|error| answer.blame(error))?;
-    let other = |claims, changed| Seen::Other(Box::new(claims), answer.blame(changed));
+    let head = answer.head();
+    let blame = |error| answer.blame(error);
+    if head.status == StatusCode::OK && length != Some(pinned.length) {
+        pinned
+            .check_media(head.media_type().as_deref())
+            .map_err(blame)?;
+    }
+    let claims = head.claims().map_err(blame)?;
     // A stream has no length.
     if let Some(length) = length.filter(|_| pinned.length > 0)
         && length != pinned.length
     {
         let why = format!("its length was {} bytes and is {length} now", pinned.length);
-        return Ok(other(claims, HttpError::changed(why)));
+        return Ok(Seen::Resized(blame(HttpError::changed(why))));
     }
     Ok(match pinned.look_again(&claims) {
         Ok(Proof::None) => Seen::Unnamed,
         Ok(_) => Seen::Same,
-        Err(changed) => other(claims, changed),
+        Err(changed) => Seen::Other(Box::new(claims), blame(changed)),
     })
 }
 

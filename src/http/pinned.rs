@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::coding::Coding;
 use super::error::HttpError;
+use super::head::{is_html, is_message};
 use crate::object::{Identity, Proof, Validator};
 
 /// How long no reply may have agreed with a version whose bytes still came, before the object is
@@ -78,11 +79,6 @@ impl Pinned {
     /// The same version, of the media type that a probe found.
     pub(crate) fn of_media(self, media: Option<String>) -> Self {
         Self { media, ..self }
-    }
-
-    /// The media type that a probe found.
-    pub(super) fn media(&self) -> Option<&str> {
-        self.media.as_deref()
     }
 
     /// All that is known of the version by now.
@@ -193,12 +189,29 @@ impl Pinned {
         })
     }
 
+    /// Refuses what is most likely a login page or an error in place of the object.
+    ///
+    /// # Errors
+    ///
+    /// `Page` for HTML, or a message, where the probe found another media type.
+    pub(super) fn check_media(&self, found: Option<&str>) -> Result<(), HttpError> {
+        let expected = self.media.as_deref();
+        if found == expected {
+            return Ok(());
+        }
+        match found {
+            found if is_html(found) => Err(HttpError::page("a page of HTML")),
+            Some(found) if expected.is_some() && is_message(found) => {
+                Err(HttpError::page(&format!("a message ({found})")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Pins what an earlier run knew of the version whose bytes it left.
     pub(crate) fn resume(&self, known: &Identity) {
-        self.hold();
-        let mut version = self.version();
-        version.identity.learn(known);
-        version.is_resumed = true;
+        self.learn(known);
+        self.version().is_resumed = true;
     }
 
     /// Pins what replies told of the version that brought none of its bytes.
@@ -310,9 +323,12 @@ impl Version {
     /// Takes over what a reply with bytes says that agrees with the version.
     fn accept(&mut self, claims: &Identity) {
         let before = self.identity.compare(claims).unwrap_or(Proof::None);
+        // A probe with other fields told nothing of what this reply brings, and the next reply may
+        // agree with that.
+        let is_apart = self.identity.has_fields() && !self.identity.shares_field(claims);
         self.identity.learn(claims);
         // A field that the first reply is the first to have counts for it.
-        let proof = match self.is_carried || self.is_resumed {
+        let proof = match self.is_carried || self.is_resumed || is_apart {
             true => before,
             false => self.identity.compare(claims).unwrap_or(Proof::None),
         };

@@ -127,6 +127,10 @@ pub(crate) async fn probe_by_get(
     ranged.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
     let answer = get(client, source, ranged).await?;
     let got = judge_ranged(answer.head());
+    let total = match answer.head().content_range() {
+        Ok(Some(ContentRange::Satisfied { total, .. })) => total,
+        _ => None,
+    };
     match got {
         Got::Unusable => {}
         Got::Stream(None) => {
@@ -138,7 +142,11 @@ pub(crate) async fn probe_by_get(
         got => return take(client, answer, got, conditions),
     }
     let answer = get(client, source, plain).await?;
-    let got = judge_plain(answer.head());
+    let got = match judge_plain(answer.head()) {
+        // The reply to the range told the length.
+        Got::Stream(None) => Got::Stream(total),
+        got => got,
+    };
     take(client, answer, got, conditions)
 }
 

@@ -391,6 +391,30 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_told_from_one_that_had_its_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        let stamp = folder.create(name("a")).unwrap().stamp().unwrap();
+        let later = FileStamp {
+            born: stamp.born.map(|born| FileTime {
+                seconds: born.seconds + 1,
+                ..born
+            }),
+            ..stamp
+        };
+        assert!(
+            folder
+                .open(name("a"))
+                .unwrap()
+                .stamp()
+                .unwrap()
+                .is_of_file(&stamp)
+        );
+        // Where the file system tells it.
+        assert_eq!(later.is_of_file(&stamp), stamp.born.is_none());
+    }
+
+    #[test]
     fn what_is_read_has_a_bound() {
         let dir = tempfile::tempdir().unwrap();
         let folder = Folder::open(dir.path()).unwrap();

@@ -150,7 +150,9 @@ async fn a_cancel_before_anything_came_takes_a_copy_and_leaves_what_is_not_ours(
         std::fs::write(fixture.path("x.part"), part).unwrap();
         std::fs::write(fixture.path("x.part.ckpt"), checkpoint).unwrap();
         let handle = start(&fixture, &origin);
-        soon(handle.cancel()).await.unwrap();
+        let cancelled = soon(handle.cancel()).await;
+        // It may have found what is not its own before it was cancelled.
+        assert!(stays || cancelled.is_ok(), "{cancelled:?}");
         match stays {
             true => fixture.assert_holds_only(["x.part", "x.part.ckpt"]),
             false => fixture.assert_holds_only([]),

@@ -21,7 +21,7 @@ use crate::engine::transfer::window::WriteTarget;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::Error;
-use crate::object::{ByteRange, PartBitmap, Plan};
+use crate::object::{ByteRange, Plan};
 use crate::options::{Writer, WriterKind};
 use crate::report::Report;
 use crate::storage::{DiskFile, Operation, PartFile, Sink, StorageError};
@@ -103,6 +103,7 @@ impl Committer for NoCommit {
     async fn run(
         &mut self,
         _dispatcher: &Dispatcher,
+        _proven: &(dyn Fn() -> CompletedParts + Sync),
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
         // An error means that the sender is gone, and the transfer with it.
@@ -110,11 +111,7 @@ impl Committer for NoCommit {
         Ok(())
     }
 
-    async fn blocks(
-        &mut self,
-        _wanted: Vec<ByteRange>,
-        _earlier: &PartBitmap,
-    ) -> Result<Vec<WrittenBlock>, CommitError> {
+    async fn blocks(&mut self, _wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
         Ok(Vec::new())
     }
 

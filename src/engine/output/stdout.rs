@@ -24,7 +24,7 @@ use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::replies::Replies;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
-use crate::error::Error;
+use crate::error::{Error, Remedy};
 use crate::integrity::Hasher;
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan, Proof};
 use crate::report::Report;
@@ -87,7 +87,7 @@ pub(crate) async fn in_parts<R: Remote>(
         None => {}
         // What went out of the old version can't be taken back.
         Some(Outcome::Changed(error) | Outcome::Differs { error, .. }) if written.parts > 0 => {
-            return Err(error);
+            return Err(error.with_remedy(Remedy::StartAgain));
         }
         Some(Outcome::StreamLost(failed)) if written.parts > 0 => {
             return Err(context.request_failed(&failed));
@@ -130,7 +130,8 @@ impl Written {
         );
         let before = std::mem::replace(&mut self.url, url);
         let is_same_url = before == self.url && object.stands_in_for.is_none();
-        if is_same_url && object.pinned.proof() >= Proof::StrongTag {
+        let proof = object.pinned.proof();
+        if proof >= Proof::Digest || (is_same_url && proof >= Proof::StrongTag) {
             return Vec::new();
         }
         self.blocks.blocks()
@@ -156,6 +157,7 @@ impl Committer for StdoutWriter<'_> {
     async fn run(
         &mut self,
         dispatcher: &Dispatcher,
+        _proven: &(dyn Fn() -> CompletedParts + Sync),
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
         loop {
@@ -173,13 +175,14 @@ impl Committer for StdoutWriter<'_> {
         }
     }
 
-    async fn blocks(
-        &mut self,
-        _wanted: Vec<ByteRange>,
-        _earlier: &PartBitmap,
-    ) -> Result<Vec<WrittenBlock>, CommitError> {
-        // Of every reply one was kept.
-        Ok(self.written.blocks.blocks())
+    async fn blocks(&mut self, wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
+        self.write_up_to(self.plan.parts()).await?;
+        let mut blocks = self.written.blocks.blocks();
+        blocks.retain(|block| {
+            let is_in = |range: &ByteRange| (range.start()..range.end()).contains(&block.position);
+            wanted.iter().any(is_in)
+        });
+        Ok(blocks)
     }
 
     async fn commit(

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, Remote, RemoteBody};
@@ -22,8 +23,9 @@ pub(crate) struct HttpRemote {
     first: Mutex<Option<Body>>,
 }
 
-/// How the server of a request is chosen.
-type Choice = fn(&Arc<ServerPool>) -> ServerGuard;
+/// How often a server is asked for a range that it answers with the whole object, where that range
+/// is to be compared. One node of several may have no ranges.
+const WHOLE_REPLIES: u32 = 3;
 
 impl HttpRemote {
     pub(crate) fn new(client: Client, servers: Arc<ServerPool>) -> Self {
@@ -65,15 +67,11 @@ impl HttpRemote {
     }
 
     /// Asks one server after another, at most as many times as there are servers, until one
-    /// replies. Each is the one that `choose` gives.
-    async fn ask(
-        &self,
-        range: ByteRange,
-        choose: Choice,
-    ) -> Result<(Reply, ServerGuard), HttpError> {
+    /// replies.
+    async fn ask(&self, range: ByteRange) -> Result<(Reply, ServerGuard), HttpError> {
         let mut asked = 0;
         loop {
-            let guard = choose(&self.servers);
+            let guard = self.servers.next();
             asked += 1;
             let error = match self.ask_one(&guard, range).await {
                 Ok(reply) => return Ok((reply, guard)),
@@ -102,7 +100,13 @@ impl HttpRemote {
         if guard.may_be_whole() {
             return answered;
         }
-        Err(HttpError::protocol(why))
+        let error = HttpError::protocol(why);
+        // One node of several may have no ranges.
+        Err(if guard.has_ranges() {
+            error.passing()
+        } else {
+            error
+        })
     }
 }
 
@@ -110,24 +114,24 @@ impl Remote for HttpRemote {
     type Body = Stream;
 
     async fn look(&self) -> Result<(), HttpError> {
-        let mut looked = Ok(());
-        for (server, is_named_by_caller) in self.servers.taken() {
-            let Server { source, pinned, .. } = server;
-            if !pinned.wants_look() {
-                continue;
-            }
-            match http::look(&self.client, source, pinned).await {
-                Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)) => {
-                    if is_named_by_caller {
-                        return Err(error);
-                    }
-                    // What it brought is compared.
-                    server.has_changed();
+        let servers = self.servers.taken();
+        let servers = servers.filter(|(server, _)| server.pinned.wants_look());
+        let looks = servers.map(|(server, is_named)| async move {
+            let looked = http::look(&self.client, &server.source, &server.pinned).await;
+            match looked {
+                // What it brought is compared.
+                Err(error) if !is_named && matches!(error.kind(), HttpErrorKind::Changed(_)) => {
+                    server.note_changed();
+                    Ok(())
                 }
-                found => looked = looked.and(found),
+                looked => looked,
             }
-        }
-        looked
+        });
+        let looked = join_all(looks).await.into_iter();
+        let (changed, others): (Vec<_>, Vec<_>) = looked.partition(|looked| {
+            matches!(looked, Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)))
+        });
+        changed.into_iter().chain(others).collect()
     }
 
     fn doubtful(&self) -> Vec<usize> {
@@ -135,7 +139,24 @@ impl Remote for HttpRemote {
     }
 
     async fn fetch_again(&self, range: ByteRange) -> Result<Stream, FetchError> {
-        self.fetch_from(range, ServerPool::named).await
+        for _ in 0..WHOLE_REPLIES {
+            if self.is_whole() {
+                break;
+            }
+            let Some(guard) = self.servers.to_compare_with() else {
+                let why = "no server is left by which to compare what came";
+                return Err(HttpError::protocol(why).into());
+            };
+            let Server { source, pinned, .. } = guard.server();
+            match http::fetch(&self.client, source, pinned, range).await {
+                Ok(Reply::Part(body)) => return Ok(Stream::of(body, guard)),
+                Ok(Reply::Whole(_)) => {}
+                Err(error) if *error.kind() == HttpErrorKind::Sliced => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.whole.store(true, Ordering::Relaxed);
+        Err(FetchError::RangesIgnored)
     }
 
     fn is_whole(&self) -> bool {
@@ -143,16 +164,10 @@ impl Remote for HttpRemote {
     }
 
     async fn fetch(&self, range: ByteRange) -> Result<Stream, FetchError> {
-        self.fetch_from(range, ServerPool::next).await
-    }
-}
-
-impl HttpRemote {
-    async fn fetch_from(&self, range: ByteRange, choose: Choice) -> Result<Stream, FetchError> {
         if self.is_whole() {
             return self.fetch_whole(range.start()).await;
         }
-        let (reply, guard) = match self.ask(range, choose).await {
+        let (reply, guard) = match self.ask(range).await {
             // The bytes of a slice can't be trusted; those of a reply without a range can.
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
                 self.whole.store(true, Ordering::Relaxed);
@@ -161,13 +176,7 @@ impl HttpRemote {
             answered => answered?,
         };
         match reply {
-            Reply::Part(body) => {
-                guard.has_ranges();
-                Ok(Stream {
-                    guard: Some(guard),
-                    ..Stream::new(body)
-                })
-            }
+            Reply::Part(body) => Ok(Stream::of(body, guard)),
             Reply::Whole(body) => {
                 let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
                 if range.start() == 0 && first_to_see {
@@ -198,6 +207,15 @@ impl Stream {
             begun: None,
             guard: None,
             has_bytes: false,
+        }
+    }
+
+    /// A range that this server sends.
+    fn of(body: Body, guard: ServerGuard) -> Self {
+        guard.note_ranges();
+        Self {
+            guard: Some(guard),
+            ..Self::new(body)
         }
     }
 

@@ -57,9 +57,9 @@ pub(crate) async fn accept(
     }
     if job.trust_mirrors {
         if !taken.is_empty() {
-            context
-                .events()
-                .warn("the mirrors are trusted: only their lengths are those of the object");
+            context.events().warn(
+                "the mirrors are trusted: only their lengths are compared; a checksum tells more",
+            );
         }
         return taken;
     }
@@ -202,8 +202,8 @@ fn compare(source: &Metadata, mirror: &Metadata, trust: Trust) -> Result<(), Str
         }
         None if source.identity.shares_date(&mirror.identity) => Ok(()),
         None => Err(
-            "neither its entity tag nor its modification date is that of the object, \
-             and no checksum is given"
+            "nothing shows that it has the same object: they have no entity tag and no \
+             modification date in common, and no checksum is given"
                 .to_owned(),
         ),
     }

@@ -135,10 +135,10 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
         parts: plan.parts(),
         ranges: metadata.ranges != RangeSupport::No,
     });
-    if !metadata.identity.has_fields() {
+    if !metadata.identity.has_fields() && context.job.checksums.is_empty() {
         events.warn(
-            "the server sends neither entity tag nor modification date: \
-             a change of the object that keeps its length shows only where blocks are compared",
+            "the server sends neither entity tag nor modification date: if the object is replaced \
+             by one of the same length, that may pass unnoticed; a checksum tells",
         );
     }
     if metadata.ranges == RangeSupport::No {
@@ -157,10 +157,10 @@ pub(crate) fn announce_stream(context: &Context<'_>, metadata: &Metadata) {
         parts: 0,
         ranges: false,
     });
-    if !metadata.identity.has_fields() {
+    if !metadata.identity.has_fields() && context.job.checksums.is_empty() {
         context.events().warn(
-            "the server sends neither entity tag nor modification date: \
-             a change of the object while it comes does not show",
+            "the server sends neither entity tag nor modification date: if the object is replaced \
+             while it comes, that passes unnoticed; a checksum tells",
         );
     }
 }

@@ -70,7 +70,7 @@ impl Server {
     }
 
     /// Records that the server has another version now.
-    pub(crate) fn has_changed(&self) {
+    pub(crate) fn note_changed(&self) {
         self.has_changed.store(true, Ordering::Relaxed);
     }
 
@@ -149,13 +149,14 @@ impl ServerPool {
         self.guard(at)
     }
 
-    /// Chooses the server that the caller named, unless it is excluded.
-    pub(crate) fn named(self: &Arc<Self>) -> ServerGuard {
-        if self.first().is_excluded() {
-            self.next()
-        } else {
-            self.guard(0)
-        }
+    /// The server that the caller named; where it is excluded, another one that is not in doubt.
+    pub(crate) fn to_compare_with(self: &Arc<Self>) -> Option<ServerGuard> {
+        let is_fit = |at: &usize| {
+            let server = &self.servers[*at];
+            !server.is_excluded() && (*at == 0 || !server.is_doubtful())
+        };
+        let at = (0..self.len()).find(is_fit)?;
+        Some(self.guard(at))
     }
 
     fn guard(self: &Arc<Self>, at: usize) -> ServerGuard {
@@ -185,14 +186,19 @@ impl ServerGuard {
     }
 
     /// Records that the server replied with a range.
-    pub(crate) fn has_ranges(&self) {
+    pub(crate) fn note_ranges(&self) {
         self.server().has_ranges.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server has replied with a range.
+    pub(crate) fn has_ranges(&self) -> bool {
+        self.server().has_ranges.load(Ordering::Relaxed)
     }
 
     /// Whether the server may reply with the whole object: it has never replied with a range, and
     /// every other server is excluded.
     pub(crate) fn may_be_whole(&self) -> bool {
-        !self.server().has_ranges.load(Ordering::Relaxed) && self.is_last()
+        !self.has_ranges() && self.is_last()
     }
 
     /// Records that bytes arrived, which resets the count of failures.
@@ -223,7 +229,7 @@ impl ServerGuard {
             return After::Nowhere;
         }
         if matches!(error.kind(), HttpErrorKind::Changed(_)) {
-            server.has_changed();
+            server.note_changed();
         }
         let events = &self.servers.events;
         let shown = || server.source.shown();
@@ -340,7 +346,7 @@ mod tests {
         assert!(!first.may_be_whole());
         second.failed(&lie());
         assert!(first.may_be_whole());
-        first.has_ranges();
+        first.note_ranges();
         assert!(!first.may_be_whole());
     }
 }

@@ -44,7 +44,7 @@ const UNKNOWN_SERVER: usize = usize::MAX;
 
 impl ActiveLease {
     /// Creates a lease of `range`, of which no byte has arrived.
-    pub(super) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
+    pub(crate) fn new(id: LeaseId, range: ByteRange, abort: AbortHandle) -> Self {
         Self {
             id,
             range,

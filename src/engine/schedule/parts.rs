@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::integrity::Crc64Combiner;
-use crate::object::{BlockBitmap, BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, BlockPlan, ByteRange, PartBitmap, PartIndex, Plan};
 
 /// A snapshot of the completed parts.
 #[derive(Clone, Debug)]
@@ -24,6 +24,23 @@ impl CompletedParts {
             completed: PartBitmap::new(plan.parts()),
             crcs: Vec::new(),
         }
+    }
+
+    /// These parts of `plan` without those that have a byte of `ranges`.
+    pub(crate) fn without(self, plan: &Plan, ranges: &[ByteRange]) -> Self {
+        let has_any = |part: ByteRange| {
+            let touches =
+                |range: &ByteRange| range.start() < part.end() && part.start() < range.end();
+            ranges.iter().any(touches)
+        };
+        let mut left = Self::none(plan);
+        for (part, crc) in self.completed.iter().zip(self.crcs) {
+            if !has_any(plan.range(part)) {
+                left.completed.insert(part);
+                left.crcs.push(crc);
+            }
+        }
+        left
     }
 
     /// The number of bytes in these parts of `plan`.

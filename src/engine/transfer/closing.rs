@@ -1,66 +1,112 @@
 //! What is done when the last byte has come, before anything is published.
 
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::commit::Committer;
+use super::drawn_blocks::DrawnBlocks;
 use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::written_blocks::Doubt;
 use crate::engine::context::RequestFailed;
 use crate::engine::control::events::EventBus;
 use crate::engine::remote::Remote;
+use crate::engine::schedule::parts::CompletedParts;
 use crate::http::{HttpError, HttpErrorKind};
-use crate::object::Proof;
+use crate::object::{ByteRange, PartBitmap, Proof};
 
 /// How long the end of a download may wait for looks at the object.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The servers whose replies were compared.
-#[derive(Debug, Default)]
-pub(super) struct Compared(Vec<usize>);
-
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
+    /// The completed parts but those that a mirror brought whose replies are in doubt. A later run
+    /// would not know of the doubt.
+    pub(super) fn proven(&self) -> CompletedParts {
+        let parts = self.dispatcher.completed();
+        let mut doubtful = self.doubtful();
+        doubtful.retain(|server| *server > 0);
+        if doubtful.is_empty() {
+            return parts;
+        }
+        match self.replies.ranges(&doubtful) {
+            Some(ranges) => parts.without(&self.plan, &ranges),
+            None => CompletedParts::none(&self.plan),
+        }
+    }
+
     /// Proves that the bytes are of one version, as far as that is possible: compares the blocks
-    /// that an earlier run left, and those of servers whose replies prove nothing.
+    /// that an earlier run left, and those of servers whose replies are in doubt.
     ///
     /// # Errors
     ///
     /// `Differs` and `Request`, where the object is another one or the blocks can't be fetched;
     /// `Commit` where they can't be read.
-    pub(super) async fn prove(
-        &self,
-        committer: &mut impl Committer,
-        compared: &mut Compared,
-    ) -> Result<(), TransferError> {
+    pub(super) async fn prove(&self, committer: &mut impl Committer) -> Result<(), TransferError> {
         while let Some(checked) = self.check_next().await {
             checked?;
         }
-        let mut doubtful = self.remote.doubtful();
-        doubtful.retain(|server| !compared.0.contains(server) && !self.is_one_version(*server));
+        let doubtful = self.doubtful();
         if doubtful.is_empty() {
             return Ok(());
         }
-        compared.0.extend(&doubtful);
+        let blocks = committer.blocks(self.blocks_of(&doubtful)).await;
+        let blocks = blocks.map_err(TransferError::Commit)?;
         let is_unnamed = doubtful.contains(&0) && self.pinned.proof() == Proof::None;
-        if is_unnamed && self.pinned.identity().has_fields() {
+        if is_unnamed && self.pinned.identity().best_proof() > Proof::None && !blocks.is_empty() {
             self.events.warn(
                 "the replies to ranges do not tell their version, though the one to HEAD did: \
                  some blocks are fetched once more and compared",
             );
         }
-        let wanted = self.replies.blocks(&doubtful, self.plan.length());
-        let blocks = committer.blocks(wanted, &self.earlier).await;
-        self.check_all(blocks.map_err(TransferError::Commit)?).await
+        self.check_all(blocks).await?;
+        self.compared().extend(doubtful);
+        Ok(())
     }
 
-    /// Whether the bytes of this server are of one version by themselves: it sent a single reply
-    /// with all of them, and no other server sent any.
-    fn is_one_version(&self, server: usize) -> bool {
-        let is_one = self.pinned.replies() == 1 && self.earlier.is_empty();
-        let is_one = is_one && !self.pinned.may_be_overwritten();
-        server == 0 && (is_one || self.remote.is_whole())
+    /// The servers whose replies are in doubt and were not compared yet.
+    fn doubtful(&self) -> Vec<usize> {
+        let compared = self.compared();
+        let mut doubtful = self.remote.doubtful();
+        doubtful.retain(|server| match server {
+            _ if compared.contains(server) => false,
+            0 => !self.is_one_version(),
+            _ => !self.trusts_mirrors,
+        });
+        doubtful
+    }
+
+    /// Whether the bytes are of one version by themselves, or can't be compared: they came in one
+    /// reply, or there are no ranges.
+    fn is_one_version(&self) -> bool {
+        let is_one = self.replies.count() == 1 && self.earlier.is_empty();
+        (is_one && !self.pinned.may_be_overwritten()) || self.remote.is_whole()
+    }
+
+    /// The blocks to compare where these servers are in doubt.
+    fn blocks_of(&self, doubtful: &[usize]) -> Vec<ByteRange> {
+        let mut blocks = Vec::new();
+        // Among all parts there may be some of a mirror that is to be trusted.
+        if !(self.has_mirrors && self.trusts_mirrors) {
+            let all = PartBitmap::first(self.plan.parts(), self.plan.parts());
+            for parts in [&all, &self.earlier] {
+                blocks.extend(DrawnBlocks::of(&self.plan, parts).three());
+            }
+        }
+        for block in self.replies.blocks(doubtful) {
+            let covers =
+                |known: &ByteRange| known.start() <= block.start() && block.end() <= known.end();
+            if !blocks.iter().any(covers) {
+                blocks.push(block);
+            }
+        }
+        blocks
+    }
+
+    fn compared(&self) -> MutexGuard<'_, Vec<usize>> {
+        // The list is consistent between any two statements, so a panic elsewhere leaves it usable.
+        self.compared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks at the object once more, where that may tell a change.

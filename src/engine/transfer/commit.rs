@@ -8,24 +8,25 @@ use super::written_blocks::WrittenBlock;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, ErrorKind};
-use crate::object::{ByteRange, PartBitmap};
+use crate::object::ByteRange;
 use crate::storage::StorageError;
 
 /// Takes completed parts: into a checkpoint, or out in order.
 pub(crate) trait Committer: Send {
-    /// Keeps up with the dispatcher until `over`. Must not be dropped before it returns.
+    /// Keeps up with the dispatcher until `over`. What is kept for a later run are the parts that
+    /// `proven` gives. Must not be dropped before it returns.
     fn run(
         &mut self,
         dispatcher: &Dispatcher,
+        proven: &(dyn Fn() -> CompletedParts + Sync),
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
-    /// Blocks of the output, to be compared with the remote once more: those at `wanted`, three of
-    /// all parts, and three of those of an `earlier` run. Every part is complete.
+    /// The blocks of the output at `wanted`, or as many of them as there are, to be compared with
+    /// the remote once more. Every part is complete.
     fn blocks(
         &mut self,
         wanted: Vec<ByteRange>,
-        earlier: &PartBitmap,
     ) -> impl Future<Output = Result<Vec<WrittenBlock>, CommitError>> + Send;
 
     /// Commits these parts. A checkpoint that can't be written is no error: it is tried again at

@@ -4,6 +4,7 @@
 mod backpressure;
 pub(crate) mod closing;
 pub(crate) mod commit;
+pub(crate) mod drawn_blocks;
 mod progress;
 pub(crate) mod rate_limit;
 pub(crate) mod replies;

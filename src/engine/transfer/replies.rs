@@ -1,11 +1,13 @@
 //! Which reply brought which bytes, so that those of a reply that proves nothing can be compared.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::remote::BLOCK;
-use crate::engine::schedule::scheduler::LeaseId;
+use crate::engine::schedule::lease::ActiveLease;
 use crate::object::ByteRange;
+
+/// The most replies of which is known what they brought.
+const MOST_REPLIES: usize = 4096;
 
 /// The most blocks that are compared of all replies.
 const MOST_BLOCKS: usize = 256;
@@ -14,136 +16,177 @@ const MOST_BLOCKS: usize = 256;
 const SHARE: u64 = 16;
 const LEAST: u64 = 4 << 10;
 
-/// Every reply that brought bytes, by its first byte.
+/// The replies that brought bytes. Of more than [`MOST_REPLIES`], as many by chance.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    // Taken once a reply, never across an await.
-    begun: Mutex<Vec<Begun>>,
+    // Held to copy or to add one, never across an await.
+    list: Mutex<List>,
 }
 
-/// The begin of a reply, or the end of the last one of a lease.
-#[derive(Clone, Copy, Debug)]
-struct Begun {
-    lease: LeaseId,
-    /// The index of the server that sent it; `None` for an end.
-    server: Option<usize>,
-    /// In bytes from the start of the output.
+#[derive(Debug, Default)]
+struct List {
+    replies: Vec<Reply>,
+    /// How many there were.
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Reply {
+    /// The lease that it brought bytes of.
+    lease: Arc<ActiveLease>,
+    /// The index of the server that sent it.
+    server: usize,
+    /// Its first byte, in bytes from the start of the output.
     position: u64,
+}
+
+/// The bytes of the output that a server sent in one reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Brought {
+    server: usize,
+    range: ByteRange,
 }
 
 impl Replies {
     /// A reply of this server brings the bytes of `lease` from `position` of the output on.
-    pub(super) fn begin(&self, lease: LeaseId, server: usize, position: u64) {
-        self.begun().push(Begun {
-            lease,
-            server: Some(server),
+    pub(super) fn begin(&self, lease: &Arc<ActiveLease>, server: usize, position: u64) {
+        let reply = Reply {
+            lease: Arc::clone(lease),
+            server,
             position,
-        });
+        };
+        let mut list = self.list();
+        list.count += 1;
+        if list.replies.len() < MOST_REPLIES {
+            list.replies.push(reply);
+            return;
+        }
+        let chosen = fastrand::usize(..list.count);
+        if let Some(known) = list.replies.get_mut(chosen) {
+            *known = reply;
+        }
     }
 
-    /// The last reply of `lease` brought the bytes before `position`.
-    pub(super) fn end(&self, lease: LeaseId, position: u64) {
-        self.begun().push(Begun {
-            lease,
-            server: None,
-            position,
-        });
+    /// How many there were.
+    pub(super) fn count(&self) -> usize {
+        self.list().count
     }
 
     /// The positions in `range` of the output at which replies begin.
     pub(crate) fn begins_in(&self, range: ByteRange) -> Vec<u64> {
         let is_in = |position: &u64| (range.start()..range.end()).contains(position);
-        let begun = self.begun();
-        let replies = begun.iter().filter(|begun| begun.server.is_some());
-        let mut begins: Vec<u64> = replies.map(|begun| begun.position).filter(is_in).collect();
+        let list = self.list();
+        let positions = list.replies.iter().map(|reply| reply.position);
+        let mut begins: Vec<u64> = positions.filter(is_in).collect();
         begins.sort_unstable();
         begins.dedup();
         begins
     }
 
-    /// Blocks of the replies of these servers, in an output of `length` bytes: the first one of each
-    /// reply and, of a server that is compared with another one, the last one too. An object that
-    /// was overwritten goes on with the bytes of the new one. By chance, where there are many.
-    pub(super) fn blocks(&self, servers: &[usize], length: u64) -> Vec<ByteRange> {
-        let mut ends = BTreeMap::new();
+    /// All bytes of the output that these servers sent; `None` where not every reply is known.
+    pub(super) fn ranges(&self, servers: &[usize]) -> Option<Vec<ByteRange>> {
+        let is_known = self.count() <= MOST_REPLIES;
+        let of_servers = self.brought().into_iter();
+        let of_servers = of_servers.filter(|brought| servers.contains(&brought.server));
+        is_known.then(|| of_servers.map(|brought| brought.range).collect())
+    }
+
+    /// Blocks of the replies of these servers: the first one of each reply and, of a server that is
+    /// compared with another one, the last one too. An object that was overwritten goes on with the
+    /// bytes of the new one. By chance, where there are many.
+    pub(super) fn blocks(&self, servers: &[usize]) -> Vec<ByteRange> {
         let mut blocks = Vec::new();
-        let mut begun = self.begun().clone();
-        begun.sort_by_key(|begun| begun.position);
-        for next in begun.into_iter().rev() {
-            let after = ends.insert(next.lease, next.position);
-            let Some(server) = next.server.filter(|server| servers.contains(server)) else {
+        for Brought { server, range } in self.brought() {
+            if !servers.contains(&server) {
                 continue;
-            };
-            // Of a reply that was aborted the end is not known.
-            let end = after.unwrap_or(next.position + LEAST).min(length);
-            let size = ((end - next.position) / SHARE).clamp(LEAST, BLOCK);
-            let first = (next.position + size).min(end);
-            blocks.extend(ByteRange::new(next.position, first));
-            if server > 0 && after.is_some() {
-                blocks.extend(ByteRange::new(end.saturating_sub(size).max(first), end));
+            }
+            let size = (range.len() / SHARE).clamp(LEAST, BLOCK).min(range.len());
+            blocks.extend(ByteRange::at(range.start(), size));
+            if server > 0 {
+                blocks.extend(ByteRange::at(range.end() - size, size));
             }
         }
-        blocks.retain(|block| !block.is_empty());
         blocks.sort_by_key(|block| block.start());
         blocks.dedup_by_key(|block| block.start());
         fastrand::choose_multiple(blocks, MOST_BLOCKS)
     }
 
-    fn begun(&self) -> MutexGuard<'_, Vec<Begun>> {
+    /// What each reply brought: the bytes up to the next one of the same lease, or up to the
+    /// position of that.
+    fn brought(&self) -> Vec<Brought> {
+        let mut replies = self.list().replies.clone();
+        replies.sort_by_key(|reply| (reply.lease.id, reply.position));
+        let nexts = replies.iter().skip(1).map(Some).chain([None]);
+        let brought = replies.iter().zip(nexts).filter_map(|(reply, next)| {
+            let next = next.filter(|next| next.lease.id == reply.lease.id);
+            let end = next.map_or_else(|| reply.lease.position(), |next| next.position);
+            let range = ByteRange::new(reply.position, end)?;
+            let server = reply.server;
+            (!range.is_empty()).then_some(Brought { server, range })
+        });
+        brought.collect()
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
         // The list is consistent between any two statements, so a panic elsewhere leaves it usable.
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::schedule::scheduler::LeaseId;
+    use futures::future::AbortHandle;
 
-    fn block(start: u64, end: u64) -> ByteRange {
+    fn range(start: u64, end: u64) -> ByteRange {
         ByteRange::new(start, end).unwrap()
+    }
+
+    /// A lease of these bytes, all of which arrived.
+    fn lease(id: u64, bytes: ByteRange) -> Arc<ActiveLease> {
+        let (abort, _) = AbortHandle::new_pair();
+        let lease = ActiveLease::new(LeaseId(id), bytes, abort);
+        lease.advance(bytes.end());
+        Arc::new(lease)
     }
 
     #[test]
     fn a_block_of_each_reply_of_the_servers_in_question() {
         let replies = Replies::default();
         let far = SHARE * BLOCK + 100;
-        replies.begin(LeaseId(1), 0, 0);
-        replies.begin(LeaseId(2), 1, far);
+        let end = far + 3 * LEAST;
+        let (first, second) = (lease(1, range(0, far)), lease(2, range(far, end)));
+        replies.begin(&first, 0, 0);
+        replies.begin(&second, 1, far);
         // A second reply of the same lease, after a first one of 100 bytes.
-        replies.begin(LeaseId(1), 0, 100);
-        replies.end(LeaseId(1), far);
-        replies.end(LeaseId(2), far + 3 * LEAST);
-        // It was aborted.
-        replies.begin(LeaseId(3), 0, far + 7);
+        replies.begin(&first, 0, 100);
+        // Nothing came in this one.
+        replies.begin(&lease(3, range(far, far)), 0, far);
         let sorted = |servers: &[usize]| {
-            let mut blocks = replies.blocks(servers, far + 3 * LEAST);
+            let mut blocks = replies.blocks(servers);
             blocks.sort_by_key(|block| block.start());
             blocks
         };
-        let of_source = [
-            block(0, 100),
-            block(100, 100 + BLOCK),
-            block(far + 7, far + 7 + LEAST),
-        ];
-        assert_eq!(sorted(&[0]), of_source);
-        let of_mirror = [
-            block(far, far + LEAST),
-            block(far + 2 * LEAST, far + 3 * LEAST),
-        ];
+        assert_eq!(sorted(&[0]), [range(0, 100), range(100, 100 + BLOCK)]);
+        let of_mirror = [range(far, far + LEAST), range(end - LEAST, end)];
         assert_eq!(sorted(&[1]), of_mirror);
         assert_eq!(sorted(&[]), []);
-        assert_eq!(replies.begins_in(block(0, 101)), [0, 100]);
+        assert_eq!(replies.ranges(&[1]), Some(vec![range(far, end)]));
+        assert_eq!(replies.begins_in(range(0, 101)), [0, 100]);
     }
 
     #[test]
-    fn there_is_a_bound_to_the_blocks() {
+    fn there_is_a_bound_to_replies_and_to_blocks() {
         fastrand::seed(1);
         let replies = Replies::default();
-        for index in 0..1000 {
-            replies.begin(LeaseId(index), 0, index * BLOCK);
-            replies.end(LeaseId(index), (index + 1) * BLOCK);
+        for index in 0..5000 {
+            let bytes = range(index * BLOCK, (index + 1) * BLOCK);
+            replies.begin(&lease(index, bytes), 0, bytes.start());
         }
-        let blocks = replies.blocks(&[0], 1000 * BLOCK);
-        assert_eq!(blocks.len(), MOST_BLOCKS);
+        assert_eq!(replies.count(), 5000);
+        assert_eq!(replies.brought().len(), MOST_REPLIES);
+        assert_eq!(replies.ranges(&[0]), None);
+        assert_eq!(replies.blocks(&[0]).len(), MOST_BLOCKS);
     }
 }

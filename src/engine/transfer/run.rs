@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
-use super::closing::Compared;
 use super::commit::{CommitKind, Committer};
 use super::progress::Meter;
 use super::shared::{Transfer, TransferError};
@@ -38,12 +37,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let (over, mut is_over) = watch::channel(false);
             let commit_failed = Notify::new();
             let committing = async {
-                // Until then, what came may be of another object than what was there.
+                // Until every block is the same, what came may be of another object than what was
+                // there.
                 tokio::select! {
                     () = self.checks.done() => {}
                     _ = is_over.wait_for(|over| *over) => return Ok(()),
                 }
-                let outcome = committer.run(&self.dispatcher, &mut is_over).await;
+                let proven = || self.proven();
+                let running = committer.run(&self.dispatcher, &proven, &mut is_over);
+                let outcome = running.await;
                 if outcome.is_err() {
                     commit_failed.notify_one();
                 }
@@ -96,31 +98,31 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ => CommitKind::Clean,
         };
         let is_finished = matches!(end, End::Finished);
-        let mut compared = Compared::default();
-        let ended = if is_finished {
-            unless_ended(control, self.prove(committer, &mut compared)).await?
+        let proved = if is_finished {
+            unless_ended(control, self.prove(committer)).await
         } else {
-            None
+            Ok(None)
         };
-        // Until then, what came may be of another object than what was there.
-        if !self.checks.are_done() {
-            return Ok(ended);
+        let is_other = matches!(proved, Err(TransferError::Differs { .. }));
+        // As long as blocks are left, what came may be of another object than what was there.
+        if is_other || !self.checks.are_done() {
+            return proved;
         }
         let looking = async {
-            match ended {
-                None if is_finished => unless_ended(control, self.look()).await,
-                ended => Ok(ended),
+            match &proved {
+                Ok(None) if is_finished => unless_ended(control, self.look()).await,
+                _ => Ok(None),
             }
         };
+        let parts = self.proven();
+        let is_all = parts.completed.count() == self.dispatcher.completed_parts();
+        let kind = if is_all { kind } else { CommitKind::Periodic };
         // The last sync and the last request wait for each other as little as possible.
-        let committing = committer.commit(self.dispatcher.completed(), kind);
-        let (committed, looked) = tokio::join!(committing, looking);
+        let (committed, looked) = tokio::join!(committer.commit(parts, kind), looking);
         committed.map_err(TransferError::Commit)?;
-        match looked? {
-            None if is_finished => {
-                unless_ended(control, self.prove(committer, &mut compared)).await
-            }
-            ended => Ok(ended),
+        match (proved?, looked?) {
+            (None, None) if is_finished => unless_ended(control, self.prove(committer)).await,
+            (ended, looked) => Ok(ended.or(looked)),
         }
     }
 }

@@ -35,6 +35,12 @@ pub(crate) struct Transfer<R, W> {
     pub(super) earlier: PartBitmap,
     pub(crate) replies: Arc<Replies>,
     pub(super) checks: SpotChecks,
+    /// Whether other servers than the one that the caller named may bring bytes.
+    pub(super) has_mirrors: bool,
+    /// Whether the caller takes the bytes of those on trust.
+    pub(super) trusts_mirrors: bool,
+    /// The servers whose replies were compared. Taken to look or to add, never across an await.
+    pub(super) compared: Mutex<Vec<usize>>,
     pub(super) durability: Durability,
     pub(super) limiter: Option<Limiter>,
     pub(super) backpressure: Backpressure,
@@ -61,13 +67,14 @@ pub(crate) struct Layout {
 /// Why a transfer failed.
 #[derive(Debug)]
 pub(crate) enum TransferError {
-    /// A request failed for good. What came is committed, if a checkpoint can be written.
+    /// A request failed for good. What came and is proven is committed, if a checkpoint can be
+    /// written.
     Request(RequestFailed),
     /// The target can't be written. What came before is committed, if a checkpoint can be written.
     Storage(StorageError),
     /// Completed parts can't be made durable, or written to standard output.
     Commit(CommitError),
-    /// A block differs from the one that came before.
+    /// A block differs from the one that came before, or the closing look found another version.
     Differs { failed: RequestFailed, doubt: Doubt },
     /// The one stream of a remote without ranges broke, and nothing tells whether another one is of
     /// the same version.
@@ -118,6 +125,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             earlier,
             replies: Arc::default(),
             checks: SpotChecks::new(doubtful),
+            has_mirrors: !job.mirrors.is_empty(),
+            trusts_mirrors: job.trust_mirrors,
+            compared: Mutex::default(),
             durability: job.durability,
             limiter: job.limit_rate.map(Limiter::new),
             backpressure: Backpressure::default(),

@@ -47,20 +47,33 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
 
     /// Fetches the bytes of one block once more and compares them.
     async fn compare(&self, block: &WrittenBlock, doubt: Doubt) -> Result<(), TransferError> {
-        let length = block.bytes.len() as u64;
-        let in_output = ByteRange::at(block.position, length).unwrap_or(ByteRange::whole(0));
-        // The beginning of a block that lies in several selected ranges.
-        let Some(range) = self.selection.locate(in_output) else {
-            return Ok(());
-        };
-        let found = self.collect(range, doubt).await?;
-        self.metrics.fetched(found.len() as u64);
-        if !block.bytes.starts_with(&found) {
-            let why = format!("bytes {range} differ from those that came before");
-            return Err(differs(&why, doubt));
+        let mut bytes = block.bytes.as_slice();
+        let mut position = block.position;
+        // A block may lie in several selected ranges.
+        while let Some(range) = ByteRange::at(position, bytes.len() as u64)
+            .and_then(|in_output| self.selection.locate(in_output))
+        {
+            let found = self.collect(range, doubt).await?;
+            self.metrics.fetched(found.len() as u64);
+            if let Some(limiter) = &self.limiter {
+                limiter.pass(found.len()).await;
+            }
+            match bytes.strip_prefix(found.as_slice()) {
+                Some(rest) if !found.is_empty() => bytes = rest,
+                _ => return Err(differs(HttpError::changed(self.difference(range)), doubt)),
+            }
+            position += range.len();
         }
         self.metrics.spot_checked();
         Ok(())
+    }
+
+    fn difference(&self, range: ByteRange) -> String {
+        let from = match self.has_mirrors {
+            true => "came before from the server or a mirror",
+            false => "came before",
+        };
+        format!("bytes {range} differ from those that {from}")
     }
 
     async fn collect(&self, range: ByteRange, doubt: Doubt) -> Result<Vec<u8>, TransferError> {
@@ -73,8 +86,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Ok(bytes) => return Ok(bytes),
                 // The object comes whole then; nothing of it is read twice.
                 Err(FetchError::RangesIgnored) => {
-                    let why = "the server has no byte ranges by which to compare what came before";
-                    return Err(differs(why, doubt));
+                    let error = HttpError::unproven(
+                        "the server sends only the whole object, so what came before can't be \
+                         compared with it",
+                    );
+                    return Err(differs(error, doubt));
                 }
                 Err(FetchError::Http(error)) => error,
             };
@@ -86,12 +102,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     }
 }
 
-fn differs(why: &str, doubt: Doubt) -> TransferError {
-    TransferError::Differs {
-        failed: RequestFailed {
-            error: HttpError::changed(why),
-            attempts: 1,
-        },
-        doubt,
-    }
+fn differs(error: HttpError, doubt: Doubt) -> TransferError {
+    let failed = RequestFailed { error, attempts: 1 };
+    TransferError::Differs { failed, doubt }
 }

@@ -101,7 +101,6 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let span = debug_span!("lease", id = lease.id.0, range = %lease.range);
             let work = self.bring(&lease, &mut carried, &token);
             let end = Abortable::new(work, registration).instrument(span).await;
-            self.replies.end(lease.id, lease.position());
             self.dispatcher.release(&lease);
             own_rate = rate(&lease, begun.elapsed());
             match end {
@@ -117,7 +116,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Brings the bytes of one lease, with as many attempts as it may take.
     async fn bring(
         &self,
-        lease: &ActiveLease,
+        lease: &Arc<ActiveLease>,
         carried: &mut Option<Carried<R::Body>>,
         token: &TaskTrackerToken,
     ) -> LeaseEnd {
@@ -204,7 +203,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// legal, and gaps between selected ranges take a request each.
     async fn attempt(
         &self,
-        lease: &ActiveLease,
+        lease: &Arc<ActiveLease>,
         writer: &mut LeaseWriter<'_, W>,
         carried: &mut Option<Carried<R::Body>>,
         number: u32,
@@ -227,7 +226,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Fetches `range` of the object, or a beginning of it, and writes what comes.
     async fn bring_range(
         &self,
-        lease: &ActiveLease,
+        lease: &Arc<ActiveLease>,
         writer: &mut LeaseWriter<'_, W>,
         carried: &mut Option<Carried<R::Body>>,
         range: ByteRange,
@@ -238,7 +237,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ => {
                 let stream = self.request(range).await?;
                 let server = stream.body.server();
-                self.replies.begin(lease.id, server, writer.position());
+                self.replies.begin(lease, server, writer.position());
                 stream
             }
         };

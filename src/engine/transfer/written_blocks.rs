@@ -4,22 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::object::ByteRange;
-
 /// Bytes of the output.
 #[derive(Clone, Debug)]
 pub(crate) struct WrittenBlock {
     /// Where they are in the output, in bytes from its start.
     pub(crate) position: u64,
     pub(crate) bytes: Vec<u8>,
-}
-
-impl WrittenBlock {
-    /// Whether all of `range` is in it.
-    pub(crate) fn covers(&self, range: ByteRange) -> bool {
-        let end = self.position + self.bytes.len() as u64;
-        (self.position..=end).contains(&range.start()) && range.end() <= end
-    }
 }
 
 /// Why blocks are compared.

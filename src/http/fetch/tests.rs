@@ -38,6 +38,7 @@ fn judge_asking(asked: ByteRange, status: u16, fields: &[(&str, &str)], pinned: 
             HttpErrorKind::Changed(_) => "changed".to_owned(),
             HttpErrorKind::Protocol(_) => "protocol".to_owned(),
             HttpErrorKind::Coding(_) => "coding".to_owned(),
+            HttpErrorKind::Page(_) => "page".to_owned(),
             HttpErrorKind::Refused(_) => "refused".to_owned(),
             HttpErrorKind::Status(_) => "status".to_owned(),
             kind => format!("{kind:?}"),
@@ -205,8 +206,8 @@ fn what_a_whole_reply_must_prove() {
     let tag = ("etag", "\"a\"");
     let cases = [
         (&[("content-length", "100"), html][..], "whole"),
-        (&[("content-length", "1234"), html], "protocol"),
-        (&[html], "protocol"),
+        (&[("content-length", "1234"), html], "page"),
+        (&[html], "page"),
         (&[tag, html], "whole"),
         (&[tag], "whole"),
         (&[("etag", "\"b\""), html], "changed"),
@@ -249,13 +250,9 @@ fn a_message_in_place_of_the_object_is_refused() {
     let json = ("content-type", "application/json; charset=utf-8");
     let problem = ("content-type", "application/problem+json");
     for (fields, media, expected) in [
-        (
-            &[json, ("content-length", "26")][..],
-            "video/mp4",
-            "protocol",
-        ),
-        (&[json], "video/mp4", "protocol"),
-        (&[problem], "video/mp4", "protocol"),
+        (&[json, ("content-length", "26")][..], "video/mp4", "page"),
+        (&[json], "video/mp4", "page"),
+        (&[problem], "video/mp4", "page"),
         (&[json, ("content-length", "100")], "video/mp4", "whole"),
         (&[json], "application/json", "whole"),
         (&[("content-type", "video/mp4")], "text/plain", "whole"),

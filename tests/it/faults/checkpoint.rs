@@ -171,6 +171,9 @@ fn files() -> Vec<Damage> {
             left.checkpoint =
                 b"\x1b[2J\xc2\x9b\xe2\x80\xae is what it begins with, and more".to_vec();
         }),
+        damage("another file's bytes, a lot", IsNotOurs, |left| {
+            left.checkpoint = vec![b'j'; 40 << 20];
+        }),
         damage("a text of 13 bytes", IsNotOurs, |left| {
             left.checkpoint = b"a text of me\n".to_vec();
         }),

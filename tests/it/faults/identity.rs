@@ -59,7 +59,7 @@ fn changes() -> Vec<Fault> {
     vec![
         fault("412")
             .later(|_| Reply::status(412))
-            .fails(4, ["changed", "412", "hint: --on-change restart"]),
+            .fails(4, ["changed", "412", "--on-change restart"]),
         fault("If-Match ignored, another object of that length")
             .later(move |asked| another(asked, LENGTH))
             .heals_to(Object::new(10, LENGTH))

@@ -374,5 +374,15 @@ fn slices() -> Vec<Fault> {
         })
         .fails(3, ["the server does not tell the length"]);
     faults.push(no_length);
+    let cut_short = fault("a slice tells the total, and the whole has no length and is cut short")
+        .serves(move |asked| match asked.is_head() {
+            true => Reply::status(405),
+            false if asked.request.range(LENGTH).is_some() => slice(asked, true, false),
+            false => Reply::status(200)
+                .body(asked.object, 0..LENGTH / 2)
+                .chunked(),
+        })
+        .fails(3, ["the body ended early"]);
+    faults.push(cut_short);
     faults
 }

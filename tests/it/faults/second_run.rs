@@ -48,6 +48,8 @@ struct Story {
     second_name: &'static str,
     /// What the server has at the second run.
     object: Object,
+    /// Whether a change is a reason to start over by itself.
+    restarts: bool,
     /// What it answers then, in place of that.
     second: Option<fn(&Asked<'_>) -> Reply>,
     then: Then,
@@ -59,6 +61,7 @@ fn story(name: &'static str, names: Names, then: Then) -> Story {
         names,
         second_name: "x",
         object: Object::new(9, LENGTH),
+        restarts: false,
         second: None,
         then,
     }
@@ -105,7 +108,8 @@ impl Story {
             }
         });
         let fixture = Fixture::new();
-        let run = |name: &str, connections| run(&fixture, &origin, name, connections);
+        let on_change = if self.restarts { "restart" } else { "fail" };
+        let run = |name: &str, connections| run(&fixture, &origin, name, connections, on_change);
         assert_ends(&run("x", "1"), &Ends::with(3, &["404"]));
         let left = std::fs::read(fixture.path("x.part")).unwrap();
         phase.store(1, Ordering::Relaxed);
@@ -156,7 +160,13 @@ impl Story {
     }
 }
 
-fn run(fixture: &Fixture, origin: &FaultOrigin, name: &str, connections: &str) -> Outcome {
+fn run(
+    fixture: &Fixture,
+    origin: &FaultOrigin,
+    name: &str,
+    connections: &str,
+    on_change: &str,
+) -> Outcome {
     let (url, part) = (
         origin.url(&format!("{name}?signature=QUERYSECRET")),
         PART.to_string(),
@@ -172,6 +182,8 @@ fn run(fixture: &Fixture, origin: &FaultOrigin, name: &str, connections: &str) -
         "x",
         "--retries",
         "0",
+        "--on-change",
+        on_change,
         "--progress",
         "json",
         "--json",
@@ -238,7 +250,40 @@ fn the_same_object() -> Vec<Row> {
         story("nothing, another query", nothing, StayUnnamed).with_another_query(),
         story("nothing, another URL", nothing, Go("tells its version")).at_another_url(),
     ];
-    stories.into_iter().map(Row::from).collect()
+    let rows = stories.into_iter().map(Row::from);
+    rows.chain([row("a weak tag, and a block that comes whole", whole_once)])
+        .collect()
+}
+
+/// One node of several has no ranges: the block is asked for again.
+fn whole_once() {
+    let object = Object::new(9, LENGTH);
+    let (second_run, gets) = (Arc::new(AtomicU8::new(0)), AtomicU8::new(0));
+    let now = Arc::clone(&second_run);
+    let origin = FaultOrigin::new(move |request| {
+        let asked = Asked {
+            request,
+            object: &object,
+            elsewhere: None,
+        };
+        let is_second = now.load(Ordering::Relaxed) == 1;
+        match is_second && !asked.is_head() && gets.fetch_add(1, Ordering::Relaxed) == 0 {
+            true => weak(Reply::status(200).body(&object, 0..LENGTH)),
+            false if !is_second && asked.is_later() => Reply::status(404),
+            false => weak(asked.tagged(None)),
+        }
+    });
+    let fixture = Fixture::new();
+    assert_ends(
+        &run(&fixture, &origin, "x", "1", "fail"),
+        &Ends::with(3, &["404"]),
+    );
+    second_run.store(1, Ordering::Relaxed);
+    let outcome = run(&fixture, &origin, "x", "1", "fail");
+    assert_ends(&outcome, &Ends::well());
+    assert_eq!(outcome.json()["spot_checks"], 3);
+    assert_eq!(outcome.json()["resumed_bytes"], 4 * PART);
+    fixture.file("x").is(&Object::new(9, LENGTH));
 }
 
 fn another_object() -> Vec<Row> {
@@ -330,10 +375,20 @@ fn pages() -> Vec<Row> {
             heard(asked, quota.text("{\"error\":\"quota exceeded\"}"))
         }),
         Story {
+            restarts: true,
+            ..page(
+                "an empty body to GET alone, --on-change restart",
+                |asked| match asked.is_head() {
+                    true => strong(asked.tagged(None)),
+                    false => Reply::status(200).text(""),
+                },
+            )
+        },
+        Story {
             names: typed,
             then: Then::Wait(
-                "200 with a message (application/json) in place of the bytes",
-                "hint: run the same command again to resume",
+                "the server sends a message (application/json) in place of the object",
+                "hint: log in to the network or the site",
             ),
             ..page("JSON without a length to GET alone", |asked| {
                 let quota = Reply::status(200).header("Content-Type", "application/json");

@@ -1,6 +1,8 @@
 //! Replies whose fields can't tell two versions apart, so that bytes are compared; and one reply
 //! that is one version by itself.
 
+mod mirrors;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use partwise::origin::Object;
@@ -12,8 +14,7 @@ use super::{LENGTH, PART};
 use crate::support::fault::{Reply, Step};
 use crate::support::fixture::Outcome;
 
-/// The length of a block that is compared.
-const BLOCK: u64 = 64 << 10;
+const EPOCH: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +23,7 @@ async fn weak_evidence() {
         unnamed_replies(),
         closing_looks(),
         one_reply(),
-        mirrors(),
+        mirrors::faults(),
         fresh_urls(),
     ];
     hold("weak evidence", tables.into_iter().flatten());
@@ -34,6 +35,15 @@ fn of_another(asked: &Asked<'_>) -> Reply {
     asked
         .tagged(None)
         .body(&Object::new(10, LENGTH), start..end)
+}
+
+/// At most a part of this object, without a field that names it.
+fn short(asked: &Asked<'_>, of: &Object) -> Reply {
+    let (start, end) = asked.bounds();
+    let end = end.min(start + PART);
+    let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
+    let reply = asked.tagged(None).header("Content-Range", range);
+    reply.body(of, start..end)
 }
 
 /// The whole object, or the range that was asked for, whatever the conditions.
@@ -82,6 +92,30 @@ fn unnamed_replies() -> Vec<Fault> {
                 |asked| dated(of_another(asked)),
             ))
             .fails(4, ["differ from those that came before"]),
+        fault("the first reply names a version of which HEAD and the others say nothing")
+            .option("--connections", "1")
+            .serves({
+                let gets = AtomicUsize::new(0);
+                move |asked| {
+                    let is_first = !asked.is_head() && gets.fetch_add(1, Ordering::Relaxed) == 0;
+                    match is_first {
+                        true => short(asked, &Object::new(10, LENGTH)).header("ETag", "\"b\""),
+                        false => asked.tagged(None).header("Last-Modified", DATE),
+                    }
+                }
+            })
+            .fails(4, ["differ from those that came before"]),
+        fault("no fields, and one of several ranges is of another object")
+            .option("--connections", "1")
+            .arguments(["--range", "0-16383,32768-49151,65536-81919"])
+            .serves({
+                let middle = AtomicUsize::new(0);
+                move |asked| match asked.bounds() {
+                    (32768, _) if middle.fetch_add(1, Ordering::Relaxed) == 0 => of_another(asked),
+                    _ => asked.tagged(None),
+                }
+            })
+            .fails(4, ["differ from those that came before"]),
         // Not the first block, not the last one, and most likely not the one by chance.
         fault("no fields, and one reply in the middle is of another object")
             .option("--connections", "1")
@@ -92,17 +126,10 @@ fn unnamed_replies() -> Vec<Fault> {
                         true => later.fetch_add(1, Ordering::Relaxed),
                         false => 0,
                     };
-                    let (start, end) = asked.bounds();
-                    let end = end.min(start + PART);
                     let other = Object::new(10, LENGTH);
-                    let of = if nth == 3 { &other } else { asked.object };
-                    let reply = asked.tagged(None);
                     match asked.is_head() {
-                        true => reply,
-                        false => {
-                            let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
-                            reply.header("Content-Range", range).body(of, start..end)
-                        }
+                        true => asked.tagged(None),
+                        false => short(asked, if nth == 3 { &other } else { asked.object }),
                     }
                 }
             })
@@ -111,7 +138,7 @@ fn unnamed_replies() -> Vec<Fault> {
             .serves(|asked| asked.tagged(None))
             .check(|_, outcome| {
                 outcome.stderr_has("neither entity tag nor modification date");
-                assert_compared(outcome);
+                assert_compared(outcome, 3);
             }),
         fault("the replies to ranges do not tell what HEAD told")
             .serves(|asked| match asked.is_head() {
@@ -121,7 +148,7 @@ fn unnamed_replies() -> Vec<Fault> {
             .check(|_, outcome| {
                 let warning = "the replies to ranges do not tell their version";
                 assert_eq!(outcome.stderr().matches(warning).count(), 1);
-                assert_compared(outcome);
+                assert_compared(outcome, 3);
             }),
         fault("HEAD told, the replies don't, and the object is replaced")
             .option("--connections", "1")
@@ -136,20 +163,18 @@ fn unnamed_replies() -> Vec<Fault> {
     ]
 }
 
-/// At least the first block, the last one, and one by chance.
-fn assert_compared(outcome: &Outcome) {
+/// Holds that at least so many blocks were compared.
+fn assert_compared(outcome: &Outcome, least: u32) {
     let stderr = outcome.stderr();
-    let told = stderr
-        .split_once("its length only, and ")
-        .map(|(_, told)| told);
-    let count = told.and_then(|told| told.split_once(" blocks compared"));
-    let count = count.and_then(|(count, _)| count.parse::<u32>().ok());
-    assert!(count >= Some(3), "{stderr}");
+    let told = stderr.split_once(" blocks compared").map(|(told, _)| told);
+    let count = told.and_then(|told| told.rsplit_once(' '));
+    let count = count.and_then(|(_, count)| count.parse::<u32>().ok());
+    assert!(count >= Some(least), "{stderr}");
 }
 
 /// A date that tells nothing.
 fn dated(reply: Reply) -> Reply {
-    reply.header("Last-Modified", "Thu, 01 Jan 1970 00:00:00 GMT")
+    reply.header("Last-Modified", EPOCH)
 }
 
 /// A version that was made in the second in which it is first seen is looked at again.
@@ -210,6 +235,36 @@ fn closing_looks() -> Vec<Fault> {
                 }
             })
             .fails(4, ["the modification date was"]),
+        fault("a young version, and a login page at the end")
+            .serves({
+                let heads = AtomicUsize::new(0);
+                move |asked| {
+                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
+                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
+                    let page = Reply::status(200)
+                        .header("Content-Type", "text/html")
+                        .header("ETag", "\"page\"")
+                        .text("<!doctype html><title>Log in</title>");
+                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
+                    match (is_last, is_probe) {
+                        (true, _) => page.head_only(),
+                        (_, true) => page,
+                        _ => reply.header("Date", DATE),
+                    }
+                }
+            })
+            .check(|_, outcome| {
+                outcome.stderr_has("the object can't be looked at once more");
+            }),
+        fault("a young version whose HEAD has no length and whose date tells nothing").serves(
+            |asked| {
+                let reply = dated(asked.tagged(None)).header("Date", EPOCH);
+                match asked.is_head() {
+                    true => reply.header("Content-Length", "0"),
+                    false => reply,
+                }
+            },
+        ),
         fault("a young version, and a new tag in every reply")
             .option("--connections", "1")
             .serves(|asked| {
@@ -291,97 +346,6 @@ fn one_reply() -> Vec<Fault> {
             .serves(|asked| uncut(asked, if asked.is_head() { "\"a\"" } else { "\"b\"" }))
             .fails(4, ["the entity tag was"]),
     ]
-}
-
-fn mirrors() -> Vec<Fault> {
-    let mirror = |world: &World<'_>| vec!["--mirror".to_owned(), world.elsewhere().url("x")];
-    let with = |reply: Reply| reply.header("ETag", "\"a\"").header("Last-Modified", DATE);
-    let like = |name, elsewhere: fn(&Asked<'_>) -> Reply| {
-        fault(name)
-            .serves(move |asked| with(asked.tagged(None)))
-            .elsewhere(move |asked| with(elsewhere(asked)))
-            .arguments_of(mirror)
-    };
-    vec![
-        like(
-            "a mirror with the same tag and date, and other bytes",
-            of_another,
-        )
-        .check(|world, outcome| {
-            outcome.stderr_has("is left out: some of its bytes are not those of the object");
-            let requests = world.elsewhere().requests();
-            assert!(
-                requests.iter().filter(|r| !r.is_head()).count() <= 3,
-                "blocks alone"
-            );
-        }),
-        like("a mirror that is the same", |asked| asked.tagged(None)).check(|_, outcome| {
-            outcome.stderr_has("strong entity tag \"a\", and 3 blocks compared");
-        }),
-        like("a mirror whose blocks don't come", |asked| {
-            match asked.is_head() {
-                true => asked.tagged(None),
-                false => Reply::status(500),
-            }
-        })
-        .check(|_, outcome| {
-            outcome.stderr_has("is left out: the server answered 500");
-        }),
-        changing(
-            "a mirror that changes its tag, and has the same bytes",
-            false,
-        ),
-        changing(
-            "a mirror that changes, and brought bytes of another object",
-            true,
-        )
-        .fails(4, ["differ from those that came before"]),
-        like("a young mirror is looked at", |asked| {
-            asked.tagged(None).header("Date", DATE)
-        })
-        .check(|world, _| {
-            let requests = world.elsewhere().requests();
-            assert_eq!(requests.iter().filter(|r| r.is_head()).count(), 2);
-        }),
-        fault("--trust-mirrors")
-            .elsewhere(|asked| asked.tagged(Some("\"other\"")))
-            .arguments_of(move |world| [mirror(world), vec!["--trust-mirrors".to_owned()]].concat())
-            .check(|world, outcome| {
-                outcome.stderr_has("the mirrors are trusted: only their lengths");
-                let requests = world.elsewhere().requests();
-                assert!(requests.iter().any(|r| !r.is_head()), "it takes its share");
-            }),
-    ]
-}
-
-/// A mirror whose first reply after the comparison is the last one with its tag, and of another
-/// object or not. It is young, and so looked at in the end.
-fn changing(name: &'static str, is_other: bool) -> Fault {
-    let later = AtomicUsize::new(0);
-    let with = |reply: Reply, tag| {
-        let reply = reply.header("ETag", tag).header("Last-Modified", DATE);
-        reply.header("Date", DATE)
-    };
-    fault(name)
-        .serves(move |asked| with(asked.tagged(None), "\"a\""))
-        .elsewhere(move |asked| {
-            let (start, end) = asked.bounds();
-            if asked.is_head() || end - start == BLOCK || end - start == 1 {
-                let is_changed = later.load(Ordering::Relaxed) > 0 && end - start != BLOCK;
-                let tag = if is_changed { "\"b\"" } else { "\"a\"" };
-                return with(asked.tagged(None), tag);
-            }
-            let other = Object::new(10, LENGTH);
-            let end = end.min(start + PART);
-            let range = format!("bytes {start}-{}/{LENGTH}", end - 1);
-            let reply = asked.tagged(None).header("Content-Range", range);
-            match later.fetch_add(1, Ordering::Relaxed) {
-                0 if is_other => with(reply.body(&other, start..end), "\"a\""),
-                0 => with(reply.body(asked.object, start..end), "\"a\""),
-                _ => with(reply.body(asked.object, start..end), "\"b\""),
-            }
-        })
-        .arguments_of(|world| vec!["--mirror".to_owned(), world.elsewhere().url("x")])
 }
 
 /// The URL that a refresh gives is another one, so its tag proves nothing.

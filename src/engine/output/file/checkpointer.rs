@@ -20,7 +20,7 @@ use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::event::Event;
 use crate::http::Pinned;
-use crate::object::{ByteRange, PartBitmap};
+use crate::object::ByteRange;
 use crate::storage::{self, Durability, Names, PartFile, Sink, StorageError, Volume};
 
 /// From the end of one commit to the beginning of the next.
@@ -100,12 +100,15 @@ impl<V: Volume> Committer for Checkpointer<V> {
     async fn run(
         &mut self,
         dispatcher: &Dispatcher,
+        proven: &(dyn Fn() -> CompletedParts + Sync),
         over: &mut watch::Receiver<bool>,
     ) -> Result<(), CommitError> {
+        let mut seen = self.committed;
         while !*over.borrow() {
-            if self.committed != Some(dispatcher.completed_parts()) {
-                self.commit(dispatcher.completed(), CommitKind::Periodic)
-                    .await?;
+            let completed = Some(dispatcher.completed_parts());
+            if seen != completed {
+                self.commit(proven(), CommitKind::Periodic).await?;
+                seen = completed;
             }
             // An error means that the sender is gone, and the transfer with it.
             let _ = timeout(INTERVAL, over.wait_for(|over| *over)).await;
@@ -113,22 +116,8 @@ impl<V: Volume> Committer for Checkpointer<V> {
         Ok(())
     }
 
-    async fn blocks(
-        &mut self,
-        wanted: Vec<ByteRange>,
-        earlier: &PartBitmap,
-    ) -> Result<Vec<WrittenBlock>, CommitError> {
-        let file = &self.file;
-        let Ok(plan) = file.identity.plan() else {
-            return Ok(Vec::new());
-        };
-        let all = PartBitmap::first(plan.parts(), plan.parts());
-        let mut blocks = samples::draw(&file.sink, &plan, &all).await?;
-        blocks.extend(samples::draw(&file.sink, &plan, earlier).await?);
-        let is_new = |range: &ByteRange| !blocks.iter().any(|block| block.covers(*range));
-        let wanted = wanted.into_iter().filter(is_new).collect();
-        blocks.extend(samples::at(&file.sink, wanted).await?);
-        Ok(blocks)
+    async fn blocks(&mut self, wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
+        Ok(samples::at(&self.file.sink, wanted).await?)
     }
 
     /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.

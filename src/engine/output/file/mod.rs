@@ -73,6 +73,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     } else {
         samples::draw(&sink, &plan, &completed.completed).await?
     };
+    let earlier = completed.clone();
     let layout = Layout {
         plan,
         blocks: plan.in_blocks(context.job.block_size),
@@ -117,8 +118,12 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     };
     match &outcome {
         Ok(Outcome::Differs { error, doubt }) => match (doubt, stands_in_for) {
-            // Nothing tells which of the parts are of which version.
-            (Doubt::Everything, _) => {
+            // Nothing tells which of the parts that came now are of which version.
+            (Doubt::Everything, Some(failed)) => {
+                let _ = checkpointer.commit(earlier, CommitKind::Periodic).await;
+                return Err(restore::kept_from_mirror(context, error.why(), &failed));
+            }
+            (Doubt::Everything, None) => {
                 let none = CompletedParts::none(&plan);
                 let _ = checkpointer.commit(none, CommitKind::Periodic).await;
             }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::read_back::{must_verify, parts_of, read_back};
 use super::{ownership, page};
-use crate::checkpoint::{self, Checkpoint, Standing};
+use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::remote::object::Object;
@@ -20,6 +20,9 @@ use crate::storage::{self, FileStamp, Names, PartFile, Sink, StorageError, Volum
 pub(crate) enum Restore {
     /// It is resumed where it holds the same version.
     Resume,
+    /// It is resumed where the server says that it holds the same version after all, and is
+    /// replaced otherwise: the object seemed to change.
+    Again,
     /// It is replaced, because the object changed.
     StartOver,
     /// It is replaced, because the caller wants that.
@@ -31,6 +34,8 @@ pub(super) struct Earlier {
     pub(super) checkpoint: Checkpoint,
     /// The file as it was found.
     stamp: FileStamp,
+    /// Whether a field that the server sends tells the version.
+    is_named: bool,
     /// Whether the same version is certain: the server names it by the same strong tag under the
     /// same URL, or by something stronger.
     pub(super) is_certain: bool,
@@ -78,10 +83,12 @@ pub(super) async fn look<V: Volume, R>(
     };
     let reason = match restore {
         Restore::Fresh => return Ok(Some((file, None))),
-        // What changed was announced before.
         Restore::StartOver => None,
-        Restore::Resume => match usable(context, &checkpoint, object, &file) {
-            Ok(earlier) => return Ok(Some((file, Some(earlier)))),
+        Restore::Resume | Restore::Again => match usable(context, &checkpoint, object, &file) {
+            Ok(earlier) if restore == Restore::Resume || earlier.is_named => {
+                return Ok(Some((file, Some(earlier))));
+            }
+            Ok(_) => None,
             Err(reason) => Some(reason),
         },
     };
@@ -94,7 +101,8 @@ pub(super) async fn look<V: Volume, R>(
         Some(object.wanted.length),
         &object.metadata,
     )?;
-    if let Some(reason) = reason {
+    // What changed in this run was announced before.
+    if let Some(reason) = reason.filter(|_| restore == Restore::Resume) {
         context.restarted(reason.to_string());
     }
     Ok(Some((file, None)))
@@ -140,6 +148,9 @@ pub(crate) async fn take_over<V: Volume>(
     let Some((file, found, is_ours)) = blocking::run(look).await? else {
         return Ok(None);
     };
+    if let Err(error @ CheckpointError::Storage(_)) = found {
+        return Err(error.into());
+    }
     if !is_ours {
         return Err(ownership::not_ours(context, &**volume, names));
     }
@@ -202,6 +213,7 @@ fn usable<F: PartFile, R>(
         Ok(stamp) if stamp.length == expected => Ok(Earlier {
             checkpoint: checkpoint.clone(),
             stamp: *stamp,
+            is_named: proof > Proof::None,
             is_certain: proof >= Proof::Digest || (proof == Proof::StrongTag && is_same_url),
         }),
         _ => Err(Unusable::FileLength {

@@ -5,6 +5,7 @@ use futures::FutureExt as _;
 
 use super::*;
 use crate::engine::output::file::read_back::must_verify;
+use crate::object::PartBitmap;
 use crate::object::{ByteRange, Identity};
 use crate::options::Verify;
 use crate::options::{Writer, WriterKind};
