@@ -88,6 +88,9 @@ fn account(report: &Report) -> String {
 }
 
 fn parts(report: &Report) -> String {
+    if report.parts == 0 {
+        return "one stream".to_owned();
+    }
     let parts = text::count(u64::from(report.parts), "part");
     format!("{parts} of {}", text::bytes(report.part_size))
 }
@@ -100,6 +103,7 @@ fn version(report: &Report) -> String {
         IdentityKind::StrongEtag => format!("strong entity tag {etag}"),
         IdentityKind::WeakEtag => format!("weak or malformed entity tag {etag}"),
         IdentityKind::LastModified => "modification date".to_owned(),
+        _ if report.parts == 0 => "nothing".to_owned(),
         _ => "its length only".to_owned(),
     };
     match report.spot_checks {

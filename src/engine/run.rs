@@ -26,6 +26,7 @@ use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{Coding, Metadata, Pinned};
+use crate::object::Proof;
 use crate::options::OnChange;
 use crate::report::Report;
 use crate::storage::{Folder, Volume};
@@ -124,7 +125,7 @@ async fn pass(
     destination: &mut OpenDestination<Folder>,
     passes: &mut Passes,
 ) -> Result<Outcome, Error> {
-    let Pass { probe, restore } = passes.next;
+    let Pass { probe, restore } = passes.next.clone();
     let discovering = discover(context, probe);
     let found = match context.unless_ended(discovering).await? {
         Ok(Discovery::Object(found)) => *found,
@@ -142,9 +143,12 @@ async fn pass(
     match pinned {
         Some(pinned) => {
             let object = Object::on_servers(context, pinned, found, mirrors)?;
-            in_parts(context, destination, object, restore).await
+            in_parts(context, destination, object, &restore).await
         }
-        None => as_stream(context, destination, found).await,
+        None => {
+            restore.announce(context);
+            as_stream(context, destination, found).await
+        }
     }
 }
 
@@ -153,8 +157,11 @@ async fn in_parts(
     context: &Context<'_>,
     destination: &mut OpenDestination<Folder>,
     object: Object<HttpRemote>,
-    restore: Restore,
+    restore: &Restore,
 ) -> Result<Outcome, Error> {
+    if !matches!(destination, OpenDestination::File { .. }) {
+        restore.announce(context);
+    }
     match destination {
         OpenDestination::File { volume, names } => {
             let (volume, names) = (Arc::clone(volume), names.clone());
@@ -195,7 +202,7 @@ async fn as_stream(
 }
 
 /// How a pass begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Pass {
     pub(crate) probe: ProbeMethod,
     pub(crate) restore: Restore,
@@ -290,7 +297,6 @@ impl Passes {
         context: &mut Context<'_>,
         outcome: Outcome,
     ) -> Result<Option<Report>, Error> {
-        let differs = matches!(outcome, Outcome::Differs { .. });
         match outcome {
             Outcome::Finished(report) => return Ok(Some(*report)),
             Outcome::Paused => {}
@@ -309,21 +315,20 @@ impl Passes {
                 self.next.restore = Restore::StartOver;
                 context.restarted(error.why());
             }
-            Outcome::Changed(error) | Outcome::Differs { error, .. } => {
-                if context.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
-                    return Err(error);
-                }
-                self.restarts += 1;
-                self.next.restore = if differs {
-                    Restore::StartOver
-                } else {
-                    Restore::Again
-                };
-                // A cache may go on to tell of the old version, to HEAD alone.
-                if self.restarts > 1 {
-                    self.next.probe = ProbeMethod::Get;
-                }
+            Outcome::Differs { error, .. } => {
+                self.next.restore = Restore::StartOver;
+                self.count_restart(context, &error)?;
                 context.restarted(error.why());
+            }
+            Outcome::Changed(error) => {
+                self.count_restart(context, &error)?;
+                let is_named = |version: &Pinned| version.proof() > Proof::None;
+                self.next.restore = if self.version.as_ref().is_some_and(is_named) {
+                    Restore::Again(error.why().to_owned())
+                } else {
+                    context.restarted(error.why());
+                    Restore::StartOver
+                };
             }
             Outcome::StreamLost(failed) => {
                 self.losses += 1;
@@ -348,6 +353,23 @@ impl Passes {
             }
         }
         Ok(None)
+    }
+
+    /// Counts a start over because the object changed.
+    ///
+    /// # Errors
+    ///
+    /// `error` where the caller wants none, or there were too many.
+    fn count_restart(&mut self, context: &Context<'_>, error: &Error) -> Result<(), Error> {
+        if context.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
+            return Err(error.clone());
+        }
+        self.restarts += 1;
+        // A cache may go on to tell of the old version, to HEAD alone.
+        if self.restarts > 1 {
+            self.next.probe = ProbeMethod::Get;
+        }
+        Ok(())
     }
 
     /// Whether a pass before this one brought bytes that the next one builds on.

@@ -67,6 +67,10 @@ pub(crate) async fn look(
                 let again = by_head(client, source, pinned).await?;
                 settle(&claims, again, pinned).unwrap_or(Err(changed))
             }
+            Ok(Seen::Resized(changed)) => match by_head(client, source, pinned).await? {
+                Seen::Resized(_) => Err(changed),
+                _ => Ok(()),
+            },
             // Nothing that the server sends could tell more.
             _ if pinned.identity().best_proof() == Proof::None => Ok(()),
             _ => Err(HttpError::protocol("no reply names the version")),

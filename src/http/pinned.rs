@@ -111,6 +111,11 @@ impl Pinned {
             .unwrap_or_else(|| version.identity.best_proof())
     }
 
+    /// Whether a reply with bytes named its version.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.version().is_carried
+    }
+
     /// The number of replies that brought bytes of this version.
     pub(crate) fn replies(&self) -> u64 {
         self.version().replies

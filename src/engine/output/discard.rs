@@ -17,6 +17,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::window::WriteTarget;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
@@ -111,7 +112,11 @@ impl Committer for NoCommit {
         Ok(())
     }
 
-    async fn blocks(&mut self, _wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
+    async fn blocks(
+        &mut self,
+        _drawn: Vec<DrawnBlocks>,
+        _of_replies: Vec<ByteRange>,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
         Ok(Vec::new())
     }
 

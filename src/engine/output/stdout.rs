@@ -21,6 +21,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::replies::Replies;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
@@ -175,14 +176,20 @@ impl Committer for StdoutWriter<'_> {
         }
     }
 
-    async fn blocks(&mut self, wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
-        self.write_up_to(self.plan.parts()).await?;
-        let mut blocks = self.written.blocks.blocks();
-        blocks.retain(|block| {
-            let is_in = |range: &ByteRange| (range.start()..range.end()).contains(&block.position);
-            wanted.iter().any(is_in)
-        });
-        Ok(blocks)
+    async fn blocks(
+        &mut self,
+        drawn: Vec<DrawnBlocks>,
+        _of_replies: Vec<ByteRange>,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
+        Ok(match drawn.is_empty() {
+            // Among those that were kept there may be some of a mirror that is to be trusted.
+            true => Vec::new(),
+            false => self.written.blocks.blocks(),
+        })
+    }
+
+    async fn drain(&mut self) -> Result<(), CommitError> {
+        self.write_up_to(self.plan.parts()).await
     }
 
     async fn commit(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::time::timeout;
 
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, Remote, RemoteBody};
@@ -23,9 +24,11 @@ pub(crate) struct HttpRemote {
     first: Mutex<Option<Body>>,
 }
 
-/// How often a server is asked for a range that it answers with the whole object, where that range
-/// is to be compared. One node of several may have no ranges.
-const WHOLE_REPLIES: u32 = 3;
+/// How many replies may be no range where one is to be compared. One node of several may have none.
+const MOST_REPLIES: u32 = 3;
+
+/// How long the look at a mirror may take, which delays the end of the download.
+const MIRROR_PATIENCE: Duration = Duration::from_secs(5);
 
 impl HttpRemote {
     pub(crate) fn new(client: Client, servers: Arc<ServerPool>) -> Self {
@@ -114,32 +117,40 @@ impl Remote for HttpRemote {
     type Body = Stream;
 
     async fn look(&self) -> Result<(), HttpError> {
-        let servers = self.servers.taken();
-        let servers = servers.filter(|(server, _)| server.pinned.wants_look());
-        let looks = servers.map(|(server, is_named)| async move {
-            let looked = http::look(&self.client, &server.source, &server.pinned).await;
-            match looked {
-                // What it brought is compared.
-                Err(error) if !is_named && matches!(error.kind(), HttpErrorKind::Changed(_)) => {
-                    server.note_changed();
-                    Ok(())
-                }
-                looked => looked,
+        let mirrors = self.servers.mirrors_taken();
+        let mirrors = mirrors.filter(|mirror| mirror.pinned.wants_look());
+        let looks = mirrors.map(|mirror| async {
+            let looking = http::look(&self.client, &mirror.source, &mirror.pinned);
+            // What it brought is compared then.
+            if !matches!(timeout(MIRROR_PATIENCE, looking).await, Ok(Ok(()))) {
+                mirror.note_changed();
             }
         });
-        let looked = join_all(looks).await.into_iter();
-        let (changed, others): (Vec<_>, Vec<_>) = looked.partition(|looked| {
-            matches!(looked, Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)))
-        });
-        changed.into_iter().chain(others).collect()
+        let named = self.servers.first();
+        let looking = async {
+            match named.pinned.wants_look() && !named.is_excluded() {
+                true => http::look(&self.client, &named.source, &named.pinned).await,
+                false => Ok(()),
+            }
+        };
+        let (looked, _) = tokio::join!(looking, join_all(looks));
+        looked
     }
 
     fn doubtful(&self) -> Vec<usize> {
         self.servers.doubtful()
     }
 
+    fn changed(&self) -> Vec<usize> {
+        self.servers.changed()
+    }
+
+    fn can_compare(&self) -> bool {
+        self.servers.to_compare_with().is_some()
+    }
+
     async fn fetch_again(&self, range: ByteRange) -> Result<Stream, FetchError> {
-        for _ in 0..WHOLE_REPLIES {
+        for _ in 0..MOST_REPLIES {
             if self.is_whole() {
                 break;
             }
@@ -148,11 +159,16 @@ impl Remote for HttpRemote {
                 return Err(HttpError::protocol(why).into());
             };
             let Server { source, pinned, .. } = guard.server();
-            match http::fetch(&self.client, source, pinned, range).await {
+            let error = match http::fetch(&self.client, source, pinned, range).await {
                 Ok(Reply::Part(body)) => return Ok(Stream::of(body, guard)),
-                Ok(Reply::Whole(_)) => {}
-                Err(error) if *error.kind() == HttpErrorKind::Sliced => {}
-                Err(error) => return Err(error.into()),
+                Ok(Reply::Whole(_)) => continue,
+                Err(error) if *error.kind() == HttpErrorKind::Sliced => continue,
+                Err(error) => error,
+            };
+            match guard.failed(&error) {
+                After::Another if guard.server().is_excluded() => {}
+                After::Another => return Err(error.passing().into()),
+                After::Nowhere => return Err(error.into()),
             }
         }
         self.whole.store(true, Ordering::Relaxed);

@@ -36,8 +36,19 @@ pub(crate) trait Remote: Send + Sync + 'static {
     /// since the server changed.
     fn doubtful(&self) -> Vec<usize>;
 
-    /// Asks the server that the caller named for `range`, where there are others, to compare with
-    /// what came. Otherwise as [`fetch`](Self::fetch).
+    /// The indices of the mirrors that were found to have another version now, or of which nothing
+    /// tells whether they have.
+    fn changed(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// Whether a server is left by which what came can be compared.
+    fn can_compare(&self) -> bool {
+        true
+    }
+
+    /// Asks for `range`, to compare with what came: the server that the caller named, or one that is
+    /// not in doubt. Otherwise as [`fetch`](Self::fetch).
     fn fetch_again(
         &self,
         range: ByteRange,
@@ -57,7 +68,7 @@ pub(crate) trait Remote: Send + Sync + 'static {
 /// The most bytes of a block that a spot check compares.
 pub(crate) const BLOCK: u64 = 64 << 10;
 
-/// Fetches all bytes of `range`, from the server that the caller named.
+/// Fetches all bytes of `range`, to compare with what came.
 ///
 /// Cancel safe: dropping it drops the request.
 ///

@@ -24,7 +24,7 @@ pub(crate) struct Server {
     failures: AtomicU32,
     /// Whether a reply was a range. From then on, a reply with the whole object is a fault.
     has_ranges: AtomicBool,
-    /// Whether it was found to have another version.
+    /// Whether it was found to have another version, or nothing tells whether it has.
     has_changed: AtomicBool,
 }
 
@@ -69,7 +69,7 @@ impl Server {
         }
     }
 
-    /// Records that the server has another version now.
+    /// Records that the server has another version now, or may have.
     pub(crate) fn note_changed(&self) {
         self.has_changed.store(true, Ordering::Relaxed);
     }
@@ -93,7 +93,7 @@ impl Server {
             .map(|before| before + 1)
     }
 
-    fn is_excluded(&self) -> bool {
+    pub(crate) fn is_excluded(&self) -> bool {
         self.failures.load(Ordering::Relaxed) == EXCLUDED
     }
 
@@ -122,11 +122,16 @@ impl ServerPool {
         self.servers.len()
     }
 
-    /// The servers that are not excluded, and whether each is the one that the caller named.
-    pub(crate) fn taken(&self) -> impl Iterator<Item = (&Server, bool)> {
-        let servers = self.servers.iter().enumerate();
-        let taken = servers.filter(|(_, server)| !server.is_excluded());
-        taken.map(|(at, server)| (server, at == 0))
+    /// The mirrors that are not excluded.
+    pub(crate) fn mirrors_taken(&self) -> impl Iterator<Item = &Server> {
+        let mirrors = self.servers.iter().skip(1);
+        mirrors.filter(|mirror| !mirror.is_excluded())
+    }
+
+    /// The indices of the mirrors that have another version now, or may have.
+    pub(crate) fn changed(&self) -> Vec<usize> {
+        let has_changed = |at: &usize| self.servers[*at].has_changed.load(Ordering::Relaxed);
+        (1..self.len()).filter(has_changed).collect()
     }
 
     /// The indices of the servers of which what they brought may be of another version.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::integrity::Crc64Combiner;
-use crate::object::{BlockBitmap, BlockIndex, BlockPlan, ByteRange, PartBitmap, PartIndex, Plan};
+use crate::object::{BlockBitmap, BlockIndex, BlockPlan, PartBitmap, PartIndex, Plan};
 
 /// A snapshot of the completed parts.
 #[derive(Clone, Debug)]
@@ -26,16 +26,11 @@ impl CompletedParts {
         }
     }
 
-    /// These parts of `plan` without those that have a byte of `ranges`.
-    pub(crate) fn without(self, plan: &Plan, ranges: &[ByteRange]) -> Self {
-        let has_any = |part: ByteRange| {
-            let touches =
-                |range: &ByteRange| range.start() < part.end() && part.start() < range.end();
-            ranges.iter().any(touches)
-        };
+    /// These parts without those of `left_out`.
+    pub(crate) fn without(self, plan: &Plan, left_out: &[PartBitmap]) -> Self {
         let mut left = Self::none(plan);
         for (part, crc) in self.completed.iter().zip(self.crcs) {
-            if !has_any(plan.range(part)) {
+            if !left_out.iter().any(|parts| parts.contains(part)) {
                 left.completed.insert(part);
                 left.crcs.push(crc);
             }
@@ -151,6 +146,20 @@ mod tests {
         let mut order: Vec<u32> = (0..blocks).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut order);
         order
+    }
+
+    #[test]
+    fn parts_are_left_out_with_their_crcs() {
+        let plan = Plan::new(40, 10).unwrap();
+        let all = CompletedParts {
+            completed: PartBitmap::first(4, 4),
+            crcs: vec![10, 11, 12, 13],
+        };
+        let mut left_out = PartBitmap::new(4);
+        left_out.insert(PartIndex(1));
+        let left = all.without(&plan, &[left_out, PartBitmap::new(4)]);
+        let parts: Vec<u32> = left.completed.iter().map(|part| part.0).collect();
+        assert_eq!((parts, left.crcs), (vec![0, 2, 3], vec![10, 12, 13]));
     }
 
     proptest! {

@@ -177,8 +177,8 @@ impl EngineRun<'_> {
             let probing = self.server.probe(self.job);
             let object = context.unless_ended(probing).await??;
             let (disk, name) = target();
-            let restore = passes.next.restore;
-            let outcome = file::in_parts(context, disk, name, object, restore).await?;
+            let restore = passes.next.restore.clone();
+            let outcome = file::in_parts(context, disk, name, object, &restore).await?;
             if let Some(report) = passes.after(context, outcome).await? {
                 return Ok(report);
             }

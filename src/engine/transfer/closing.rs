@@ -15,46 +15,68 @@ use crate::engine::control::events::EventBus;
 use crate::engine::remote::Remote;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::http::{HttpError, HttpErrorKind};
-use crate::object::{ByteRange, PartBitmap, Proof};
+use crate::object::{ByteRange, PartBitmap};
 
 /// How long the end of a download may wait for looks at the object.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
-    /// The completed parts but those that a mirror brought whose replies are in doubt. A later run
-    /// would not know of the doubt.
+    /// The completed parts but those that a mirror brought which changed. A later run would not
+    /// know of that.
     pub(super) fn proven(&self) -> CompletedParts {
         let parts = self.dispatcher.completed();
-        let mut doubtful = self.doubtful();
-        doubtful.retain(|server| *server > 0);
-        if doubtful.is_empty() {
-            return parts;
-        }
-        match self.replies.ranges(&doubtful) {
-            Some(ranges) => parts.without(&self.plan, &ranges),
-            None => CompletedParts::none(&self.plan),
+        let mut changed = self.remote.changed();
+        changed.retain(|mirror| !self.compared().contains(mirror));
+        match changed.is_empty() {
+            true => parts,
+            false => parts.without(&self.plan, &self.replies.touched(&changed)),
         }
     }
 
-    /// Proves that the bytes are of one version, as far as that is possible: compares the blocks
-    /// that an earlier run left, and those of servers whose replies are in doubt.
+    /// Compares the blocks that an earlier run left.
+    ///
+    /// # Errors
+    ///
+    /// `Differs` and `Request`, where the object is another one or the blocks can't be fetched.
+    pub(super) async fn check_earlier(&self) -> Result<(), TransferError> {
+        while let Some(checked) = self.check_next().await {
+            checked?;
+        }
+        Ok(())
+    }
+
+    /// Proves that the bytes are of one version, as far as that is possible: compares blocks of the
+    /// servers whose replies are in doubt, also after a look at the mirrors.
     ///
     /// # Errors
     ///
     /// `Differs` and `Request`, where the object is another one or the blocks can't be fetched;
     /// `Commit` where they can't be read.
     pub(super) async fn prove(&self, committer: &mut impl Committer) -> Result<(), TransferError> {
-        while let Some(checked) = self.check_next().await {
-            checked?;
+        self.compare_doubtful(committer).await?;
+        if self.has_mirrors {
+            self.look().await?;
+            self.compare_doubtful(committer).await?;
         }
+        Ok(())
+    }
+
+    async fn compare_doubtful(&self, committer: &mut impl Committer) -> Result<(), TransferError> {
         let doubtful = self.doubtful();
         if doubtful.is_empty() {
             return Ok(());
         }
-        let blocks = committer.blocks(self.blocks_of(&doubtful)).await;
+        if !self.remote.can_compare() {
+            return match self.forgo_comparison(&doubtful) {
+                Some(error) => Err(differs(error)),
+                None => Ok(()),
+            };
+        }
+        let (drawn, of_replies) = self.blocks_of(&doubtful);
+        let blocks = committer.blocks(drawn, of_replies).await;
         let blocks = blocks.map_err(TransferError::Commit)?;
-        let is_unnamed = doubtful.contains(&0) && self.pinned.proof() == Proof::None;
-        if is_unnamed && self.pinned.identity().best_proof() > Proof::None && !blocks.is_empty() {
+        let is_untold = doubtful.contains(&0) && !self.pinned.is_carried();
+        if is_untold && self.pinned.identity().has_fields() && !blocks.is_empty() {
             self.events.warn(
                 "the replies to ranges do not tell their version, though the one to HEAD did: \
                  some blocks are fetched once more and compared",
@@ -63,6 +85,19 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.check_all(blocks).await?;
         self.compared().extend(doubtful);
         Ok(())
+    }
+
+    /// Takes these on trust, where no server is left by which they could be compared. Returns why
+    /// that can't be.
+    fn forgo_comparison(&self, doubtful: &[usize]) -> Option<HttpError> {
+        let why = "no server is left by which to compare what came";
+        let has_changed = self.remote.changed().iter().any(|at| doubtful.contains(at));
+        if has_changed && !self.has_checksum {
+            return Some(HttpError::unproven(why));
+        }
+        self.events.warn(why);
+        self.compared().extend(doubtful);
+        None
     }
 
     /// The servers whose replies are in doubt and were not compared yet.
@@ -84,24 +119,24 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         (is_one && !self.pinned.may_be_overwritten()) || self.remote.is_whole()
     }
 
-    /// The blocks to compare where these servers are in doubt.
-    fn blocks_of(&self, doubtful: &[usize]) -> Vec<ByteRange> {
-        let mut blocks = Vec::new();
+    /// The blocks to compare where these servers are in doubt: some of all parts and of those of an
+    /// earlier run, and those of replies that these do not cover.
+    fn blocks_of(&self, doubtful: &[usize]) -> (Vec<DrawnBlocks>, Vec<ByteRange>) {
+        let mut drawn = Vec::new();
         // Among all parts there may be some of a mirror that is to be trusted.
         if !(self.has_mirrors && self.trusts_mirrors) {
             let all = PartBitmap::first(self.plan.parts(), self.plan.parts());
-            for parts in [&all, &self.earlier] {
-                blocks.extend(DrawnBlocks::of(&self.plan, parts).three());
-            }
+            drawn.push(DrawnBlocks::of(&self.plan, &all));
         }
-        for block in self.replies.blocks(doubtful) {
-            let covers =
-                |known: &ByteRange| known.start() <= block.start() && block.end() <= known.end();
-            if !blocks.iter().any(covers) {
-                blocks.push(block);
-            }
+        if !self.earlier.is_empty() && !self.trusts_mirrors {
+            drawn.push(DrawnBlocks::of(&self.plan, &self.earlier));
         }
-        blocks
+        let mut of_replies = self.replies.blocks(doubtful);
+        of_replies.retain(|block| {
+            let mut fixed = drawn.iter().flat_map(|drawn| &drawn.fixed);
+            !fixed.any(|known| known.start() <= block.start() && block.end() <= known.end())
+        });
+        (drawn, of_replies)
     }
 
     fn compared(&self) -> MutexGuard<'_, Vec<usize>> {
@@ -116,10 +151,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// `Differs` for another version.
     pub(super) async fn look(&self) -> Result<(), TransferError> {
         let looked = look(&self.events, self.remote.look()).await;
-        looked.map_err(|error| TransferError::Differs {
-            failed: RequestFailed { error, attempts: 1 },
-            doubt: Doubt::Everything,
-        })
+        looked.map_err(differs)
+    }
+}
+
+/// The failure of a transfer of which any byte may be of another version.
+fn differs(error: HttpError) -> TransferError {
+    TransferError::Differs {
+        failed: RequestFailed { error, attempts: 1 },
+        doubt: Doubt::Everything,
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::sync::watch;
 
+use super::drawn_blocks::DrawnBlocks;
 use super::written_blocks::WrittenBlock;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
@@ -13,8 +14,8 @@ use crate::storage::StorageError;
 
 /// Takes completed parts: into a checkpoint, or out in order.
 pub(crate) trait Committer: Send {
-    /// Keeps up with the dispatcher until `over`. What is kept for a later run are the parts that
-    /// `proven` gives. Must not be dropped before it returns.
+    /// Keeps up with the dispatcher until `over`. Where something is kept for a later run, it is of
+    /// the parts that `proven` gives. Must not be dropped before it returns.
     fn run(
         &mut self,
         dispatcher: &Dispatcher,
@@ -22,11 +23,18 @@ pub(crate) trait Committer: Send {
         over: &mut watch::Receiver<bool>,
     ) -> impl Future<Output = Result<(), CommitError>> + Send;
 
-    /// The blocks of the output at `wanted`, or as many of them as there are, to be compared with
-    /// the remote once more. Every part is complete.
+    /// Writes out what waits for that. Every part is complete. Must not be dropped before it
+    /// returns.
+    fn drain(&mut self) -> impl Future<Output = Result<(), CommitError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// These blocks of the output, or as many of them as can be read, to be compared with the
+    /// remote once more: some that are drawn of several parts, and those of replies.
     fn blocks(
         &mut self,
-        wanted: Vec<ByteRange>,
+        drawn: Vec<DrawnBlocks>,
+        of_replies: Vec<ByteRange>,
     ) -> impl Future<Output = Result<Vec<WrittenBlock>, CommitError>> + Send;
 
     /// Commits these parts. A checkpoint that can't be written is no error: it is tried again at

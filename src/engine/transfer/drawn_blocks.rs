@@ -37,13 +37,6 @@ impl DrawnBlocks {
         let by_chance = by_chance.filter(|block| !fixed.contains(block)).collect();
         Self { fixed, by_chance }
     }
-
-    /// The first block, the last one, and one by chance.
-    pub(super) fn three(self) -> impl Iterator<Item = ByteRange> {
-        self.fixed
-            .into_iter()
-            .chain(self.by_chance.into_iter().take(1))
-    }
 }
 
 /// The length of a block of this part.

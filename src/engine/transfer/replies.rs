@@ -1,10 +1,11 @@
 //! Which reply brought which bytes, so that those of a reply that proves nothing can be compared.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::engine::remote::BLOCK;
 use crate::engine::schedule::lease::ActiveLease;
-use crate::object::ByteRange;
+use crate::object::{ByteRange, PartBitmap, Plan};
 
 /// The most replies of which is known what they brought.
 const MOST_REPLIES: usize = 4096;
@@ -28,6 +29,8 @@ struct List {
     replies: Vec<Reply>,
     /// How many there were.
     count: usize,
+    /// By mirror, the parts of which it may have brought a byte.
+    touched: BTreeMap<usize, PartBitmap>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,7 +52,13 @@ struct Brought {
 
 impl Replies {
     /// A reply of this server brings the bytes of `lease` from `position` of the output on.
-    pub(super) fn begin(&self, lease: &Arc<ActiveLease>, server: usize, position: u64) {
+    pub(super) fn begin(
+        &self,
+        plan: &Plan,
+        lease: &Arc<ActiveLease>,
+        server: usize,
+        position: u64,
+    ) {
         let reply = Reply {
             lease: Arc::clone(lease),
             server,
@@ -57,6 +66,16 @@ impl Replies {
         };
         let mut list = self.list();
         list.count += 1;
+        if server > 0 {
+            let none = || PartBitmap::new(plan.parts());
+            let touched = list.touched.entry(server).or_insert_with(none);
+            let end = reply.lease.limit();
+            let mut at = position;
+            while let Some(part) = plan.part_at(at).filter(|_| at < end) {
+                touched.insert(part.index);
+                at = part.range.end();
+            }
+        }
         if list.replies.len() < MOST_REPLIES {
             list.replies.push(reply);
             return;
@@ -83,12 +102,11 @@ impl Replies {
         begins
     }
 
-    /// All bytes of the output that these servers sent; `None` where not every reply is known.
-    pub(super) fn ranges(&self, servers: &[usize]) -> Option<Vec<ByteRange>> {
-        let is_known = self.count() <= MOST_REPLIES;
-        let of_servers = self.brought().into_iter();
-        let of_servers = of_servers.filter(|brought| servers.contains(&brought.server));
-        is_known.then(|| of_servers.map(|brought| brought.range).collect())
+    /// The parts of which these mirrors may have brought a byte.
+    pub(super) fn touched(&self, mirrors: &[usize]) -> Vec<PartBitmap> {
+        let list = self.list();
+        let touched = mirrors.iter().filter_map(|mirror| list.touched.get(mirror));
+        touched.cloned().collect()
     }
 
     /// Blocks of the replies of these servers: the first one of each reply and, of a server that is
@@ -156,13 +174,14 @@ mod tests {
         let replies = Replies::default();
         let far = SHARE * BLOCK + 100;
         let end = far + 3 * LEAST;
+        let plan = Plan::new(end, LEAST).unwrap();
         let (first, second) = (lease(1, range(0, far)), lease(2, range(far, end)));
-        replies.begin(&first, 0, 0);
-        replies.begin(&second, 1, far);
+        replies.begin(&plan, &first, 0, 0);
+        replies.begin(&plan, &second, 1, far);
         // A second reply of the same lease, after a first one of 100 bytes.
-        replies.begin(&first, 0, 100);
+        replies.begin(&plan, &first, 0, 100);
         // Nothing came in this one.
-        replies.begin(&lease(3, range(far, far)), 0, far);
+        replies.begin(&plan, &lease(3, range(far, far)), 0, far);
         let sorted = |servers: &[usize]| {
             let mut blocks = replies.blocks(servers);
             blocks.sort_by_key(|block| block.start());
@@ -172,7 +191,12 @@ mod tests {
         let of_mirror = [range(far, far + LEAST), range(end - LEAST, end)];
         assert_eq!(sorted(&[1]), of_mirror);
         assert_eq!(sorted(&[]), []);
-        assert_eq!(replies.ranges(&[1]), Some(vec![range(far, end)]));
+        let [touched] = &replies.touched(&[0, 1])[..] else {
+            panic!("of the mirror alone");
+        };
+        let touched: Vec<u32> = touched.iter().map(|part| part.0).collect();
+        let first = u32::try_from(far / LEAST).unwrap();
+        assert_eq!(touched, (first..plan.parts()).collect::<Vec<_>>());
         assert_eq!(replies.begins_in(range(0, 101)), [0, 100]);
     }
 
@@ -180,13 +204,13 @@ mod tests {
     fn there_is_a_bound_to_replies_and_to_blocks() {
         fastrand::seed(1);
         let replies = Replies::default();
+        let plan = Plan::new(5000 * BLOCK, BLOCK).unwrap();
         for index in 0..5000 {
             let bytes = range(index * BLOCK, (index + 1) * BLOCK);
-            replies.begin(&lease(index, bytes), 0, bytes.start());
+            replies.begin(&plan, &lease(index, bytes), 0, bytes.start());
         }
         assert_eq!(replies.count(), 5000);
         assert_eq!(replies.brought().len(), MOST_REPLIES);
-        assert_eq!(replies.ranges(&[0]), None);
         assert_eq!(replies.blocks(&[0]).len(), MOST_BLOCKS);
     }
 }

@@ -98,20 +98,28 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ => CommitKind::Clean,
         };
         let is_finished = matches!(end, End::Finished);
-        let proved = if is_finished {
-            unless_ended(control, self.prove(committer)).await
-        } else {
-            Ok(None)
-        };
-        let is_other = matches!(proved, Err(TransferError::Differs { .. }));
+        let mut proved = Ok(None);
+        if is_finished {
+            proved = unless_ended(control, self.check_earlier()).await;
+            if self.checks.are_done() {
+                committer.drain().await.map_err(TransferError::Commit)?;
+                proved = unless_ended(control, self.prove(committer)).await;
+            }
+        }
+        let is_final = matches!(
+            proved,
+            Err(TransferError::Differs { .. } | TransferError::Commit(_))
+        );
         // As long as blocks are left, what came may be of another object than what was there.
-        if is_other || !self.checks.are_done() {
+        if is_final || !self.checks.are_done() {
             return proved;
         }
+        // A look at mirrors comes before the commit, which must not name what it finds changed.
+        let is_looking = is_finished && !self.has_mirrors && matches!(proved, Ok(None));
         let looking = async {
-            match &proved {
-                Ok(None) if is_finished => unless_ended(control, self.look()).await,
-                _ => Ok(None),
+            match is_looking {
+                true => unless_ended(control, self.look()).await,
+                false => Ok(None),
             }
         };
         let parts = self.proven();
@@ -120,10 +128,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         // The last sync and the last request wait for each other as little as possible.
         let (committed, looked) = tokio::join!(committer.commit(parts, kind), looking);
         committed.map_err(TransferError::Commit)?;
-        match (proved?, looked?) {
-            (None, None) if is_finished => unless_ended(control, self.prove(committer)).await,
-            (ended, looked) => Ok(ended.or(looked)),
-        }
+        Ok(proved?.or(looked?))
     }
 }
 

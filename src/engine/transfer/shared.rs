@@ -37,6 +37,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) checks: SpotChecks,
     /// Whether other servers than the one that the caller named may bring bytes.
     pub(super) has_mirrors: bool,
+    /// Whether the caller gave a checksum of the whole.
+    pub(super) has_checksum: bool,
     /// Whether the caller takes the bytes of those on trust.
     pub(super) trusts_mirrors: bool,
     /// The servers whose replies were compared. Taken to look or to add, never across an await.
@@ -126,6 +128,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             replies: Arc::default(),
             checks: SpotChecks::new(doubtful),
             has_mirrors: !job.mirrors.is_empty(),
+            has_checksum: !job.checksums.is_empty(),
             trusts_mirrors: job.trust_mirrors,
             compared: Mutex::default(),
             durability: job.durability,

@@ -237,7 +237,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ => {
                 let stream = self.request(range).await?;
                 let server = stream.body.server();
-                self.replies.begin(lease, server, writer.position());
+                self.replies
+                    .begin(&self.plan, lease, server, writer.position());
                 stream
             }
         };

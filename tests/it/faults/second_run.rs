@@ -9,7 +9,7 @@ use partwise::origin::Object;
 use super::asked::Asked;
 use super::table::{Ends, Row, assert_ends, assert_no_secret, hold, row};
 use super::{LENGTH, PART};
-use crate::support::fault::{FaultOrigin, Reply};
+use crate::support::fault::{FaultOrigin, Reply, Step};
 use crate::support::fixture::{Fixture, Outcome};
 
 /// What the first run brings.
@@ -129,6 +129,9 @@ impl Story {
             Then::Go(reason) => {
                 assert_ends(&outcome, &Ends::well());
                 assert_eq!(outcome.json()["resumed_bytes"], 0);
+                // What was thrown away was of no use.
+                let bytes = |name: &str| outcome.json()[name].as_u64().unwrap();
+                assert_eq!(bytes("fetched_bytes") - bytes("wasted_bytes"), LENGTH);
                 let told = outcome.events("restarted");
                 let told = told.first().and_then(|event| event["reason"].as_str());
                 assert!(told.is_some_and(|told| told.contains(reason)), "{told:?}");
@@ -251,12 +254,58 @@ fn the_same_object() -> Vec<Row> {
         story("nothing, another URL", nothing, Go("tells its version")).at_another_url(),
     ];
     let rows = stories.into_iter().map(Row::from);
-    rows.chain([row("a weak tag, and a block that comes whole", whole_once)])
-        .collect()
+    let others = [
+        row("a weak tag, and a block that comes whole", whole_once),
+        row("a strong tag, and one empty reply", empty_once),
+        row("a stream without a length that broke", of_unknown_length),
+    ];
+    rows.chain(others).collect()
+}
+
+/// Nothing of such a stream can be resumed, and `inspect` says so.
+fn of_unknown_length() {
+    let object = Object::new(9, LENGTH);
+    let phase = Arc::new(AtomicU8::new(0));
+    let now = Arc::clone(&phase);
+    let origin = FaultOrigin::new(move |request| match request.is_head() {
+        true => Reply::status(405),
+        false => {
+            let whole = Reply::status(200).body(&object, 0..LENGTH).chunked();
+            match now.load(Ordering::Relaxed) {
+                0 => whole.cut_after(LENGTH / 2).then(Step::Close),
+                _ => whole,
+            }
+        }
+    });
+    let fixture = Fixture::new();
+    assert_ends(
+        &run(&fixture, &origin, "x", "1", "fail"),
+        &Ends::with(3, &["x"]),
+    );
+    fixture.assert_holds_only(["x.part", "x.part.ckpt"]);
+    let inspected = fixture.partwise(["inspect", "x"]).exit_code(6);
+    inspected.stderr_has("the length of the object is not known, so nothing can be resumed");
+    phase.store(1, Ordering::Relaxed);
+    assert_ends(&run(&fixture, &origin, "x", "1", "fail"), &Ends::well());
+    fixture.file("x").is(&Object::new(9, LENGTH));
 }
 
 /// One node of several has no ranges: the block is asked for again.
 fn whole_once() {
+    let outcome = odd_once(weak, "fail", |object| {
+        weak(Reply::status(200).body(object, 0..LENGTH))
+    });
+    assert_eq!(outcome.json()["spot_checks"], 3);
+}
+
+/// One reply is empty, and HEAD goes on to name the version: nothing is thrown away.
+fn empty_once() {
+    let outcome = odd_once(strong, "restart", |_| Reply::status(200).text(""));
+    assert!(outcome.events("restarted").is_empty(), "it goes on");
+}
+
+/// The second of two runs, whose first GET is answered so. It goes on with what the first one left.
+fn odd_once(names: Names, on_change: &str, odd: fn(&Object) -> Reply) -> Outcome {
     let object = Object::new(9, LENGTH);
     let (second_run, gets) = (Arc::new(AtomicU8::new(0)), AtomicU8::new(0));
     let now = Arc::clone(&second_run);
@@ -268,22 +317,20 @@ fn whole_once() {
         };
         let is_second = now.load(Ordering::Relaxed) == 1;
         match is_second && !asked.is_head() && gets.fetch_add(1, Ordering::Relaxed) == 0 {
-            true => weak(Reply::status(200).body(&object, 0..LENGTH)),
+            true => odd(&object),
             false if !is_second && asked.is_later() => Reply::status(404),
-            false => weak(asked.tagged(None)),
+            false => names(asked.tagged(None)),
         }
     });
     let fixture = Fixture::new();
-    assert_ends(
-        &run(&fixture, &origin, "x", "1", "fail"),
-        &Ends::with(3, &["404"]),
-    );
+    let first = run(&fixture, &origin, "x", "1", "fail");
+    assert_ends(&first, &Ends::with(3, &["404"]));
     second_run.store(1, Ordering::Relaxed);
-    let outcome = run(&fixture, &origin, "x", "1", "fail");
+    let outcome = run(&fixture, &origin, "x", "1", on_change);
     assert_ends(&outcome, &Ends::well());
-    assert_eq!(outcome.json()["spot_checks"], 3);
     assert_eq!(outcome.json()["resumed_bytes"], 4 * PART);
     fixture.file("x").is(&Object::new(9, LENGTH));
+    outcome
 }
 
 fn another_object() -> Vec<Row> {

@@ -17,6 +17,7 @@ use crate::engine::control::events::EventBus;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitError, CommitKind, Committer};
+use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::event::Event;
 use crate::http::Pinned;
@@ -116,8 +117,17 @@ impl<V: Volume> Committer for Checkpointer<V> {
         Ok(())
     }
 
-    async fn blocks(&mut self, wanted: Vec<ByteRange>) -> Result<Vec<WrittenBlock>, CommitError> {
-        Ok(samples::at(&self.file.sink, wanted).await?)
+    async fn blocks(
+        &mut self,
+        drawn: Vec<DrawnBlocks>,
+        of_replies: Vec<ByteRange>,
+    ) -> Result<Vec<WrittenBlock>, CommitError> {
+        let sink = &self.file.sink;
+        let mut blocks = samples::at(sink, of_replies).await?;
+        for drawn in drawn {
+            blocks.extend(samples::drawn(sink, drawn).await?);
+        }
+        Ok(blocks)
     }
 
     /// Commits these parts. If dropped midway, the whole checkpoint may be on disk or not.

@@ -23,6 +23,7 @@ use crate::engine::remote::Remote;
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitKind, Committer};
+use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::{Error, ErrorKind};
@@ -40,7 +41,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     volume: Arc<V>,
     names: Names,
     mut object: Object<R>,
-    restore: Restore,
+    restore: &Restore,
 ) -> Result<Outcome, Error> {
     let (metadata, found_by) = (object.metadata.clone(), object.found_by);
     let pinned = object.pinned.clone();
@@ -71,7 +72,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
     let doubtful = if is_certain {
         Vec::new()
     } else {
-        samples::draw(&sink, &plan, &completed.completed).await?
+        samples::drawn(&sink, DrawnBlocks::of(&plan, &completed.completed)).await?
     };
     let earlier = completed.clone();
     let layout = Layout {

@@ -40,7 +40,7 @@ pub(super) async fn open<V: Volume, R: Remote>(
     volume: &Arc<V>,
     names: &Names,
     object: &Object<R>,
-    restore: Restore,
+    restore: &Restore,
 ) -> Result<PreparedFile<V::File>, Error> {
     let (file, earlier) = take(context, volume, names, object, restore).await?;
     let plan = plan(context, &object.wanted, earlier.as_ref())?;
@@ -74,7 +74,7 @@ async fn take<V: Volume, R>(
     volume: &Arc<V>,
     names: &Names,
     object: &Object<R>,
-    restore: Restore,
+    restore: &Restore,
 ) -> Result<(V::File, Option<Earlier>), Error> {
     for _ in 0..storage::TRIES {
         let found = restore::look(context, volume, names, object, restore).await?;

@@ -16,17 +16,26 @@ use crate::object::{Mismatch, Plan, Proof};
 use crate::storage::{self, FileStamp, Names, PartFile, Sink, StorageError, Volume};
 
 /// What becomes of a partial file that an earlier run left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Restore {
     /// It is resumed where it holds the same version.
     Resume,
-    /// It is resumed where the server says that it holds the same version after all, and is
-    /// replaced otherwise: the object seemed to change.
-    Again,
+    /// The object seemed to change, for this reason. It is resumed where the server says that it
+    /// holds the same version after all, and is replaced otherwise.
+    Again(String),
     /// It is replaced, because the object changed.
     StartOver,
     /// It is replaced, because the caller wants that.
     Fresh,
+}
+
+impl Restore {
+    /// Announces why the download starts over, where that was left open.
+    pub(crate) fn announce(&self, context: &Context<'_>) {
+        if let Self::Again(reason) = self {
+            context.restarted(reason);
+        }
+    }
 }
 
 /// A partial file that an earlier run left.
@@ -73,19 +82,21 @@ pub(super) async fn look<V: Volume, R>(
     volume: &Arc<V>,
     names: &Names,
     object: &Object<R>,
-    restore: Restore,
+    restore: &Restore,
 ) -> Result<Option<(V::File, Option<Earlier>)>, Error> {
     let Some((file, checkpoint)) = take_over(context, volume, names).await? else {
+        restore.announce(context);
         return Ok(None);
     };
     let Some(checkpoint) = checkpoint else {
+        restore.announce(context);
         return Ok(Some((file, None)));
     };
     let reason = match restore {
         Restore::Fresh => return Ok(Some((file, None))),
         Restore::StartOver => None,
-        Restore::Resume | Restore::Again => match usable(context, &checkpoint, object, &file) {
-            Ok(earlier) if restore == Restore::Resume || earlier.is_named => {
+        Restore::Resume | Restore::Again(_) => match usable(context, &checkpoint, object, &file) {
+            Ok(earlier) if *restore == Restore::Resume || earlier.is_named => {
                 return Ok(Some((file, Some(earlier))));
             }
             Ok(_) => None,
@@ -101,9 +112,9 @@ pub(super) async fn look<V: Volume, R>(
         Some(object.wanted.length),
         &object.metadata,
     )?;
-    // What changed in this run was announced before.
-    if let Some(reason) = reason.filter(|_| restore == Restore::Resume) {
-        context.restarted(reason.to_string());
+    match reason {
+        Some(reason) if *restore == Restore::Resume => context.restarted(reason.to_string()),
+        _ => restore.announce(context),
     }
     Ok(Some((file, None)))
 }
@@ -157,7 +168,7 @@ pub(crate) async fn take_over<V: Volume>(
     let taken = match found {
         Ok(Some(found)) if found.standing == Standing::Claimed => Ok(Some((file, None))),
         Ok(found) => Ok(Some((file, found))),
-        // The caller throws it away, whatever it is.
+        // The caller throws it away, a newer one too.
         Err(_) if context.job.fresh => Ok(Some((file, None))),
         Err(error) if error.is_damage() => {
             context.restarted(format!("the checkpoint is damaged: {error}"));

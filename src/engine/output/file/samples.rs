@@ -3,21 +3,18 @@
 use crate::engine::blocking;
 use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::written_blocks::WrittenBlock;
-use crate::object::{ByteRange, PartBitmap, Plan};
+use crate::object::ByteRange;
 use crate::storage::{PartFile, Sink, StorageError};
 
-/// The first block of the completed parts, the last one, and one by chance.
+/// The fixed blocks, and of those by chance the first one whose bytes are not all the same.
 ///
 /// # Errors
 ///
 /// The file can't be read.
-pub(super) async fn draw<F: PartFile>(
+pub(super) async fn drawn<F: PartFile>(
     sink: &Sink<F>,
-    plan: &Plan,
-    completed: &PartBitmap,
+    drawn: DrawnBlocks,
 ) -> Result<Vec<WrittenBlock>, StorageError> {
-    // Drawn here, where a simulation has seeded the generator, and not on the reader's thread.
-    let drawn = DrawnBlocks::of(plan, completed);
     let sink = sink.clone();
     blocking::run(move || {
         let mut blocks = read(&sink, &drawn.fixed)?;
