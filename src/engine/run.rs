@@ -312,7 +312,11 @@ impl Passes {
                 error,
                 doubt: Doubt::Earlier,
             } if !self.has_restarted() => {
-                self.next.restore = Restore::StartOver;
+                // HEAD may go on to tell of what a GET does not bring any more.
+                self.next = Pass {
+                    probe: ProbeMethod::Get,
+                    restore: Restore::StartOver,
+                };
                 context.restarted(error.why());
             }
             Outcome::Differs { error, .. } => {
@@ -327,12 +331,17 @@ impl Passes {
                     Restore::Again(error.why().to_owned())
                 } else {
                     context.restarted(error.why());
+                    self.next.probe = ProbeMethod::Get;
                     Restore::StartOver
                 };
             }
             Outcome::StreamLost(failed) => {
-                self.losses += 1;
-                self.pause_after_loss(context, failed).await?;
+                // It tells from the start whether there are ranges.
+                self.next.probe = ProbeMethod::Get;
+                if failed.attempts > 0 {
+                    self.losses += 1;
+                    self.pause_after_loss(context, failed).await?;
+                }
             }
             Outcome::Refused { error, progressed } => {
                 if progressed {

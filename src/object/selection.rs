@@ -168,6 +168,12 @@ impl Selection {
         &self.extents
     }
 
+    /// Whether one pass over the object gives all bytes in their order.
+    pub(crate) fn is_ascending(&self) -> bool {
+        self.extents
+            .is_sorted_by(|one, next| one.end() <= next.start())
+    }
+
     /// The range in the object of the first of the file's bytes `wanted`, as far as it is
     /// contiguous there. `None` if `wanted` is empty or starts past the end of the file.
     pub(crate) fn locate(&self, wanted: ByteRange) -> Option<ByteRange> {
@@ -194,6 +200,18 @@ mod tests {
 
     fn range(start: u64, end: u64) -> ByteRange {
         ByteRange::new(start, end).unwrap()
+    }
+
+    #[test]
+    fn ranges_ascend_where_one_pass_gives_them() {
+        let of = |extents: &[(u64, u64)]| {
+            let extents = extents.iter().map(|(start, end)| range(*start, *end));
+            Selection::from_extents(extents.collect()).unwrap()
+        };
+        assert!(Selection::whole(10).is_ascending());
+        assert!(of(&[(0, 5), (5, 6), (8, 9)]).is_ascending());
+        assert!(!of(&[(5, 6), (0, 5)]).is_ascending());
+        assert!(!of(&[(0, 5), (4, 6)]).is_ascending());
     }
 
     #[test]

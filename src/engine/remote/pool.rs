@@ -233,7 +233,11 @@ impl ServerGuard {
         if is_for_the_caller {
             return After::Nowhere;
         }
-        if matches!(error.kind(), HttpErrorKind::Changed(_)) {
+        // A mirror that names no version any more may have changed as well.
+        if matches!(
+            error.kind(),
+            HttpErrorKind::Changed(_) | HttpErrorKind::Protocol(_)
+        ) {
             server.note_changed();
         }
         let events = &self.servers.events;

@@ -112,11 +112,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         doubtful
     }
 
-    /// Whether the bytes are of one version by themselves, or can't be compared: they came in one
-    /// reply, or there are no ranges.
+    /// Whether one reply brought all bytes, so that they are of one version by themselves, unless
+    /// that was overwritten meanwhile. Without ranges there is no telling.
     fn is_one_version(&self) -> bool {
         let is_one = self.replies.count() == 1 && self.earlier.is_empty();
-        (is_one && !self.pinned.may_be_overwritten()) || self.remote.is_whole()
+        is_one && (self.remote.is_whole() || !self.pinned.may_be_overwritten())
     }
 
     /// The blocks to compare where these servers are in doubt: some of all parts and of those of an

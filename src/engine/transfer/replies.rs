@@ -51,20 +51,22 @@ struct Brought {
 }
 
 impl Replies {
-    /// A reply of this server brings the bytes of `lease` from `position` of the output on.
+    /// A reply of this server brings the bytes of `lease` from `position` of the output on. Returns
+    /// how many there were before.
     pub(super) fn begin(
         &self,
         plan: &Plan,
         lease: &Arc<ActiveLease>,
         server: usize,
         position: u64,
-    ) {
+    ) -> usize {
         let reply = Reply {
             lease: Arc::clone(lease),
             server,
             position,
         };
         let mut list = self.list();
+        let before = list.count;
         list.count += 1;
         if server > 0 {
             let none = || PartBitmap::new(plan.parts());
@@ -78,12 +80,13 @@ impl Replies {
         }
         if list.replies.len() < MOST_REPLIES {
             list.replies.push(reply);
-            return;
+        } else {
+            let chosen = fastrand::usize(..list.count);
+            if let Some(known) = list.replies.get_mut(chosen) {
+                *known = reply;
+            }
         }
-        let chosen = fastrand::usize(..list.count);
-        if let Some(known) = list.replies.get_mut(chosen) {
-            *known = reply;
-        }
+        before
     }
 
     /// How many there were.

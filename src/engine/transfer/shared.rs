@@ -78,8 +78,8 @@ pub(crate) enum TransferError {
     Commit(CommitError),
     /// A block differs from the one that came before, or the closing look found another version.
     Differs { failed: RequestFailed, doubt: Doubt },
-    /// The one stream of a remote without ranges broke, and nothing tells whether another one is of
-    /// the same version.
+    /// The one stream of a remote without ranges broke, or was given up in a pause, and nothing
+    /// tells whether another one is of the same version. There are no attempts where nothing broke.
     StreamLost(RequestFailed),
 }
 

@@ -76,7 +76,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut carried = None;
         let mut own_rate = None;
         loop {
-            if self.leave_if_surplus() {
+            // The one whose body goes on must stay.
+            if carried.is_none() && self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
             match self.check_next().await {
@@ -134,6 +135,18 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                     self.tune(Tuner::single);
                     return LeaseEnd::Yield;
                 }
+                // Another worker has the body that goes on.
+                Err(AttemptError::Unproven) if self.workers.load(Ordering::Acquire) > 1 => {
+                    self.tune(Tuner::single);
+                    return LeaseEnd::Yield;
+                }
+                Err(AttemptError::Unproven) => {
+                    let why = "without ranges and without a tag or a date, two replies may be of \
+                               two versions";
+                    let error = HttpError::protocol(why).passing();
+                    let failed = RequestFailed { error, attempts: 0 };
+                    return LeaseEnd::Failed(TransferError::StreamLost(failed));
+                }
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
             if self.yields_to(&error) {
@@ -147,7 +160,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 let failed = RequestFailed { error, attempts };
                 return LeaseEnd::Failed(TransferError::Request(failed));
             };
-            if self.is_beyond_proof(&writer) {
+            if self.is_one_stream() && self.replies.count() > 0 {
                 let failed = RequestFailed { error, attempts };
                 return LeaseEnd::Failed(TransferError::StreamLost(failed));
             }
@@ -157,10 +170,12 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         }
     }
 
-    /// Whether bytes came of a stream that can't be continued: no other one would be known to be of
-    /// the same version.
-    fn is_beyond_proof(&self, writer: &LeaseWriter<'_, W>) -> bool {
-        self.remote.is_whole() && self.pinned.proof() == Proof::None && writer.position() > 0
+    /// Whether all bytes must come in one stream: no other one would be known to be of the same
+    /// version. Ranges that don't ascend can't.
+    fn is_one_stream(&self) -> bool {
+        self.remote.is_whole()
+            && self.pinned.proof() == Proof::None
+            && self.selection.is_ascending()
     }
 
     fn writer<'a>(
@@ -234,11 +249,21 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let _active = self.metrics.start_transfer();
         let mut stream = match carried.take() {
             Some(carried) if carried.position == range.start() => carried,
+            Some(carried) if carried.position < range.start() && self.remote.is_whole() => {
+                self.skip_to(range.start(), carried).await?
+            }
             _ => {
+                if self.replies.count() > 0 && self.is_one_stream() {
+                    return Err(AttemptError::Unproven);
+                }
                 let stream = self.request(range).await?;
                 let server = stream.body.server();
-                self.replies
+                let before = self
+                    .replies
                     .begin(&self.plan, lease, server, writer.position());
+                if before > 0 && self.is_one_stream() {
+                    return Err(AttemptError::Unproven);
+                }
                 stream
             }
         };
@@ -248,6 +273,29 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             *carried = Some(stream);
         }
         Ok(())
+    }
+
+    /// Winds a body without ranges forward to this position of the object: another body might be of
+    /// another version.
+    async fn skip_to(
+        &self,
+        position: u64,
+        mut stream: Carried<R::Body>,
+    ) -> Result<Carried<R::Body>, AttemptError> {
+        while stream.position < position {
+            if stream.rest.is_empty() {
+                let Some(bytes) = stream.body.chunk().await? else {
+                    let why = "the object ended before the range that was asked for";
+                    return Err(HttpError::protocol(why).into());
+                };
+                self.metrics.fetched(bytes.len() as u64);
+                stream.rest = bytes;
+            }
+            let left = usize::try_from(position - stream.position).unwrap_or(usize::MAX);
+            let skipped = stream.rest.split_to(left.min(stream.rest.len()));
+            stream.position += skipped.len() as u64;
+        }
+        Ok(stream)
     }
 
     async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
@@ -314,6 +362,9 @@ enum PourEnd {
 /// Why an attempt failed.
 enum AttemptError {
     Fetch(FetchError),
+    /// The remote has no ranges, and nothing tells whether this reply is of the version of those
+    /// before.
+    Unproven,
     Storage(StorageError),
 }
 
