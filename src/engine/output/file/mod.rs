@@ -118,21 +118,19 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         }
     };
     match &outcome {
-        Ok(Outcome::Differs { error, doubt }) => match (doubt, stands_in_for) {
+        Ok(Outcome::Differs { error, doubt }) => {
+            let left = match stands_in_for {
+                Some(_) => earlier,
+                None => CompletedParts::none(&plan),
+            };
             // Nothing tells which of the parts that came now are of which version.
-            (Doubt::Everything, Some(failed)) => {
-                let _ = checkpointer.commit(earlier, CommitKind::Periodic).await;
+            if *doubt == Doubt::Everything {
+                let _ = checkpointer.commit(left, CommitKind::Periodic).await;
+            }
+            if let Some(failed) = stands_in_for {
                 return Err(restore::kept_from_mirror(context, error.why(), &failed));
             }
-            (Doubt::Everything, None) => {
-                let none = CompletedParts::none(&plan);
-                let _ = checkpointer.commit(none, CommitKind::Periodic).await;
-            }
-            (Doubt::Earlier, Some(failed)) => {
-                return Err(restore::kept_from_mirror(context, error.why(), &failed));
-            }
-            (Doubt::Earlier, None) => {}
-        },
+        }
         // Not after any other error: a failed sync may be the cause, and then no further commit
         // could be believed. Where this commit fails, the checksum is still the error to tell.
         Err(error) if error.kind() == ErrorKind::Checksum => {
