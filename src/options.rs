@@ -71,7 +71,8 @@ pub enum WriterKind {
 /// What a download does when the object changes on the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnChange {
-    /// Fails with [`ErrorKind::Changed`](crate::ErrorKind::Changed). What came so far is kept.
+    /// Fails with [`ErrorKind::Changed`](crate::ErrorKind::Changed). What came so far is kept if a
+    /// reply told of the change, and does not count if compared bytes or the last look did.
     #[default]
     Fail,
     /// Discards what came so far and downloads the new version. After five changes in one download

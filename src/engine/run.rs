@@ -25,7 +25,7 @@ use super::{retry, summary};
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::http::{Coding, Metadata, Pinned};
+use crate::http::{Coding, Metadata, Pinned, RangeSupport};
 use crate::object::Proof;
 use crate::options::OnChange;
 use crate::report::Report;
@@ -127,11 +127,14 @@ async fn pass(
 ) -> Result<Outcome, Error> {
     let Pass { probe, restore } = passes.next.clone();
     let discovering = discover(context, probe);
-    let found = match context.unless_ended(discovering).await? {
+    let mut found = match context.unless_ended(discovering).await? {
         Ok(Discovery::Object(found)) => *found,
         Ok(Discovery::NotModified) => return Ok(Outcome::finished(summary::not_modified(context))),
         Err(failed) => return judge_request(context, &failed, false),
     };
+    if passes.has_no_ranges {
+        found.metadata.ranges = RangeSupport::No;
+    }
     passes.tell_coding(context, found.metadata.coding.as_ref());
     let pinned = match passes.pin(context, &found.metadata) {
         Ok(pinned) => pinned,
@@ -216,6 +219,8 @@ pub(crate) struct Passes {
     version: Option<Pinned>,
     /// Whether the next pass must find that version again, because only the URL was replaced.
     must_find_again: bool,
+    /// Whether the server turned out to have no ranges.
+    pub(crate) has_no_ranges: bool,
     /// The content coding that the caller was told of.
     told_coding: Option<Coding>,
     restarts: u32,
@@ -237,6 +242,7 @@ impl Passes {
             },
             version: None,
             must_find_again: false,
+            has_no_ranges: false,
             told_coding: None,
             restarts: 0,
             refreshes: 0,
@@ -336,8 +342,7 @@ impl Passes {
                 };
             }
             Outcome::StreamLost(failed) => {
-                // It tells from the start whether there are ranges.
-                self.next.probe = ProbeMethod::Get;
+                self.has_no_ranges = true;
                 if failed.attempts > 0 {
                     self.losses += 1;
                     self.pause_after_loss(context, failed).await?;

@@ -25,7 +25,9 @@ pub(crate) struct HttpRemote {
 }
 
 /// How many replies may be no range where one is to be compared. One node of several may have none.
-const MOST_REPLIES: u32 = 3;
+const WHOLE_REPLIES: u32 = 3;
+
+const WHOLE: &str = "200 with the whole object in place of the range that was asked for";
 
 /// How long the look at a mirror may take, which delays the end of the download.
 const MIRROR_PATIENCE: Duration = Duration::from_secs(5);
@@ -92,9 +94,7 @@ impl HttpRemote {
         let Server { source, pinned, .. } = guard.server();
         let answered = http::fetch(&self.client, source, pinned, range).await;
         let why = match &answered {
-            Ok(Reply::Whole(_)) => {
-                "200 with the whole object in place of the range that was asked for"
-            }
+            Ok(Reply::Whole(_)) => WHOLE,
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
                 "200 in place of 206, though other ranges were answered with 206"
             }
@@ -150,10 +150,8 @@ impl Remote for HttpRemote {
     }
 
     async fn fetch_again(&self, range: ByteRange) -> Result<Stream, FetchError> {
-        for _ in 0..MOST_REPLIES {
-            if self.is_whole() {
-                break;
-            }
+        let mut whole = 0;
+        while whole < WHOLE_REPLIES && !self.is_whole() {
             let Some(guard) = self.servers.to_compare_with() else {
                 let why = "no server is left by which to compare what came";
                 return Err(HttpError::protocol(why).into());
@@ -161,15 +159,18 @@ impl Remote for HttpRemote {
             let Server { source, pinned, .. } = guard.server();
             let error = match http::fetch(&self.client, source, pinned, range).await {
                 Ok(Reply::Part(body)) => return Ok(Stream::of(body, guard)),
-                Ok(Reply::Whole(_)) => continue,
-                Err(error) if *error.kind() == HttpErrorKind::Sliced => continue,
-                Err(error) => error,
+                Ok(Reply::Whole(_)) => HttpError::protocol(WHOLE).passing(),
+                Err(error) if *error.kind() == HttpErrorKind::Sliced => error.passing(),
+                Err(error) => match guard.failed(&error) {
+                    After::Another if guard.server().is_excluded() => continue,
+                    After::Another => return Err(error.passing().into()),
+                    After::Nowhere => return Err(error.into()),
+                },
             };
-            match guard.failed(&error) {
-                After::Another if guard.server().is_excluded() => {}
-                After::Another => return Err(error.passing().into()),
-                After::Nowhere => return Err(error.into()),
+            if guard.has_ranges() {
+                return Err(error.into());
             }
+            whole += 1;
         }
         self.whole.store(true, Ordering::Relaxed);
         Err(FetchError::RangesIgnored)

@@ -220,6 +220,9 @@ impl ServerGuard {
     /// excluded from now on, unless it is the last one.
     pub(crate) fn failed(&self, error: &HttpError) -> After {
         let server = self.server();
+        if self.at > 0 && matches!(error.kind(), HttpErrorKind::Changed(_)) {
+            server.note_changed();
+        }
         if self.is_last() {
             return After::Nowhere;
         }
@@ -232,13 +235,6 @@ impl ServerGuard {
             );
         if is_for_the_caller {
             return After::Nowhere;
-        }
-        // A mirror that names no version any more may have changed as well.
-        if matches!(
-            error.kind(),
-            HttpErrorKind::Changed(_) | HttpErrorKind::Protocol(_)
-        ) {
-            server.note_changed();
         }
         let events = &self.servers.events;
         let shown = || server.source.shown();

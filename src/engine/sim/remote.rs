@@ -145,14 +145,19 @@ impl SimServer {
         self.state().log.clone()
     }
 
-    /// Finds the object, in place of a probe.
-    pub(super) async fn probe(&self, job: &Job) -> Result<Object<SimRemote>, Error> {
+    /// Finds the object, in place of a probe. A pass before may have found that it has no ranges.
+    pub(super) async fn probe(
+        &self,
+        job: &Job,
+        has_no_ranges: bool,
+    ) -> Result<Object<SimRemote>, Error> {
         let delay = self.state().wait();
         sleep(delay).await;
         let mut state = self.state();
         let version = state.version;
         state.note(ServerEvent::Probed { version });
         let ranges = match state.weather.ranges {
+            _ if has_no_ranges => RangeSupport::No,
             Ranges::Served => RangeSupport::Yes,
             Ranges::Denied => RangeSupport::No,
             Ranges::Ignored => RangeSupport::Unknown,

@@ -113,10 +113,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     }
 
     /// Whether one reply brought all bytes, so that they are of one version by themselves, unless
-    /// that was overwritten meanwhile. Without ranges there is no telling.
+    /// that was overwritten meanwhile; or there are no ranges by which to compare.
     fn is_one_version(&self) -> bool {
         let is_one = self.replies.count() == 1 && self.earlier.is_empty();
-        is_one && (self.remote.is_whole() || !self.pinned.may_be_overwritten())
+        self.began_whole || (is_one && !self.pinned.may_be_overwritten())
     }
 
     /// The blocks to compare where these servers are in doubt: some of all parts and of those of an

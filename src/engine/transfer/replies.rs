@@ -51,22 +51,20 @@ struct Brought {
 }
 
 impl Replies {
-    /// A reply of this server brings the bytes of `lease` from `position` of the output on. Returns
-    /// how many there were before.
+    /// A reply of this server brings the bytes of `lease` from `position` of the output on.
     pub(super) fn begin(
         &self,
         plan: &Plan,
         lease: &Arc<ActiveLease>,
         server: usize,
         position: u64,
-    ) -> usize {
+    ) {
         let reply = Reply {
             lease: Arc::clone(lease),
             server,
             position,
         };
         let mut list = self.list();
-        let before = list.count;
         list.count += 1;
         if server > 0 {
             let none = || PartBitmap::new(plan.parts());
@@ -80,13 +78,12 @@ impl Replies {
         }
         if list.replies.len() < MOST_REPLIES {
             list.replies.push(reply);
-        } else {
-            let chosen = fastrand::usize(..list.count);
-            if let Some(known) = list.replies.get_mut(chosen) {
-                *known = reply;
-            }
+            return;
         }
-        before
+        let chosen = fastrand::usize(..list.count);
+        if let Some(known) = list.replies.get_mut(chosen) {
+            *known = reply;
+        }
     }
 
     /// How many there were.

@@ -31,6 +31,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) selection: Selection,
     pub(super) remote: R,
     pub(super) pinned: Pinned,
+    /// Whether it was known from the start that the remote has no ranges.
+    pub(super) began_whole: bool,
     /// The parts that were complete when the transfer began.
     pub(super) earlier: PartBitmap,
     pub(crate) replies: Arc<Replies>,
@@ -79,7 +81,8 @@ pub(crate) enum TransferError {
     /// A block differs from the one that came before, or the closing look found another version.
     Differs { failed: RequestFailed, doubt: Doubt },
     /// The one stream of a remote without ranges broke, or was given up in a pause, and nothing
-    /// tells whether another one is of the same version. There are no attempts where nothing broke.
+    /// tells whether another one is of the same version; or a remote turned out to have no ranges.
+    /// There are no attempts where nothing broke.
     StreamLost(RequestFailed),
 }
 
@@ -113,6 +116,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             doubtful,
         } = layout;
         let earlier = completed.completed.clone();
+        let began_whole = object.remote.is_whole();
         let dispatcher = Arc::new(Dispatcher::new(plan, blocks, completed));
         dispatcher.replied(first_byte);
         context.shared.show(&dispatcher);
@@ -124,6 +128,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             selection: object.wanted.selection,
             remote: object.remote,
             pinned: object.pinned,
+            began_whole,
             earlier,
             replies: Arc::default(),
             checks: SpotChecks::new(doubtful),

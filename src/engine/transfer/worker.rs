@@ -76,8 +76,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut carried = None;
         let mut own_rate = None;
         loop {
-            // The one whose body goes on must stay.
-            if carried.is_none() && self.leave_if_surplus() {
+            if self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
             match self.check_next().await {
@@ -131,16 +130,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let error = match self.attempt(lease, &mut writer, carried, number).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
-                Err(AttemptError::Fetch(FetchError::RangesIgnored)) => {
+                Err(AttemptError::Fetch(FetchError::RangesIgnored)) if !self.lacks_ranges() => {
                     self.tune(Tuner::single);
                     return LeaseEnd::Yield;
                 }
-                // Another worker has the body that goes on.
-                Err(AttemptError::Unproven) if self.workers.load(Ordering::Acquire) > 1 => {
-                    self.tune(Tuner::single);
-                    return LeaseEnd::Yield;
-                }
-                Err(AttemptError::Unproven) => {
+                Err(AttemptError::Fetch(FetchError::RangesIgnored) | AttemptError::Unproven) => {
                     let why = "without ranges and without a tag or a date, two replies may be of \
                                two versions";
                     let error = HttpError::protocol(why).passing();
@@ -170,12 +164,16 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         }
     }
 
+    /// Whether the remote turned out to have no ranges, and nothing tells whether what it sends is
+    /// of one version. Then all bytes must come in one stream, which begins anew.
+    fn lacks_ranges(&self) -> bool {
+        !self.began_whole && self.remote.is_whole() && self.pinned.proof() == Proof::None
+    }
+
     /// Whether all bytes must come in one stream: no other one would be known to be of the same
     /// version. Ranges that don't ascend can't.
     fn is_one_stream(&self) -> bool {
-        self.remote.is_whole()
-            && self.pinned.proof() == Proof::None
-            && self.selection.is_ascending()
+        self.began_whole && self.pinned.proof() == Proof::None && self.selection.is_ascending()
     }
 
     fn writer<'a>(
@@ -249,21 +247,20 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let _active = self.metrics.start_transfer();
         let mut stream = match carried.take() {
             Some(carried) if carried.position == range.start() => carried,
-            Some(carried) if carried.position < range.start() && self.remote.is_whole() => {
+            Some(carried) if carried.position < range.start() && self.is_one_stream() => {
                 self.skip_to(range.start(), carried).await?
             }
+            _ if self.replies.count() > 0 && self.is_one_stream() => {
+                return Err(AttemptError::Unproven);
+            }
             _ => {
-                if self.replies.count() > 0 && self.is_one_stream() {
-                    return Err(AttemptError::Unproven);
-                }
                 let stream = self.request(range).await?;
-                let server = stream.body.server();
-                let before = self
-                    .replies
-                    .begin(&self.plan, lease, server, writer.position());
-                if before > 0 && self.is_one_stream() {
+                if self.lacks_ranges() {
                     return Err(AttemptError::Unproven);
                 }
+                let server = stream.body.server();
+                self.replies
+                    .begin(&self.plan, lease, server, writer.position());
                 stream
             }
         };
@@ -362,8 +359,7 @@ enum PourEnd {
 /// Why an attempt failed.
 enum AttemptError {
     Fetch(FetchError),
-    /// The remote has no ranges, and nothing tells whether this reply is of the version of those
-    /// before.
+    /// The remote has no ranges, and nothing tells whether two replies are of one version.
     Unproven,
     Storage(StorageError),
 }

@@ -3,16 +3,17 @@
 
 mod mirrors;
 
+use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use partwise::origin::Object;
 
 use super::asked::{Asked, World};
 use super::fault::{Fault, fault};
-use super::table::hold;
+use super::table::{Row, hold, row};
 use super::{LENGTH, PART};
-use crate::support::fault::{Reply, Step};
-use crate::support::fixture::Outcome;
+use crate::support::fault::{FaultOrigin, Reply, Step};
+use crate::support::fixture::{Fixture, Outcome};
 
 const EPOCH: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
@@ -23,10 +24,19 @@ async fn weak_evidence() {
         unnamed_replies(),
         closing_looks(),
         one_reply(),
+        one_stream(),
         mirrors::faults(),
         fresh_urls(),
     ];
-    hold("weak evidence", tables.into_iter().flatten());
+    let rows = tables.into_iter().flatten().map(Row::from);
+    // One body gives those that ascend, over the gaps between them.
+    let selected = ["5-9,20000-29999,262000-262146", "200000-262146,5-9"];
+    let selected = selected.map(|ranges| {
+        row(format!("no ranges and no names, and {ranges}"), move || {
+            selected_of_one_stream(ranges);
+        })
+    });
+    hold("weak evidence", rows.chain(selected));
 }
 
 /// The range that was asked for, of another object of the same length.
@@ -305,6 +315,68 @@ fn closing_looks() -> Vec<Fault> {
                 outcome.stderr_has("the object can't be looked at once more");
             }),
     ]
+}
+
+/// A server without ranges that names nothing, and does not say so before the first GET.
+fn one_stream() -> Vec<Fault> {
+    let plain = |name| {
+        fault(name).option("--connections", "8").serves(|asked| {
+            let reply = Reply::status(200).body(asked.object, 0..LENGTH);
+            match asked.is_head() {
+                true => reply.head_only(),
+                false => reply,
+            }
+        })
+    };
+    let few = |world: &World<'_>, most: usize| {
+        let gets = world.gets();
+        assert!(gets <= most, "{gets} requests for bytes");
+    };
+    vec![
+        // Each of the connections may have asked before the first one knew.
+        plain("no ranges and no names").check(move |world, _| few(world, 9)),
+        plain("no ranges and no names, and the stream breaks once").serves({
+            let gets = AtomicUsize::new(0);
+            move |asked| {
+                let reply = Reply::status(200).body(asked.object, 0..LENGTH);
+                match asked.is_head() {
+                    true => reply.head_only(),
+                    false if gets.fetch_add(1, Ordering::Relaxed) == 9 => {
+                        reply.cut_after(LENGTH / 2).then(Step::Close)
+                    }
+                    false => reply,
+                }
+            }
+        }),
+    ]
+}
+
+fn selected_of_one_stream(ranges: &str) {
+    let object = Object::new(9, LENGTH);
+    let served = object.clone();
+    let origin = FaultOrigin::new(move |request| {
+        let reply = Reply::status(200).body(&served, 0..LENGTH);
+        match request.is_head() {
+            true => reply.head_only(),
+            false => reply,
+        }
+    });
+    let fixture = Fixture::new();
+    let url = origin.url("x");
+    let command = fixture.partwise(["get", "-c", "8", "-p", "16K", "--range", ranges, &url]);
+    command.exit_code(0);
+    let mut expected = Vec::new();
+    for range in ranges.split(',') {
+        let (first, last) = range.split_once('-').unwrap();
+        let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
+        let start = expected.len();
+        expected.resize(start + usize::try_from(last + 1 - first).unwrap(), 0);
+        object.read_at(first, &mut expected[start..]);
+    }
+    assert!(
+        fs::read(fixture.path("x")).unwrap() == expected,
+        "other bytes"
+    );
 }
 
 /// Nodes behind one name, each with a tag of its own.
