@@ -342,8 +342,9 @@ impl Passes {
                 };
             }
             Outcome::StreamLost(failed) => {
-                self.has_no_ranges = true;
-                if failed.attempts > 0 {
+                if failed.attempts == 0 {
+                    self.has_no_ranges = true;
+                } else {
                     self.losses += 1;
                     self.pause_after_loss(context, failed).await?;
                 }
@@ -360,6 +361,7 @@ impl Passes {
                 match context.unless_ended(refreshing).await?? {
                     Some(source) => {
                         context.source = source;
+                        self.has_no_ranges = false;
                         self.must_find_again = true;
                     }
                     None => return Err(error),

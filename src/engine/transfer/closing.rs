@@ -116,7 +116,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// that was overwritten meanwhile; or there are no ranges by which to compare.
     fn is_one_version(&self) -> bool {
         let is_one = self.replies.count() == 1 && self.earlier.is_empty();
-        self.began_whole || (is_one && !self.pinned.may_be_overwritten())
+        let is_whole = self.began_whole || (is_one && self.is_alone && self.remote.is_whole());
+        (is_whole && self.earlier.is_empty()) || (is_one && !self.pinned.may_be_overwritten())
     }
 
     /// The blocks to compare where these servers are in doubt: some of all parts and of those of an

@@ -33,6 +33,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) pinned: Pinned,
     /// Whether it was known from the start that the remote has no ranges.
     pub(super) began_whole: bool,
+    /// Whether one connection brings everything from the start, and no other server.
+    pub(super) is_alone: bool,
     /// The parts that were complete when the transfer began.
     pub(super) earlier: PartBitmap,
     pub(crate) replies: Arc<Replies>,
@@ -117,6 +119,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         } = layout;
         let earlier = completed.completed.clone();
         let began_whole = object.remote.is_whole();
+        let has_one_connection =
+            matches!(job.connections, Connections::Fixed(count) if count.get() == 1);
+        let is_alone = job.mirrors.is_empty() && (has_one_connection || blocks.blocks() == 1);
         let dispatcher = Arc::new(Dispatcher::new(plan, blocks, completed));
         dispatcher.replied(first_byte);
         context.shared.show(&dispatcher);
@@ -129,6 +134,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             remote: object.remote,
             pinned: object.pinned,
             began_whole,
+            is_alone,
             earlier,
             replies: Arc::default(),
             checks: SpotChecks::new(doubtful),

@@ -14,6 +14,7 @@ use tracing::{Instrument, debug_span, field};
 use super::shared::{Transfer, TransferError};
 use super::window::{WindowBuffer, WriteTarget};
 use super::writer::LeaseWriter;
+use super::written_blocks::Doubt;
 use crate::engine::context::RequestFailed;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
 use crate::engine::retry;
@@ -135,11 +136,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                     return LeaseEnd::Yield;
                 }
                 Err(AttemptError::Fetch(FetchError::RangesIgnored) | AttemptError::Unproven) => {
-                    let why = "without ranges and without a tag or a date, two replies may be of \
-                               two versions";
-                    let error = HttpError::protocol(why).passing();
-                    let failed = RequestFailed { error, attempts: 0 };
-                    return LeaseEnd::Failed(TransferError::StreamLost(failed));
+                    return LeaseEnd::Failed(self.lost());
                 }
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
@@ -164,16 +161,33 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         }
     }
 
+    /// The failure of a transfer that can't go on with a second stream.
+    fn lost(&self) -> TransferError {
+        let why = "without ranges and without a tag or a date, two replies may be of two versions";
+        let failed = |error| RequestFailed { error, attempts: 0 };
+        match self.earlier.is_empty() {
+            true => TransferError::StreamLost(failed(HttpError::protocol(why).passing())),
+            false => TransferError::Differs {
+                failed: failed(HttpError::unproven(why)),
+                doubt: Doubt::Earlier,
+            },
+        }
+    }
+
     /// Whether the remote turned out to have no ranges, and nothing tells whether what it sends is
-    /// of one version. Then all bytes must come in one stream, which begins anew.
+    /// of one version, nor of that of an earlier run. Then all bytes must come in one stream, which
+    /// begins anew, unless it is the first reply of one connection.
     fn lacks_ranges(&self) -> bool {
-        !self.began_whole && self.remote.is_whole() && self.pinned.proof() == Proof::None
+        let begins_with_it = self.began_whole || self.is_alone;
+        let is_unnamed = self.remote.is_whole() && self.pinned.proof() == Proof::None;
+        is_unnamed && !(begins_with_it && self.earlier.is_empty())
     }
 
     /// Whether all bytes must come in one stream: no other one would be known to be of the same
     /// version. Ranges that don't ascend can't.
     fn is_one_stream(&self) -> bool {
-        self.began_whole && self.pinned.proof() == Proof::None && self.selection.is_ascending()
+        let is_whole = self.began_whole || (self.is_alone && self.remote.is_whole());
+        is_whole && self.pinned.proof() == Proof::None && self.selection.is_ascending()
     }
 
     fn writer<'a>(

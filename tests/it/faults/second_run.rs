@@ -376,8 +376,21 @@ fn another_object() -> Vec<Row> {
             Then::Go("the content coding was none and is gzip now"),
         )
     };
+    // The same, and what it sends has no ranges.
+    let old_head_of_stream = Story {
+        second: Some(|asked| match asked.is_head() {
+            true => strong(asked.tagged(None)),
+            false => Reply::status(200).body(asked.object, 0..LENGTH),
+        }),
+        ..story(
+            "a strong tag, and a nameless stream of another object under its head",
+            strong,
+            Then::Go("two replies may be of two versions"),
+        )
+        .replaced()
+    };
     stories
-        .chain([other_digest, other_coding, old_head])
+        .chain([other_digest, other_coding, old_head, old_head_of_stream])
         .map(Row::from)
         .collect()
 }

@@ -335,6 +335,19 @@ fn one_stream() -> Vec<Fault> {
     vec![
         // Each of the connections may have asked before the first one knew.
         plain("no ranges and no names").check(move |world, _| few(world, 9)),
+        plain("no ranges and no names, one connection, and a link for one use")
+            .option("--connections", "1")
+            .serves({
+                let gets = AtomicUsize::new(0);
+                move |asked| {
+                    let reply = Reply::status(200).body(asked.object, 0..LENGTH);
+                    match asked.is_head() {
+                        true => reply.head_only(),
+                        false if gets.fetch_add(1, Ordering::Relaxed) > 0 => Reply::status(403),
+                        false => reply,
+                    }
+                }
+            }),
         plain("no ranges and no names, and the stream breaks once").serves({
             let gets = AtomicUsize::new(0);
             move |asked| {
