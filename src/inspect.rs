@@ -45,8 +45,8 @@ pub struct Inspection {
 ///
 /// # Errors
 ///
-/// [`ErrorKind::File`] where there is no checkpoint, it can't be read or is damaged, or it is that of
-/// an object of unknown length, which can't be resumed.
+/// [`ErrorKind::File`] where there is no checkpoint, it can't be read or is damaged, or it is for an
+/// object of unknown length, which can't be resumed.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
     let path = locate(path.as_ref())?;
     let checkpoint = load(&path)?;

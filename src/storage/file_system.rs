@@ -46,12 +46,8 @@ impl FileSystem {
         self == Self::InPlace
     }
 
-    /// Whether a file has the same inode number at every mount.
-    pub(crate) fn keeps_inodes(self) -> bool {
-        !matches!(self, Self::Layered | Self::Ownerless)
-    }
-
-    /// Whether a file that this process created is reported as owned by its user.
+    /// Whether a file that this process created is reported as owned by its user, and has the same
+    /// inode number at every mount.
     pub(crate) fn has_owners(self) -> bool {
         !matches!(self, Self::Layered | Self::Ownerless)
     }

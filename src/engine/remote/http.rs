@@ -9,7 +9,7 @@ use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::pool::{After, Server, ServerGuard, ServerPool};
-use super::{FetchError, Remote, RemoteBody};
+use super::{FetchError, NONE_LEFT, Remote, RemoteBody};
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, Reply};
 use crate::object::ByteRange;
 
@@ -153,8 +153,7 @@ impl Remote for HttpRemote {
         let mut whole = 0;
         while whole < WHOLE_REPLIES && !self.is_whole() {
             let Some(guard) = self.servers.to_compare_with() else {
-                let why = "no server is left by which to compare what came";
-                return Err(HttpError::protocol(why).into());
+                return Err(HttpError::protocol(NONE_LEFT).into());
             };
             let Server { source, pinned, .. } = guard.server();
             let error = match http::fetch(&self.client, source, pinned, range).await {

@@ -68,6 +68,9 @@ pub(crate) trait Remote: Send + Sync + 'static {
 /// The most bytes of a block that a spot check compares.
 pub(crate) const BLOCK: u64 = 64 << 10;
 
+/// Why nothing can be compared.
+pub(crate) const NONE_LEFT: &str = "no server is left by which to compare what came";
+
 /// Fetches all bytes of `range`, to compare with what came.
 ///
 /// Cancel safe: dropping it drops the request.

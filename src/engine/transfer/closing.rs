@@ -10,9 +10,8 @@ use super::drawn_blocks::DrawnBlocks;
 use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::written_blocks::Doubt;
-use crate::engine::context::RequestFailed;
 use crate::engine::control::events::EventBus;
-use crate::engine::remote::Remote;
+use crate::engine::remote::{NONE_LEFT, Remote};
 use crate::engine::schedule::parts::CompletedParts;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::object::{ByteRange, PartBitmap};
@@ -68,7 +67,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         }
         if !self.remote.can_compare() {
             return match self.forgo_comparison(&doubtful) {
-                Some(error) => Err(differs(error)),
+                Some(error) => Err(TransferError::differs(error, Doubt::Everything)),
                 None => Ok(()),
             };
         }
@@ -90,12 +89,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Takes these on trust, where no server is left by which they could be compared. Returns why
     /// that can't be.
     fn forgo_comparison(&self, doubtful: &[usize]) -> Option<HttpError> {
-        let why = "no server is left by which to compare what came";
         let has_changed = self.remote.changed().iter().any(|at| doubtful.contains(at));
         if has_changed && !self.has_checksum {
-            return Some(HttpError::unproven(why));
+            return Some(HttpError::unproven(NONE_LEFT));
         }
-        self.events.warn(why);
+        self.events.warn(NONE_LEFT);
         self.compared().extend(doubtful);
         None
     }
@@ -115,22 +113,18 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether one reply brought all bytes, so that they are of one version by themselves, unless
     /// that was overwritten meanwhile; or there are no ranges by which to compare.
     fn is_one_version(&self) -> bool {
-        let is_one = self.replies.count() == 1 && self.earlier.is_empty();
-        let is_whole = self.began_whole || (is_one && self.is_alone && self.remote.is_whole());
-        (is_whole && self.earlier.is_empty()) || (is_one && !self.pinned.may_be_overwritten())
+        let is_one = self.replies.count() == 1 && !self.pinned.may_be_overwritten();
+        self.earlier.is_empty() && (is_one || self.begins_with_whole())
     }
 
     /// The blocks to compare where these servers are in doubt: some of all parts and of those of an
     /// earlier run, and those of replies that these do not cover.
     fn blocks_of(&self, doubtful: &[usize]) -> (Vec<DrawnBlocks>, Vec<ByteRange>) {
         let mut drawn = Vec::new();
-        // Among all parts there may be some of a mirror that is to be trusted.
-        if !(self.has_mirrors && self.trusts_mirrors) {
+        // Among those there may be some of a mirror that is to be trusted.
+        if !self.trusts_mirrors {
             let all = PartBitmap::first(self.plan.parts(), self.plan.parts());
-            drawn.push(DrawnBlocks::of(&self.plan, &all));
-        }
-        if !self.earlier.is_empty() && !self.trusts_mirrors {
-            drawn.push(DrawnBlocks::of(&self.plan, &self.earlier));
+            drawn.extend([&all, &self.earlier].map(|parts| DrawnBlocks::of(&self.plan, parts)));
         }
         let mut of_replies = self.replies.blocks(doubtful);
         of_replies.retain(|block| {
@@ -152,15 +146,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// `Differs` for another version.
     pub(super) async fn look(&self) -> Result<(), TransferError> {
         let looked = look(&self.events, self.remote.look()).await;
-        looked.map_err(differs)
-    }
-}
-
-/// The failure of a transfer of which any byte may be of another version.
-fn differs(error: HttpError) -> TransferError {
-    TransferError::Differs {
-        failed: RequestFailed { error, attempts: 1 },
-        doubt: Doubt::Everything,
+        looked.map_err(|error| TransferError::differs(error, Doubt::Everything))
     }
 }
 

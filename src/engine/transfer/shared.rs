@@ -17,7 +17,7 @@ use crate::engine::remote::object::Object;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
-use crate::http::Pinned;
+use crate::http::{HttpError, Pinned};
 use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
@@ -43,7 +43,7 @@ pub(crate) struct Transfer<R, W> {
     pub(super) has_mirrors: bool,
     /// Whether the caller gave a checksum of the whole.
     pub(super) has_checksum: bool,
-    /// Whether the caller takes the bytes of those on trust.
+    /// Whether there are such, and the caller takes their bytes on trust.
     pub(super) trusts_mirrors: bool,
     /// The servers whose replies were compared. Taken to look or to add, never across an await.
     pub(super) compared: Mutex<Vec<usize>>,
@@ -86,6 +86,14 @@ pub(crate) enum TransferError {
     /// tells whether another one is of the same version; or a remote turned out to have no ranges.
     /// There are no attempts where nothing broke.
     StreamLost(RequestFailed),
+}
+
+impl TransferError {
+    /// The failure by something that differs, or that can't be known to be the same.
+    pub(super) fn differs(error: HttpError, doubt: Doubt) -> Self {
+        let failed = RequestFailed { error, attempts: 1 };
+        Self::Differs { failed, doubt }
+    }
 }
 
 impl From<StorageError> for TransferError {
@@ -140,7 +148,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             checks: SpotChecks::new(doubtful),
             has_mirrors: !job.mirrors.is_empty(),
             has_checksum: !job.checksums.is_empty(),
-            trusts_mirrors: job.trust_mirrors,
+            trusts_mirrors: job.trust_mirrors && !job.mirrors.is_empty(),
             compared: Mutex::default(),
             durability: job.durability,
             limiter: job.limit_rate.map(Limiter::new),

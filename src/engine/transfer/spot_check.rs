@@ -60,7 +60,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             }
             match bytes.strip_prefix(found.as_slice()) {
                 Some(rest) if !found.is_empty() => bytes = rest,
-                _ => return Err(differs(HttpError::changed(self.difference(range)), doubt)),
+                _ => {
+                    let error = HttpError::changed(self.difference(range));
+                    return Err(TransferError::differs(error, doubt));
+                }
             }
             position += range.len();
         }
@@ -90,7 +93,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                         "the server sends only the whole object, so what came before can't be \
                          compared with it",
                     );
-                    return Err(differs(error, doubt));
+                    return Err(TransferError::differs(error, doubt));
                 }
                 Err(FetchError::Http(error)) => error,
             };
@@ -100,9 +103,4 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             retry::pause(&self.metrics, &self.events, 0, &error, delay).await;
         }
     }
-}
-
-fn differs(error: HttpError, doubt: Doubt) -> TransferError {
-    let failed = RequestFailed { error, attempts: 1 };
-    TransferError::Differs { failed, doubt }
 }

@@ -164,30 +164,33 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// The failure of a transfer that can't go on with a second stream.
     fn lost(&self) -> TransferError {
         let why = "without ranges and without a tag or a date, two replies may be of two versions";
-        let failed = |error| RequestFailed { error, attempts: 0 };
-        match self.earlier.is_empty() {
-            true => TransferError::StreamLost(failed(HttpError::protocol(why).passing())),
-            false => TransferError::Differs {
-                failed: failed(HttpError::unproven(why)),
-                doubt: Doubt::Earlier,
-            },
+        if !self.earlier.is_empty() {
+            return TransferError::differs(HttpError::unproven(why), Doubt::Earlier);
         }
+        let error = HttpError::protocol(why).passing();
+        TransferError::StreamLost(RequestFailed { error, attempts: 0 })
     }
 
     /// Whether the remote turned out to have no ranges, and nothing tells whether what it sends is
     /// of one version, nor of that of an earlier run. Then all bytes must come in one stream, which
     /// begins anew, unless it is the first reply of one connection.
     fn lacks_ranges(&self) -> bool {
-        let begins_with_it = self.began_whole || self.is_alone;
         let is_unnamed = self.remote.is_whole() && self.pinned.proof() == Proof::None;
-        is_unnamed && !(begins_with_it && self.earlier.is_empty())
+        is_unnamed && !(self.begins_with_whole() && self.earlier.is_empty())
     }
 
     /// Whether all bytes must come in one stream: no other one would be known to be of the same
     /// version. Ranges that don't ascend can't.
     fn is_one_stream(&self) -> bool {
-        let is_whole = self.began_whole || (self.is_alone && self.remote.is_whole());
-        is_whole && self.pinned.proof() == Proof::None && self.selection.is_ascending()
+        self.begins_with_whole()
+            && self.pinned.proof() == Proof::None
+            && self.selection.is_ascending()
+    }
+
+    /// Whether the remote has no ranges, and no reply but whole ones came: that was known from the
+    /// start, or one connection asked.
+    pub(super) fn begins_with_whole(&self) -> bool {
+        self.remote.is_whole() && (self.began_whole || self.is_alone)
     }
 
     fn writer<'a>(

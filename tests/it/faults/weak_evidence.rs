@@ -30,11 +30,21 @@ async fn weak_evidence() {
     ];
     let rows = tables.into_iter().flatten().map(Row::from);
     // One body gives those that ascend, over the gaps between them.
-    let selected = ["5-9,20000-29999,262000-262146", "200000-262146,5-9"];
-    let selected = selected.map(|ranges| {
-        row(format!("no ranges and no names, and {ranges}"), move || {
-            selected_of_one_stream(ranges);
-        })
+    let ascending = "5-9,20000-29999,262000-262146";
+    let descending = "200000-262146,5-9";
+    let selected = [
+        ("8", ascending),
+        ("8", descending),
+        ("1", ascending),
+        ("1", descending),
+    ];
+    let selected = selected.map(|(connections, ranges)| {
+        row(
+            format!("no ranges and no names, -c {connections}, and {ranges}"),
+            move || {
+                selected_of_one_stream(connections, ranges);
+            },
+        )
     });
     hold("weak evidence", rows.chain(selected));
 }
@@ -364,7 +374,7 @@ fn one_stream() -> Vec<Fault> {
     ]
 }
 
-fn selected_of_one_stream(ranges: &str) {
+fn selected_of_one_stream(connections: &str, ranges: &str) {
     let object = Object::new(9, LENGTH);
     let served = object.clone();
     let origin = FaultOrigin::new(move |request| {
@@ -376,7 +386,16 @@ fn selected_of_one_stream(ranges: &str) {
     });
     let fixture = Fixture::new();
     let url = origin.url("x");
-    let command = fixture.partwise(["get", "-c", "8", "-p", "16K", "--range", ranges, &url]);
+    let command = fixture.partwise([
+        "get",
+        "-c",
+        connections,
+        "-p",
+        "16K",
+        "--range",
+        ranges,
+        &url,
+    ]);
     command.exit_code(0);
     let mut expected = Vec::new();
     for range in ranges.split(',') {

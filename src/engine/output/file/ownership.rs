@@ -39,7 +39,7 @@ pub(super) fn is_its_file<F: PartFile>(checkpoint: &Checkpoint, file: &F) -> boo
         return checkpoint.standing != Standing::Claimed || is_blank();
     };
     // Some file systems number their files anew at each mount.
-    let keeps_numbers = file.file_system().is_ok_and(FileSystem::keeps_inodes);
+    let keeps_numbers = file.file_system().is_ok_and(FileSystem::has_owners);
     !keeps_numbers || file.stamp().is_ok_and(|found| stamp.is_of_file(&found))
 }
 
@@ -59,9 +59,10 @@ fn is_its_copy<V: Volume>(
         let read = file.read_at(position, buffer);
         read.map_err(|error| StorageError::io(Operation::Read, &path, error))
     };
-    let mut parts = checkpoint.completed.iter().zip(&checkpoint.crcs);
+    let parts = checkpoint.completed.iter().zip(&checkpoint.crcs);
+    let mut parts = parts.take(MOST_READ);
     file.len().is_ok_and(|length| length == 0)
-        || parts.by_ref().take(MOST_READ).any(|(part, crc)| {
+        || parts.any(|(part, crc)| {
             let found = read_back::crc_of(read, plan.range(part), &|| false);
             found.is_ok_and(|found| found == *crc)
         })
