@@ -1,19 +1,20 @@
 //! Replies whose fields can't tell two versions apart, so that bytes are compared; and one reply
 //! that is one version by itself.
 
+mod closing_looks;
 mod mirrors;
+mod one_stream;
 
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use partwise::origin::Object;
 
 use super::asked::{Asked, World};
 use super::fault::{Fault, fault};
-use super::table::{Row, hold, row};
+use super::table::{Row, hold};
 use super::{LENGTH, PART};
-use crate::support::fault::{FaultOrigin, Reply, Step};
-use crate::support::fixture::{Fixture, Outcome};
+use crate::support::fault::{Reply, Step};
+use crate::support::fixture::Outcome;
 
 const EPOCH: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
@@ -22,31 +23,14 @@ const DATE: &str = "Mon, 01 Jan 2024 00:00:00 GMT";
 async fn weak_evidence() {
     let tables = [
         unnamed_replies(),
-        closing_looks(),
+        closing_looks::faults(),
         one_reply(),
-        one_stream(),
+        one_stream::faults(),
         mirrors::faults(),
         fresh_urls(),
     ];
     let rows = tables.into_iter().flatten().map(Row::from);
-    // One body gives those that ascend, over the gaps between them.
-    let ascending = "5-9,20000-29999,262000-262146";
-    let descending = "200000-262146,5-9";
-    let selected = [
-        ("8", ascending),
-        ("8", descending),
-        ("1", ascending),
-        ("1", descending),
-    ];
-    let selected = selected.map(|(connections, ranges)| {
-        row(
-            format!("no ranges and no names, -c {connections}, and {ranges}"),
-            move || {
-                selected_of_one_stream(connections, ranges);
-            },
-        )
-    });
-    hold("weak evidence", rows.chain(selected));
+    hold("weak evidence", rows.chain(one_stream::selections()));
 }
 
 /// The range that was asked for, of another object of the same length.
@@ -195,220 +179,6 @@ fn assert_compared(outcome: &Outcome, least: u32) {
 /// A date that tells nothing.
 fn dated(reply: Reply) -> Reply {
     reply.header("Last-Modified", EPOCH)
-}
-
-/// A version that was made in the second in which it is first seen is looked at again.
-fn closing_looks() -> Vec<Fault> {
-    let young = |name, last: &'static str| {
-        let heads = AtomicUsize::new(0);
-        fault(name).serves(move |asked| {
-            let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
-            let is_probe = asked.request.header("range") == Some("bytes=0-0");
-            let tag = if is_last || is_probe { last } else { "\"a\"" };
-            let reply = asked.tagged(Some(tag)).header("Last-Modified", DATE);
-            reply.header("Date", DATE)
-        })
-    };
-    let heads = |world: &World<'_>| {
-        let requests = world.origin.requests();
-        requests.iter().filter(|r| r.is_head()).count()
-    };
-    vec![
-        young("a young version, and the same at the end", "\"a\"")
-            .check(move |world, _| assert_eq!(heads(world), 2, "it is looked at again")),
-        young("a young version that is another one at the end", "\"b\"").fails(
-            4,
-            ["the object changed on the server", "the entity tag was"],
-        ),
-        fault("a young version that has another length at the end")
-            .serves({
-                let heads = AtomicUsize::new(0);
-                move |asked| {
-                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
-                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
-                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
-                    let reply = reply.header("Date", DATE);
-                    match (is_last, is_probe) {
-                        (true, _) => reply.header("Content-Length", (LENGTH + 1).to_string()),
-                        (_, true) => {
-                            let range = format!("bytes 0-0/{}", LENGTH + 1);
-                            reply.header("Content-Range", range)
-                        }
-                        _ => reply,
-                    }
-                }
-            })
-            .fails(4, ["its length was 262147 bytes and is 262148 now"]),
-        fault("a young version that HEAD alone names, and names otherwise at the end")
-            .serves({
-                let heads = AtomicUsize::new(0);
-                move |asked| {
-                    let reply = asked.tagged(None).header("Date", DATE);
-                    match (asked.is_head(), heads.load(Ordering::Relaxed)) {
-                        (false, _) => reply,
-                        (true, 0) => {
-                            heads.fetch_add(1, Ordering::Relaxed);
-                            reply.header("Last-Modified", DATE)
-                        }
-                        (true, _) => reply.header("Last-Modified", "Mon, 01 Jan 2024 00:00:01 GMT"),
-                    }
-                }
-            })
-            .fails(4, ["the modification date was"]),
-        fault("a young version, and a login page at the end")
-            .serves({
-                let heads = AtomicUsize::new(0);
-                move |asked| {
-                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
-                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
-                    let page = Reply::status(200)
-                        .header("Content-Type", "text/html")
-                        .header("ETag", "\"page\"")
-                        .text("<!doctype html><title>Log in</title>");
-                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
-                    match (is_last, is_probe) {
-                        (true, _) => page.head_only(),
-                        (_, true) => page,
-                        _ => reply.header("Date", DATE),
-                    }
-                }
-            })
-            .check(|_, outcome| {
-                outcome.stderr_has("the object can't be looked at once more");
-            }),
-        fault("a young version whose HEAD has no length and whose date tells nothing").serves(
-            |asked| {
-                let reply = dated(asked.tagged(None)).header("Date", EPOCH);
-                match asked.is_head() {
-                    true => reply.header("Content-Length", "0"),
-                    false => reply,
-                }
-            },
-        ),
-        fault("a young version, and a new tag in every reply")
-            .option("--connections", "1")
-            .serves(|asked| {
-                let tag = format!("\"{}\"", asked.request.nth);
-                let reply = uncut(asked, &tag).header("Last-Modified", DATE);
-                reply.header("Date", DATE)
-            }),
-        fault("a young stream, and a new tag in every reply")
-            .serves(|asked| match asked.is_head() {
-                true => Reply::status(405),
-                false => {
-                    let tag = format!("\"{}\"", asked.request.nth);
-                    let reply = uncut(asked, &tag).with_status(200).without("content-range");
-                    let reply = reply.body(asked.object, 0..LENGTH).chunked();
-                    reply.header("Last-Modified", DATE).header("Date", DATE)
-                }
-            })
-            .check(|_, outcome| {
-                outcome.stderr_has("the server names another version in every reply");
-            }),
-        fault("an old version is not looked at again")
-            .serves(|asked| asked.honest().header("Date", DATE))
-            .check(move |world, _| assert_eq!(heads(world), 1)),
-        fault("a young version, and nothing answers at the end")
-            .serves({
-                let heads = AtomicUsize::new(0);
-                move |asked| {
-                    let is_last = asked.is_head() && heads.fetch_add(1, Ordering::Relaxed) > 0;
-                    let is_probe = asked.request.header("range") == Some("bytes=0-0");
-                    if is_last || is_probe {
-                        return Reply::status(403);
-                    }
-                    let reply = asked.tagged(Some("\"a\"")).header("Last-Modified", DATE);
-                    reply.header("Date", DATE)
-                }
-            })
-            .check(|_, outcome| {
-                outcome.stderr_has("the object can't be looked at once more");
-            }),
-    ]
-}
-
-/// A server without ranges that names nothing, and does not say so before the first GET.
-fn one_stream() -> Vec<Fault> {
-    let plain = |name| {
-        fault(name).option("--connections", "8").serves(|asked| {
-            let reply = Reply::status(200).body(asked.object, 0..LENGTH);
-            match asked.is_head() {
-                true => reply.head_only(),
-                false => reply,
-            }
-        })
-    };
-    let few = |world: &World<'_>, most: usize| {
-        let gets = world.gets();
-        assert!(gets <= most, "{gets} requests for bytes");
-    };
-    vec![
-        // Each of the connections may have asked before the first one knew.
-        plain("no ranges and no names").check(move |world, _| few(world, 9)),
-        plain("no ranges and no names, one connection, and a link for one use")
-            .option("--connections", "1")
-            .serves({
-                let gets = AtomicUsize::new(0);
-                move |asked| {
-                    let reply = Reply::status(200).body(asked.object, 0..LENGTH);
-                    match asked.is_head() {
-                        true => reply.head_only(),
-                        false if gets.fetch_add(1, Ordering::Relaxed) > 0 => Reply::status(403),
-                        false => reply,
-                    }
-                }
-            }),
-        plain("no ranges and no names, and the stream breaks once").serves({
-            let gets = AtomicUsize::new(0);
-            move |asked| {
-                let reply = Reply::status(200).body(asked.object, 0..LENGTH);
-                match asked.is_head() {
-                    true => reply.head_only(),
-                    false if gets.fetch_add(1, Ordering::Relaxed) == 9 => {
-                        reply.cut_after(LENGTH / 2).then(Step::Close)
-                    }
-                    false => reply,
-                }
-            }
-        }),
-    ]
-}
-
-fn selected_of_one_stream(connections: &str, ranges: &str) {
-    let object = Object::new(9, LENGTH);
-    let served = object.clone();
-    let origin = FaultOrigin::new(move |request| {
-        let reply = Reply::status(200).body(&served, 0..LENGTH);
-        match request.is_head() {
-            true => reply.head_only(),
-            false => reply,
-        }
-    });
-    let fixture = Fixture::new();
-    let url = origin.url("x");
-    let command = fixture.partwise([
-        "get",
-        "-c",
-        connections,
-        "-p",
-        "16K",
-        "--range",
-        ranges,
-        &url,
-    ]);
-    command.exit_code(0);
-    let mut expected = Vec::new();
-    for range in ranges.split(',') {
-        let (first, last) = range.split_once('-').unwrap();
-        let (first, last): (u64, u64) = (first.parse().unwrap(), last.parse().unwrap());
-        let start = expected.len();
-        expected.resize(start + usize::try_from(last + 1 - first).unwrap(), 0);
-        object.read_at(first, &mut expected[start..]);
-    }
-    assert!(
-        fs::read(fixture.path("x")).unwrap() == expected,
-        "other bytes"
-    );
 }
 
 /// Nodes behind one name, each with a tag of its own.
