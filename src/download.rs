@@ -8,6 +8,7 @@ mod transfer;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::DownloadHandle;
 use crate::engine::{self, Job};
@@ -88,7 +89,10 @@ pub struct DownloadBuilder {
     max_connections: u32,
     part_size: PartSize,
     limit_rate: Option<u64>,
+    /// Bytes a second, and how long a transfer may be slower.
+    lowest_speed: Option<(u64, Duration)>,
     retries: u32,
+    wait_online: Duration,
     fresh: bool,
     overwrite: bool,
     sync: bool,
@@ -116,7 +120,9 @@ impl fmt::Debug for DownloadBuilder {
             .field("max_connections", &self.max_connections)
             .field("part_size", &self.part_size)
             .field("limit_rate", &self.limit_rate)
+            .field("lowest_speed", &self.lowest_speed)
             .field("retries", &self.retries)
+            .field("wait_online", &self.wait_online)
             .field("fresh", &self.fresh)
             .field("overwrite", &self.overwrite)
             .field("sync", &self.sync)
@@ -157,7 +163,9 @@ impl DownloadBuilder {
             max_connections: 32,
             part_size: PartSize::Auto,
             limit_rate: None,
+            lowest_speed: None,
             retries: 8,
+            wait_online: Duration::from_secs(600),
             fresh: false,
             overwrite: false,
             sync: true,

@@ -64,6 +64,16 @@ pub enum Event {
         #[serde(rename = "delay_seconds", serialize_with = "seconds")]
         delay: Duration,
     },
+    /// The network is gone: there is no route, no address or no answer of a name server, and nothing
+    /// arrives. The download waits for it, up to
+    /// [`DownloadBuilder::wait_online`](crate::DownloadBuilder::wait_online).
+    Offline,
+    /// The network is back.
+    Online {
+        /// How long it was gone. Serialises as `seconds`.
+        #[serde(rename = "seconds", serialize_with = "seconds")]
+        gone: Duration,
+    },
     /// A checkpoint is on disk.
     Committed {
         /// Number of completed parts that it names.

@@ -113,11 +113,15 @@ pub(crate) fn with_network(
     builder = apply(builder, &args.cacert, DownloadBuilder::ca_certificate);
     builder = apply(builder, &args.cert, DownloadBuilder::client_certificate);
     builder = apply(builder, &args.key, DownloadBuilder::client_key);
+    if let Some((rate, span)) = args.lowest_speed {
+        builder = builder.lowest_speed(rate, span);
+    }
     Ok(builder
         .netrc(args.netrc)
         .no_proxy(args.no_proxy)
         .insecure(args.insecure)
         .retries(args.retries)
+        .wait_online(args.wait_online)
         .connect_timeout(args.connect_timeout)
         .stall_timeout(args.stall_timeout)
         .http_version(args.http_version))
@@ -214,6 +218,8 @@ mod tests {
             ),
             ("--limit-rate 1M", "limit_rate: Some(1048576)"),
             ("--retries 3", "retries: 3"),
+            ("--wait-online 0", "wait_online: 0ns"),
+            ("--lowest-speed 1K,5", "lowest_speed: Some((1024, 5s))"),
             ("--connect-timeout 2.5", "connect_timeout: 2.5s"),
             ("--stall-timeout 7", "stall_timeout: 7s"),
             ("--fresh", "fresh: true"),

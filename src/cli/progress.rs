@@ -75,6 +75,7 @@ impl Console {
             label,
             place,
             verbosity,
+            is_offline: false,
             face,
         }
     }
@@ -94,6 +95,8 @@ pub(crate) struct View<'a> {
     label: String,
     place: Option<PlaceInList>,
     verbosity: Verbosity,
+    /// Whether the network is gone.
+    is_offline: bool,
     face: Face,
 }
 
@@ -110,6 +113,12 @@ impl View<'_> {
     /// Shows an event. `coverage` returns how much of each of that many equal ranges is complete,
     /// in percent.
     pub(crate) fn show(&mut self, event: &Event, coverage: impl FnOnce(usize) -> Vec<u8>) {
+        self.is_offline = match event {
+            Event::Offline => true,
+            Event::Progress(progress) => self.is_offline && progress.new_bytes == 0,
+            Event::Online { .. } => false,
+            _ => self.is_offline,
+        };
         match (&mut self.face, event) {
             (Face::Quiet, _) => {}
             (Face::Json, Event::Failed(error)) if error.kind() == ErrorKind::ReaderGone => {}
@@ -124,7 +133,11 @@ impl View<'_> {
             }
             (Face::Json, _) => self.json(event),
             (Face::Bar(bar), Event::Progress(progress)) => {
-                bar.set_message(format!("{}  {}", self.label, state(progress)));
+                let state = match self.is_offline {
+                    true => WAITING.to_owned(),
+                    false => state(progress),
+                };
+                bar.set_message(format!("{}  {state}", self.label));
                 bar.set_prefix(text::strip(&coverage(STRIP_CELLS)));
             }
             (
@@ -140,6 +153,10 @@ impl View<'_> {
                     verifying(*verified_bytes, *total_bytes)
                 ));
             }
+            (Face::Bar(bar), Event::Offline) => {
+                bar.set_message(format!("{}  {WAITING}", self.label));
+            }
+            (Face::Bar(_), Event::Online { .. }) => {}
             (Face::Lines { pace, .. }, Event::Progress(progress)) => {
                 if pace.is_due(Instant::now(), progress) {
                     self.say(&state(progress));
@@ -200,6 +217,10 @@ impl View<'_> {
                     text::bytes(*total_bytes)
                 )
             }
+            Event::Offline => WAITING.to_owned(),
+            Event::Online { gone } => {
+                format!("the network is back after {}", text::duration(*gone))
+            }
             Event::Restarted { reason } => format!("starting over: {}", text::visible(reason)),
             Event::Retrying {
                 part,
@@ -225,6 +246,7 @@ impl Drop for View<'_> {
 }
 
 const STRIP_CELLS: usize = 64;
+const WAITING: &str = "waiting for the network";
 
 fn bar(label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}\n{prefix}")

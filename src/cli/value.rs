@@ -28,12 +28,30 @@ const SIZE_EXPECTED: &str = "expected bytes, such as 1048576, 512KiB, 8M or 1G";
 
 /// Parses a positive number of seconds, with or without decimals.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let expected = || "expected a positive number of seconds, such as 10 or 0.5".to_owned();
-    let number: f64 = text.parse().map_err(|_| expected())?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(expected()),
+    match any_seconds(text) {
+        Some(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a positive number of seconds, such as 10 or 0.5".to_owned()),
     }
+}
+
+/// Parses a number of seconds that may be 0, with or without decimals.
+pub(crate) fn seconds_or_none(text: &str) -> Result<Duration, String> {
+    any_seconds(text).ok_or_else(|| "expected a number of seconds, such as 600 or 0".to_owned())
+}
+
+/// How long a transfer may be too slow where that is not given.
+const SLOW_SPAN: Duration = Duration::from_secs(30);
+
+/// Parses a size, and seconds after a comma where they are given.
+pub(crate) fn lowest_speed(text: &str) -> Result<(u64, Duration), String> {
+    match text.split_once(',') {
+        None => Ok((size(text)?, SLOW_SPAN)),
+        Some((rate, span)) => Ok((size(rate)?, seconds(span)?)),
+    }
+}
+
+fn any_seconds(text: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.parse().ok()?).ok()
 }
 
 /// Parses `auto` or a number of connections.
@@ -142,6 +160,18 @@ mod tests {
         assert_eq!(seconds("0.25"), Ok(Duration::from_millis(250)));
         for typed in ["", "0", "-1", "nan", "inf", "1e400", "5s", "1e-30"] {
             assert!(seconds(typed).is_err(), "{typed}");
+        }
+        assert_eq!(seconds_or_none("0"), Ok(Duration::ZERO));
+        assert!(seconds_or_none("-1").is_err() && seconds_or_none("").is_err());
+    }
+
+    #[test]
+    fn a_lowest_speed_has_a_span() {
+        let half_a_minute = Duration::from_secs(30);
+        assert_eq!(lowest_speed("10K"), Ok((10_240, half_a_minute)));
+        assert_eq!(lowest_speed("1,2.5"), Ok((1, Duration::from_millis(2500))));
+        for typed in ["", "0", "1,", "1,0", ",3", "1,2,3", "fast"] {
+            assert!(lowest_speed(typed).is_err(), "{typed}");
         }
     }
 

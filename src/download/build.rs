@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::{Download, DownloadBuilder, resume};
-use crate::engine::{Destination, Job};
+use crate::engine::{Destination, Job, LowestSpeed};
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::http::{Client, ClientConfig, Conditions, Source};
 use crate::integrity::Digest;
@@ -73,6 +73,7 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
             "expected none, as no byte is kept to compare with it",
         ));
     }
+    let lowest_speed = lowest_speed(&options)?;
     Ok(Job {
         client,
         mirrors: mirrors(&source, &options.mirrors)?,
@@ -90,7 +91,9 @@ fn job(options: DownloadBuilder) -> Result<Job, Error> {
         part_size,
         block_size: BLOCK,
         limit_rate: options.limit_rate,
+        lowest_speed,
         retries: options.retries,
+        wait_online: options.wait_online,
         fresh: options.fresh,
         overwrite: options.overwrite,
         durability: if options.sync && !keeps_nothing {
@@ -119,6 +122,25 @@ fn check_timeouts(network: &ClientConfig) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+fn lowest_speed(options: &DownloadBuilder) -> Result<Option<LowestSpeed>, Error> {
+    let Some((bytes_per_second, span)) = options.lowest_speed else {
+        return Ok(None);
+    };
+    let wrong = |why: String| Err(usage("the lowest speed", why));
+    if bytes_per_second == 0 || span.is_zero() {
+        return wrong("expected at least 1 byte a second for more than 0 s".to_owned());
+    }
+    match options.limit_rate {
+        Some(limit) if limit <= bytes_per_second => wrong(format!(
+            "expected less than the rate limit of {limit} bytes a second, found {bytes_per_second}"
+        )),
+        _ => Ok(Some(LowestSpeed {
+            bytes_per_second,
+            span,
+        })),
+    }
 }
 
 fn destination(options: &DownloadBuilder, source: &Source) -> Result<Destination, Error> {

@@ -113,4 +113,29 @@ impl DownloadBuilder {
         self.network.stall_timeout = timeout;
         self
     }
+
+    /// Waits up to this long for a network that is gone: no route to the server, no address, no
+    /// answer of a name server, or no connection within its time after the server had answered
+    /// before, while nothing else arrives. Default: 600 s.
+    ///
+    /// The network is tried about once a second, and no attempt is counted. With 0 it is a failure
+    /// like any other, and [`retries`](Self::retries) apply.
+    #[must_use]
+    pub fn wait_online(mut self, longest: Duration) -> Self {
+        self.wait_online = longest;
+        self
+    }
+
+    /// Replaces a transfer that is slower than `bytes_per_second`, at least 1, for `span`, more than
+    /// 0: another connection goes on in its place. Where the whole download is slower than that for
+    /// twice the span, it fails with [`ErrorKind::Network`](crate::ErrorKind::Network). Default:
+    /// none.
+    ///
+    /// Time in which the network is gone does not count, nor does time that a transfer waits for
+    /// the disk. A rate limit must be higher than the lowest speed.
+    #[must_use]
+    pub fn lowest_speed(mut self, bytes_per_second: u64, span: Duration) -> Self {
+        self.lowest_speed = Some((bytes_per_second, span));
+        self
+    }
 }

@@ -153,7 +153,12 @@ impl DownloadBuilder {
     /// Repeats a failed request for a range up to `retries` times, counted anew after each byte of
     /// progress. Default: 8.
     ///
-    /// Only failures that another attempt may mend are retried: not a 404, for example.
+    /// Only failures that another attempt may mend are retried: not a 404, for example. The pauses
+    /// between attempts grow from 250 ms to 30 s. A server that does not answer at all (it refuses
+    /// connections, or closes them) is asked more often than that, until twice the longest pauses
+    /// together have passed: 2 minutes for 8 retries, 7.5 s for 4, none for 0. A server that has
+    /// not answered before in this download gets half of that. For a network that is gone see
+    /// [`wait_online`](Self::wait_online).
     #[must_use]
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = retries;

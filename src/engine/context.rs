@@ -10,6 +10,7 @@ use super::control::shared::Shared;
 use super::control::{Control, Intent};
 use super::job::Job;
 use super::metrics::Metrics;
+use super::patience::Patience;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{HttpError, Source};
@@ -19,6 +20,7 @@ pub(crate) struct Context<'a> {
     pub(crate) job: &'a Job,
     pub(crate) shared: &'a Shared,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) patience: Arc<Patience>,
     /// Where the object is fetched from now: the URL of the job, or the last one that a refresh
     /// gave.
     pub(crate) source: Source,

@@ -11,8 +11,8 @@ pub(crate) mod internals;
 mod job;
 mod metrics;
 mod output;
+mod patience;
 mod remote;
-mod retry;
 mod run;
 mod schedule;
 #[cfg(test)]
@@ -23,6 +23,6 @@ mod transfer;
 pub(crate) use control::events::Subscription;
 pub(crate) use control::shared::Shared;
 pub(crate) use control::{Intent, Phase};
-pub(crate) use job::{Destination, Job};
+pub(crate) use job::{Destination, Job, LowestSpeed};
 pub(crate) use output::destination::output_of;
 pub(crate) use run::start;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
 use super::context::{Context, RequestFailed};
@@ -15,13 +16,15 @@ use super::output::file::leftovers;
 use super::output::file::restore::Restore;
 use super::output::outcome::{Outcome, judge_request};
 use super::output::{discard, file, stdout, stream};
+use super::patience::{Limits, Next, Patience};
 use super::remote::discovery::{Discovery, discover};
 use super::remote::http::HttpRemote;
 use super::remote::object::{Discovered, Object};
 use super::remote::probe::ProbeMethod;
 use super::remote::{mirrors, refresh};
+use super::schedule::attempts::Failures;
+use super::summary;
 use super::transfer::written_blocks::Doubt;
-use super::{retry, summary};
 use crate::checkpoint;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -87,10 +90,22 @@ pub(crate) fn context<'a, V: Volume>(
     destination: &OpenDestination<V>,
     boot: Option<[u8; 16]>,
 ) -> Context<'a> {
+    let metrics = Arc::new(Metrics::start());
+    let limits = Limits {
+        retries: job.retries,
+        wait_online: job.wait_online,
+    };
+    let patience = Patience::new(
+        limits,
+        job.client.clone(),
+        Arc::clone(&metrics),
+        Arc::clone(&shared.events),
+    );
     Context {
         job,
         shared,
-        metrics: Arc::new(Metrics::start()),
+        metrics,
+        patience: Arc::new(patience),
         source: job.source.clone(),
         boot,
         output: destination.output(),
@@ -225,7 +240,7 @@ pub(crate) struct Passes {
     told_coding: Option<Coding>,
     restarts: u32,
     refreshes: u32,
-    losses: u32,
+    losses: Failures,
 }
 
 impl Passes {
@@ -246,7 +261,7 @@ impl Passes {
             told_coding: None,
             restarts: 0,
             refreshes: 0,
-            losses: 0,
+            losses: Failures::none(Instant::now()),
         }
     }
 
@@ -345,7 +360,7 @@ impl Passes {
                 if failed.attempts == 0 {
                     self.has_no_ranges = true;
                 } else {
-                    self.losses += 1;
+                    self.losses = self.losses.and_one(Instant::now());
                     self.pause_after_loss(context, failed).await?;
                 }
             }
@@ -398,13 +413,17 @@ impl Passes {
         context: &Context<'_>,
         failed: RequestFailed,
     ) -> Result<(), Error> {
-        let Some(delay) = retry::delay(&failed.error, self.losses, context.job.retries) else {
-            return Err(context.request_failed(&RequestFailed {
-                attempts: self.losses,
-                ..failed
-            }));
-        };
-        let pausing = retry::pause(&context.metrics, context.events(), 0, &failed.error, delay);
-        context.unless_ended(pausing).await
+        let patience = &context.patience;
+        let turn = patience.past_turn();
+        match patience.judge(turn, &failed.error, self.losses) {
+            Next::Again(pause) => {
+                let pausing = patience.pause(0, &failed.error, pause);
+                context.unless_ended(pausing).await
+            }
+            Next::GiveUp { attempts } => {
+                let failed = RequestFailed { attempts, ..failed };
+                Err(context.request_failed(&failed))
+            }
+        }
     }
 }

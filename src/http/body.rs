@@ -12,9 +12,10 @@ use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
 use super::client::Client;
+use super::connections::Generation;
 use super::error::{HttpError, HttpErrorKind};
 use super::head::Head;
-use super::reuse::Returns;
+use super::redirect::FinalReply;
 use crate::object::ByteRange;
 
 /// How long to wait for the end of a body after all its bytes have arrived.
@@ -29,7 +30,9 @@ pub(crate) struct Body {
     // INVARIANT: never beyond the length of `range`.
     received: u64,
     state: State,
-    returns: Returns,
+    client: Client,
+    /// The pool of the connection.
+    generation: Generation,
     /// Bytes that were read ahead.
     ahead: VecDeque<Bytes>,
     stall: Duration,
@@ -45,20 +48,16 @@ enum State {
 }
 
 impl Body {
-    pub(super) fn new(
-        response: Response,
-        range: Option<ByteRange>,
-        first_byte: Duration,
-        client: &Client,
-    ) -> Self {
+    pub(super) fn new(reply: FinalReply, range: Option<ByteRange>, client: &Client) -> Self {
         let stall = client.stall_timeout();
         Self {
-            response,
+            response: reply.response,
             range,
-            first_byte,
+            first_byte: reply.first_byte,
             received: 0,
             state: State::Open,
-            returns: client.returns().clone(),
+            client: client.clone(),
+            generation: reply.generation,
             ahead: VecDeque::new(),
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
@@ -123,7 +122,12 @@ impl Body {
         match &outcome {
             Ok(Some(_)) => {}
             Ok(None) => self.state = State::Over,
-            Err(_) => self.state = State::Failed,
+            Err(error) => {
+                self.state = State::Failed;
+                if error.is_silence() {
+                    self.client.leave_pool(self.generation);
+                }
+            }
         }
         outcome
     }
@@ -200,7 +204,7 @@ impl Body {
             headers: self.response.headers(),
         };
         if self.response.version() == Version::HTTP_11 && head.keeps_connection() {
-            self.returns.note(self.response.url());
+            self.client.returns().note(self.response.url());
         }
     }
 
@@ -237,12 +241,14 @@ mod tests {
             stall_timeout: STALL,
             ..ClientConfig::for_tests()
         };
-        Body::new(
+        let reply = FinalReply {
             response,
-            promised.map(ByteRange::whole),
-            Duration::ZERO,
-            &Client::new(&patient).unwrap(),
-        )
+            first_byte: Duration::ZERO,
+            generation: Generation::default(),
+            origin: None,
+        };
+        let client = Client::new(&patient).unwrap();
+        Body::new(reply, promised.map(ByteRange::whole), &client)
     }
 
     /// All bytes up to the end or the error.

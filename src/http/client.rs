@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::auth::{Permit, Secrets};
 use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
+use super::connections::{Connections, Generation, Pool};
 use super::error::{HttpError, HttpErrorKind};
 use super::resolve::Rotation;
 use super::reuse::Returns;
@@ -37,11 +38,21 @@ pub(crate) struct Client {
 }
 
 struct Inner {
-    http: reqwest::Client,
+    config: ClientConfig,
+    tls: rustls::ClientConfig,
+    connections: Connections<reqwest::Client>,
     secrets: Secrets,
     returns: Returns,
-    connect_timeout: Duration,
-    stall_timeout: Duration,
+}
+
+/// The head of a reply.
+#[derive(Debug)]
+pub(super) struct Replied {
+    pub(super) response: Response,
+    /// The time from the open connection to the head.
+    pub(super) first_byte: Duration,
+    /// The pool of the connection.
+    pub(super) generation: Generation,
 }
 
 /// One request to one hop.
@@ -61,15 +72,40 @@ impl Client {
     /// used.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let secrets = Secrets::new(config)?;
+        let tls = tls::configure(config)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                http: build(config)?,
+                connections: Connections::new(build(config, tls.clone())?),
+                config: config.clone(),
+                tls,
                 secrets,
                 returns: Returns::default(),
-                connect_timeout: config.connect_timeout,
-                stall_timeout: config.stall_timeout,
             }),
         })
+    }
+
+    /// Opens new connections for all requests from now on. Those under way keep theirs.
+    pub(crate) fn leave_connections(&self) {
+        self.leave(None);
+    }
+
+    /// Opens new connections from now on, unless that has happened since one of this pool was
+    /// opened.
+    pub(super) fn leave_pool(&self, generation: Generation) {
+        self.leave(Some(generation));
+    }
+
+    fn leave(&self, generation: Option<Generation>) {
+        let Inner { config, tls, .. } = &*self.inner;
+        // The same configuration made a client before.
+        let again = || build(config, tls.clone()).ok();
+        self.inner.connections.leave(generation, again);
+    }
+
+    /// Gives a connection this long to open where that is less than the connect timeout; `None` for
+    /// the connect timeout.
+    pub(crate) fn open_within(&self, limit: Option<Duration>) {
+        self.inner.connections.set_open_within(limit);
     }
 
     pub(super) fn secrets(&self) -> &Secrets {
@@ -81,27 +117,35 @@ impl Client {
     }
 
     pub(super) fn stall_timeout(&self) -> Duration {
-        self.inner.stall_timeout
+        self.inner.config.stall_timeout
     }
 
-    /// Sends one request and waits for the head of its reply, of any status. Also returns the time
-    /// from the open connection to the head.
+    /// Sends one request and waits for the head of its reply, of any status.
     ///
     /// If a kept-alive connection closes under the request, the request is sent again at once,
-    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1).
+    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1). After a request that got no
+    /// reply in time, new requests open new connections.
     ///
     /// Cancel safe: dropping the future drops the request.
-    pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
+    pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<Replied, HttpError> {
         let mut stale = 0;
         loop {
-            let dial = Arc::new(Dial::new(self.inner.returns.claim(hop.to.url())));
-            match self.send_once(hop, &dial).await {
+            let pool = self.inner.connections.newest();
+            let dial = Arc::new(Dial::new(
+                self.inner.returns.claim(hop.to.url()),
+                self.inner.connections.open_within(),
+            ));
+            match self.send_once(hop, &pool, &dial).await {
                 Err(error)
                     if *error.kind() == HttpErrorKind::Closed
                         && dial.is_reused()
                         && stale < MOST_STALE =>
                 {
                     stale += 1;
+                }
+                Err(error) if error.is_silence() => {
+                    self.leave_pool(pool.generation);
+                    return Err(error);
                 }
                 outcome => return outcome,
             }
@@ -111,11 +155,11 @@ impl Client {
     async fn send_once(
         &self,
         hop: &Hop<'_>,
+        pool: &Pool<reqwest::Client>,
         dial: &Arc<Dial>,
-    ) -> Result<(Response, Duration), HttpError> {
-        let mut request = self
-            .inner
-            .http
+    ) -> Result<Replied, HttpError> {
+        let mut request = pool
+            .client
             .request(hop.method.clone(), hop.to.url().clone())
             .headers(hop.permit.headers.clone());
         if let Some(user) = &hop.permit.basic {
@@ -128,12 +172,16 @@ impl Client {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let begun = Instant::now();
-        let sending = Arc::clone(dial).watch(self.inner.http.execute(request));
+        let sending = Arc::clone(dial).watch(pool.client.execute(request));
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
             .map_err(HttpError::from_send)?;
-        Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
+        Ok(Replied {
+            response,
+            first_byte: dial.dialled().unwrap_or(begun).elapsed(),
+            generation: pool.generation,
+        })
     }
 
     /// Awaits the head of a reply, at most `stall` after the connection is open. Opening it has its
@@ -146,7 +194,9 @@ impl Client {
     ) -> Result<F::Output, HttpError> {
         let mut sending = pin!(sending);
         // The outer bound: a connection may be opened for this request and then serve another one.
-        let mut timer = pin!(tokio::time::sleep(self.inner.connect_timeout + stall));
+        let mut timer = pin!(tokio::time::sleep(
+            self.inner.config.connect_timeout + stall
+        ));
         let mut is_waiting = false;
         std::future::poll_fn(|cx| {
             if let Poll::Ready(outcome) = sending.as_mut().poll(cx) {
@@ -171,7 +221,7 @@ impl fmt::Debug for Client {
     }
 }
 
-fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
+fn build(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<reqwest::Client, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -192,7 +242,7 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
         .tcp_nodelay(true)
         .pool_max_idle_per_host(usize::MAX)
         .http1_max_headers(MOST_HEADERS)
-        .tls_backend_preconfigured(tls::configure(config)?);
+        .tls_backend_preconfigured(tls);
     if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
     }

@@ -2,9 +2,11 @@
 
 use std::error::Error as StdError;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -22,6 +24,8 @@ tokio::task_local! {
 pub(super) struct Dial {
     /// Until when to wait for a connection that is returning to the pool.
     returns_until: Option<Instant>,
+    /// The longest time that a new connection may take to open, where it is less than usual.
+    open_within: Option<Duration>,
     state: Mutex<DialState>,
 }
 
@@ -35,9 +39,10 @@ enum DialState {
 }
 
 impl Dial {
-    pub(super) fn new(returns_until: Option<Instant>) -> Self {
+    pub(super) fn new(returns_until: Option<Instant>, open_within: Option<Duration>) -> Self {
         Self {
             returns_until,
+            open_within,
             state: Mutex::default(),
         }
     }
@@ -113,11 +118,29 @@ where
                 }
                 dial.set(DialState::Dialling);
             }
-            let connected = connecting.await;
+            let limit = dial.as_ref().and_then(|dial| dial.open_within);
+            let connected = open_within(limit, connecting).await;
             if let Some(dial) = &dial {
                 dial.set(DialState::Dialled(Instant::now()));
             }
             connected
         })
+    }
+}
+
+/// Awaits a connection, at most as long as `limit` says.
+async fn open_within<T>(
+    limit: Option<Duration>,
+    connecting: impl Future<Output = Result<T, Box<dyn StdError + Send + Sync>>>,
+) -> Result<T, Box<dyn StdError + Send + Sync>> {
+    let Some(limit) = limit else {
+        return connecting.await;
+    };
+    match tokio::time::timeout(limit, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let why = format!("no answer within {} s", limit.as_secs_f64());
+            Err(io::Error::new(io::ErrorKind::TimedOut, why).into())
+        }
     }
 }

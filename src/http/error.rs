@@ -36,14 +36,18 @@ pub(crate) enum HttpErrorKind {
     Configuration,
     /// The host name could not be resolved; `temporary` if a retry may succeed.
     Resolve { temporary: bool },
-    /// The connection could not be opened: refused, reset, unreachable, closed in the handshake.
+    /// The connection could not be opened: refused, reset, closed in the handshake.
     Connect,
+    /// There is no way to the server: no route, no address of this machine, no answer on the way.
+    Unreachable,
     /// TLS failed: certificate, protocol version, alert.
     Tls,
     /// The connection was not open within the connect timeout, or died silently.
     Timeout,
     /// No byte arrived within the stall timeout.
     Stalled,
+    /// The whole download is slower than the caller puts up with.
+    TooSlow,
     /// A new connection was closed before the head of a reply.
     Closed,
     /// The connection broke in the middle of a reply.
@@ -93,6 +97,29 @@ impl HttpError {
     /// version. HEAD may have named a wrong length; a probe by GET finds out.
     pub(crate) fn found_length(&self) -> Option<u64> {
         self.found_length
+    }
+
+    /// Whether this machine has no network, as far as the failure tells: no way to the server, or no
+    /// answer of a name server.
+    pub(crate) fn is_offline(&self) -> bool {
+        matches!(
+            self.kind,
+            HttpErrorKind::Unreachable | HttpErrorKind::Resolve { temporary: true }
+        )
+    }
+
+    /// Whether no server answered at all: it may not be there for a while.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        let is_closed = matches!(
+            self.kind,
+            HttpErrorKind::Connect | HttpErrorKind::Closed | HttpErrorKind::Timeout
+        );
+        is_closed || self.is_offline()
+    }
+
+    /// Whether the connection may be dead without a sign.
+    pub(super) fn is_silence(&self) -> bool {
+        matches!(self.kind, HttpErrorKind::Stalled | HttpErrorKind::Timeout)
     }
 
     pub(super) fn new(kind: HttpErrorKind, text: impl AsRef<str>) -> Self {
@@ -159,6 +186,17 @@ impl HttpError {
         Self::new(
             HttpErrorKind::Stalled,
             format!("no byte came for {} s", timeout.as_secs_f64()),
+        )
+    }
+
+    /// A download that is slower than the caller puts up with, for so long.
+    pub(crate) fn too_slow(bytes_per_second: u64, span: Duration) -> Self {
+        Self::new(
+            HttpErrorKind::TooSlow,
+            format!(
+                "slower than the lowest speed of {bytes_per_second} bytes a second for {} s",
+                span.as_secs_f64()
+            ),
         )
     }
 
@@ -269,6 +307,8 @@ impl HttpError {
             HttpErrorKind::Status(StatusCode::PROXY_AUTHENTICATION_REQUIRED)
         } else if error.is_timeout() {
             HttpErrorKind::Timeout
+        } else if causes.io(is_unreachable) {
+            HttpErrorKind::Unreachable
         } else if causes.io(|kind| kind == io::ErrorKind::InvalidData) {
             HttpErrorKind::Tls
         } else {
@@ -398,6 +438,16 @@ impl Causes {
     fn io(&self, predicate: impl Fn(io::ErrorKind) -> bool) -> bool {
         self.io.iter().copied().any(predicate)
     }
+}
+
+fn is_unreachable(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+    )
 }
 
 /// The source of an error. `io::Error::source` skips the error that it wraps.

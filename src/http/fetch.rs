@@ -54,7 +54,7 @@ pub(crate) async fn fetch(
     let is_alone = range == ByteRange::whole(pinned.length) && pinned.is_open();
     let answer = ask_alone(client, source, ask, is_alone).await?;
     let promise = check(answer.head(), pinned, range).map_err(|error| answer.blame(error))?;
-    let body = |range| Body::new(answer.response, Some(range), answer.first_byte, client);
+    let body = |range| Body::new(answer, Some(range), client);
     Ok(match promise {
         Promise::Part(range) => Reply::Part(body(range)),
         Promise::Whole => Reply::Whole(body(ByteRange::whole(pinned.length))),
@@ -88,12 +88,8 @@ pub(crate) async fn fetch_whole(
         _ => Err(head.status_error()),
     };
     checked.map_err(|error| answer.blame(error))?;
-    Ok(Body::new(
-        answer.response,
-        Some(ByteRange::whole(pinned.length)),
-        answer.first_byte,
-        client,
-    ))
+    let all = ByteRange::whole(pinned.length);
+    Ok(Body::new(answer, Some(all), client))
 }
 
 /// Sends a request, and once more without its condition where the server refuses that and the reply

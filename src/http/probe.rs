@@ -176,7 +176,7 @@ fn take(
             Ok(match probed {
                 Probed::Found { metadata, .. } => Probed::Found {
                     metadata,
-                    stream: Some(Body::new(answer.response, range, answer.first_byte, client)),
+                    stream: Some(Body::new(answer, range, client)),
                 },
                 Probed::NotModified => Probed::NotModified,
             })

@@ -5,7 +5,8 @@ use std::time::Duration;
 use hyper::header::{HeaderMap, LOCATION};
 use reqwest::{Method, Response, StatusCode};
 
-use super::client::{Client, Hop};
+use super::client::{Client, Hop, Replied};
+use super::connections::Generation;
 use super::error::{HttpError, HttpErrorKind};
 use super::head::Head;
 use super::source::{Endpoint, Location, Source, Start};
@@ -26,6 +27,8 @@ pub(super) struct Ask {
 pub(super) struct FinalReply {
     pub(super) response: Response,
     pub(super) first_byte: Duration,
+    /// The pool of the connection that the reply came over.
+    pub(super) generation: Generation,
     /// The origin that the redirects led to, if it is not the source's.
     pub(super) origin: Option<String>,
 }
@@ -104,13 +107,18 @@ async fn walk(
             permit: client.secrets().permit(&start.home, &start.given, &at),
             stall: ask.stall,
         };
-        let (response, first_byte) = client.send(&hop).await.map_err(blame)?;
+        let Replied {
+            response,
+            first_byte,
+            generation,
+        } = client.send(&hop).await.map_err(blame)?;
         note(&at, ask, response.status(), first_byte);
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
             let answer = FinalReply {
                 response,
                 first_byte,
+                generation,
                 origin,
             };
             return Ok((answer, at));
@@ -191,6 +199,7 @@ fn is_unreachable(kind: &HttpErrorKind) -> bool {
         kind,
         HttpErrorKind::Resolve { .. }
             | HttpErrorKind::Connect
+            | HttpErrorKind::Unreachable
             | HttpErrorKind::Tls
             | HttpErrorKind::Timeout
             | HttpErrorKind::Stalled

@@ -24,8 +24,7 @@ pub(crate) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 /// The upper bound of the first pause. A reset or a 502 often passes within a round trip or two.
 const BACKOFF_BASE: Duration = Duration::from_millis(250);
 
-/// The upper bound of every pause, reached at the eighth retry. With the default of eight retries,
-/// a download survives an outage of about half a minute on average.
+/// The upper bound of every pause, reached at the eighth retry.
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
 /// The verdict on an error. Errors are fatal unless they are listed here.
@@ -34,6 +33,7 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
     match error.kind() {
         HttpErrorKind::Connect | HttpErrorKind::Closed => Verdict::Throttled { after: None },
         HttpErrorKind::Timeout
+        | HttpErrorKind::Unreachable
         | HttpErrorKind::Stalled
         | HttpErrorKind::Transport
         | HttpErrorKind::Short { .. }
@@ -63,15 +63,21 @@ impl HttpError {
     }
 }
 
-/// The pause before a retry, with full jitter: between 0 and `min(30 s, 250 ms × 2^(attempt - 1))`.
-///
-/// `attempt` is 1 for the first retry; `random` is uniform in `0.0..1.0` and clamped to it.
-pub(crate) fn backoff(attempt: u32, random: f64) -> Duration {
+/// The longest pause before a retry: `min(30 s, 250 ms × 2^(attempt - 1))`, where `attempt` is 1
+/// for the first retry.
+pub(crate) fn longest_backoff(attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(16);
-    let ceiling = BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP);
+    BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_CAP)
+}
+
+/// The pause before a retry: the longest one, or down to half of that. Requests that fail together
+/// are spread, and a row of short pauses does not use up the attempts.
+///
+/// `random` is uniform in `0.0..1.0` and clamped to it.
+pub(crate) fn backoff(attempt: u32, random: f64) -> Duration {
     // NaN passes clamp and makes mul_f64 panic: it counts as 0.
     let share = if random > 0.0 { random.min(1.0) } else { 0.0 };
-    ceiling.mul_f64(share)
+    longest_backoff(attempt).mul_f64(0.5 + share / 2.0)
 }
 
 /// Parses `Retry-After` in seconds or as a date (RFC 9110, section 10.2.3) and clamps it to
@@ -134,9 +140,11 @@ mod tests {
             (HttpErrorKind::Resolve { temporary: true }, RETRY),
             (HttpErrorKind::Resolve { temporary: false }, Verdict::Fatal),
             (HttpErrorKind::Connect, THROTTLED),
+            (HttpErrorKind::Unreachable, RETRY),
             (HttpErrorKind::Tls, Verdict::Fatal),
             (HttpErrorKind::Timeout, RETRY),
             (HttpErrorKind::Stalled, RETRY),
+            (HttpErrorKind::TooSlow, Verdict::Fatal),
             (HttpErrorKind::Closed, THROTTLED),
             (HttpErrorKind::Transport, RETRY),
             (
@@ -207,15 +215,21 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let ceilings = [1, 2, 3, 7, 8, 100, u32::MAX].map(|attempt| backoff(attempt, 1.0));
+        let attempts = [1, 2, 3, 7, 8, 100, u32::MAX];
         let expected = [250, 500, 1000, 16_000, 30_000, 30_000, 30_000].map(Duration::from_millis);
-        assert_eq!(ceilings, expected);
+        assert_eq!(attempts.map(|attempt| backoff(attempt, 1.0)), expected);
+        assert_eq!(
+            attempts.map(|attempt| backoff(attempt, 0.0) * 2),
+            expected,
+            "at least half of it"
+        );
     }
 
     proptest! {
         #[test]
         fn no_pause_leaves_its_bounds(attempt in any::<u32>(), random in any::<f64>()) {
-            prop_assert!(backoff(attempt, random) <= BACKOFF_CAP);
+            let pause = backoff(attempt, random);
+            prop_assert!(pause <= BACKOFF_CAP && pause >= BACKOFF_BASE / 2);
         }
 
         #[test]

@@ -138,7 +138,7 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
             &["remote"],
             &["summary"],
             &["context"],
-            &["retry"],
+            &["patience"],
             &["control"],
             &["schedule"],
             &["metrics", "blocking", "job"],

@@ -21,6 +21,7 @@ use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::Intent;
 use crate::engine::metrics::TICK;
 use crate::engine::remote::object::{Discovered, announce_stream};
+use crate::engine::schedule::slowness::Slowness;
 use crate::engine::summary::report_of_version;
 use crate::engine::transfer::closing;
 use crate::engine::transfer::commit::CommitError;
@@ -230,6 +231,8 @@ async fn pour<O: StreamOutput>(
     let _active = context.metrics.start_transfer();
     let limiter = context.job.limit_rate.map(Limiter::new);
     let begun = Instant::now();
+    let lowest = context.job.lowest_speed;
+    let mut slowness = lowest.map(|lowest| Slowness::new(lowest, 0, begun));
     let mut announced = begun;
     let mut announced_bytes = 0;
     let mut position = 0;
@@ -243,6 +246,12 @@ async fn pour<O: StreamOutput>(
         let taken = output.take(start, bytes).await;
         taken.map_err(Broken::Output)?;
         let now = Instant::now();
+        let is_too_slow = |slowness: &mut Slowness| slowness.is_too_slow(position, now);
+        if let Some(lowest) = lowest
+            && slowness.as_mut().is_some_and(is_too_slow)
+        {
+            return Err(Broken::Body(lowest.missed()));
+        }
         if now - announced >= TICK {
             context.events().emit(Event::Progress(Progress {
                 new_bytes: position - announced_bytes,

@@ -1,10 +1,13 @@
 //! Discovery: what there is to download, asked with retries.
 
+use tokio::time::Instant;
+
 use super::mirrors;
 use super::object::Discovered;
 use super::probe::{ProbeMethod, probe};
 use crate::engine::context::{Context, RequestFailed};
-use crate::engine::retry;
+use crate::engine::patience::Next;
+use crate::engine::schedule::attempts::Failures;
 use crate::http::Probed;
 
 /// Attempts at the source that was asked for before its mirrors are asked.
@@ -28,11 +31,13 @@ pub(crate) async fn discover(
     context: &Context<'_>,
     method: ProbeMethod,
 ) -> Result<Discovery, RequestFailed> {
-    let mut attempts = 0;
+    let patience = &context.patience;
+    let mut failures = Failures::none(Instant::now());
     loop {
-        attempts += 1;
+        let turn = patience.turn().await;
         let error = match probe(context, &context.source, method).await {
             Ok(Probed::Found { metadata, stream }) => {
+                patience.answered();
                 return Ok(Discovery::Object(Box::new(Discovered {
                     metadata,
                     stream,
@@ -44,17 +49,26 @@ pub(crate) async fn discover(
             Ok(Probed::NotModified) => return Ok(Discovery::NotModified),
             Err(error) => error,
         };
-        let delay = retry::delay(&error, attempts, context.job.retries);
+        failures = failures.and_one(Instant::now());
+        let next = patience.judge(turn, &error, failures);
+        let attempts = match next {
+            Next::Again(_) => failures.count,
+            Next::GiveUp { attempts } => attempts,
+        };
         let mut failed = RequestFailed { error, attempts };
-        if delay.is_none() || attempts == ATTEMPTS_BEFORE_MIRRORS {
+        let is_over = matches!(next, Next::GiveUp { .. });
+        if is_over || failures.count == ATTEMPTS_BEFORE_MIRRORS {
             failed = match mirrors::stand_in(context, method, failed).await {
-                Ok(found) => return Ok(Discovery::Object(Box::new(found))),
+                Ok(found) => {
+                    patience.answered();
+                    return Ok(Discovery::Object(Box::new(found)));
+                }
                 Err(failed) => failed,
             };
         }
-        let Some(delay) = delay else {
-            return Err(failed);
-        };
-        retry::pause(&context.metrics, context.events(), 0, &failed.error, delay).await;
+        match next {
+            Next::Again(pause) => patience.pause(0, &failed.error, pause).await,
+            Next::GiveUp { .. } => return Err(failed),
+        }
     }
 }

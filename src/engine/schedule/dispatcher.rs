@@ -8,11 +8,14 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::attempts::{AttemptAt, AttemptCounts, Role};
+use super::attempts::{AttemptAt, AttemptCounts, Failures, Role};
 use super::lease::{ActiveLease, RateMeter};
 use super::parts::{CompletedParts, PartAssembler};
 use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, Scheduler};
+use super::silence::{Signs, Silence};
+use super::slowness;
 use super::stragglers::Stragglers;
+use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::Recorder;
 use crate::object::{BlockIndex, BlockPlan, Plan};
 use crate::report::Samples;
@@ -46,8 +49,18 @@ struct Inner {
     /// No free block at or past this one is leased.
     reach: u32,
     stragglers: Stragglers,
+    silence: Silence,
     attempts: AttemptCounts,
     samples: Recorder,
+}
+
+/// Whether all transfers are silent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Silenced {
+    /// Whether they are, as far as is known.
+    pub(crate) is_suspected: bool,
+    /// Since when, where one of them was aborted now to find out.
+    pub(crate) began: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -63,6 +76,7 @@ impl Dispatcher {
                 rate: 0.0,
                 reach: u32::MAX,
                 stragglers: Stragglers::new(Instant::now()),
+                silence: Silence::default(),
                 attempts: AttemptCounts::default(),
                 samples: Recorder::default(),
             }),
@@ -129,11 +143,14 @@ impl Dispatcher {
     }
 
     /// Counts an attempt that started at the position `begun` and failed at the lease's current
-    /// one. Returns how many have failed in a row without a byte of progress, this one included.
-    pub(crate) fn failed(&self, lease: &ActiveLease, begun: u64) -> u32 {
+    /// one. Returns those that have failed in a row without a byte of progress, this one included.
+    pub(crate) fn failed(&self, lease: &ActiveLease, begun: u64) -> Failures {
         let mut inner = self.lock();
-        let place = place(&inner.scheduler, lease);
-        place.map_or(1, |place| inner.attempts.count(begun, place))
+        let now = Instant::now();
+        match place(&inner.scheduler, lease) {
+            Some(place) => inner.attempts.count(begun, place, now),
+            None => Failures::none(now).and_one(now),
+        }
     }
 
     /// Ends a lease, and frees the blocks that it did not complete.
@@ -211,9 +228,56 @@ impl Dispatcher {
         };
         straggler.lease.abort();
         if let Some(place) = place(scheduler, &straggler.lease) {
-            attempts.replaced(place);
+            attempts.replaced(place, now);
         }
         true
+    }
+
+    /// Aborts the leases that have been slower than `lowest` for too long, after a tick, for their
+    /// workers to continue over new connections. Returns how many they were.
+    pub(crate) fn replace_slow(&self, lowest: LowestSpeed, now: Instant) -> u32 {
+        let mut inner = self.lock();
+        let mut replaced = 0;
+        for meter in inner.leases.values_mut() {
+            if slowness::is_too_slow(meter, lowest, now) {
+                meter.lease.abort();
+                meter.slow_since = None;
+                replaced += 1;
+            }
+        }
+        replaced
+    }
+
+    /// Looks for transfers that have all fallen silent, after a tick. Aborts one of them, for its
+    /// worker to go ahead over a new connection, and the others once bytes come there.
+    ///
+    /// `is_crowded` says that the server refused connections.
+    pub(crate) fn break_silence(&self, is_crowded: bool, now: Instant) -> Silenced {
+        let mut inner = self.lock();
+        let Inner {
+            silence,
+            leases,
+            first_byte,
+            ..
+        } = &mut *inner;
+        let signs = silence.check(leases.values(), *first_byte, is_crowded, now);
+        let began = match signs {
+            Signs::Calm => None,
+            Signs::Silent { since, canary } => {
+                canary.lease.abort();
+                Some(since)
+            }
+            Signs::Dead(dead) => {
+                for meter in dead {
+                    meter.lease.abort();
+                }
+                None
+            }
+        };
+        Silenced {
+            is_suspected: silence.is_suspected(),
+            began,
+        }
     }
 
     /// Records the time to first byte of a reply.

@@ -1,7 +1,7 @@
 //! Active leases, and the rate of each.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::AbortHandle;
@@ -36,7 +36,20 @@ pub(crate) struct ActiveLease {
     /// The index of the server that sends the bytes; [`UNKNOWN_SERVER`] before its first reply.
     server: AtomicUsize,
     waits_for_disk: AtomicBool,
+    /// As [`Activity`].
+    activity: AtomicU8,
     abort: AbortHandle,
+}
+
+/// What the worker of a lease does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It pauses before an attempt.
+    Paused,
+    /// It waits for bytes.
+    Waiting,
+    /// It has bytes, and puts them where they belong.
+    Writing,
 }
 
 /// Stands for a server that has not replied yet.
@@ -52,6 +65,7 @@ impl ActiveLease {
             limit: AtomicU64::new(range.end()),
             server: AtomicUsize::new(UNKNOWN_SERVER),
             waits_for_disk: AtomicBool::new(false),
+            activity: AtomicU8::new(Activity::Paused as u8),
             abort,
         }
     }
@@ -91,6 +105,20 @@ impl ActiveLease {
         self.waits_for_disk.store(waits, Ordering::Relaxed);
     }
 
+    /// Records what the worker does from now on.
+    pub(crate) fn does(&self, activity: Activity) {
+        self.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// What the worker does.
+    pub(super) fn activity(&self) -> Activity {
+        let activity = self.activity.load(Ordering::Relaxed);
+        [Activity::Waiting, Activity::Writing]
+            .into_iter()
+            .find(|known| *known as u8 == activity)
+            .unwrap_or(Activity::Paused)
+    }
+
     /// Ends the attempt of the worker.
     pub(super) fn abort(&self) {
         self.abort.abort();
@@ -109,6 +137,14 @@ pub(super) struct RateMeter {
     measured: Instant,
     /// The position at the last measurement.
     at: u64,
+    /// The last tick at which bytes had arrived, or the worker did not wait for them.
+    pub(super) moved: Instant,
+    /// The last tick at which bytes had arrived.
+    pub(super) heard: Option<Instant>,
+    /// The position at the last tick.
+    seen: u64,
+    /// Since when it has been slower than the caller puts up with.
+    pub(super) slow_since: Option<Instant>,
     /// The last tick at which the worker waited for the disk.
     waited: Option<Instant>,
     /// Bytes per second; `None` while it is not known.
@@ -120,6 +156,10 @@ impl RateMeter {
     pub(super) fn new(lease: Arc<ActiveLease>, now: Instant) -> Self {
         Self {
             at: lease.range.start(),
+            moved: now,
+            heard: None,
+            slow_since: None,
+            seen: lease.range.start(),
             waited: None,
             lease,
             since: now,
@@ -153,6 +193,11 @@ impl RateMeter {
     /// The time before the first byte does not count towards the rate.
     pub(super) fn measure(&mut self, now: Instant, first_byte: Duration) {
         let position = self.lease.position();
+        if position > self.seen {
+            (self.seen, self.heard, self.moved) = (position, Some(now), now);
+        } else if self.lease.activity() != Activity::Waiting {
+            self.moved = now;
+        }
         if self.lease.waits_for_disk.load(Ordering::Relaxed) {
             self.waited = Some(now);
         }

@@ -5,5 +5,7 @@ pub(crate) mod dispatcher;
 pub(crate) mod lease;
 pub(crate) mod parts;
 pub(crate) mod scheduler;
+pub(crate) mod silence;
+pub(crate) mod slowness;
 pub(crate) mod stragglers;
 pub(crate) mod tuner;

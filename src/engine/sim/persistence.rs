@@ -42,6 +42,7 @@ fn fails_after_six_attempts(seed: u64, hangs: bool) {
     };
     let job = Job {
         retries: 5,
+        wait_online: Duration::from_secs(600),
         ..job(&world, PART)
     };
     let scenario = Scenario {

@@ -190,7 +190,9 @@ pub(super) fn job(world: &World, part_size: u64) -> Job {
         // A part of an odd size is one block.
         block_size: part_size / 2,
         limit_rate: None,
+        lowest_speed: None,
         retries: 8,
+        wait_online: Duration::from_secs(600),
         fresh: false,
         overwrite: world.old.is_some(),
         durability: Durability::Synced,

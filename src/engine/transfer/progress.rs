@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::Metrics;
 use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::engine::schedule::slowness::Slowness;
 use crate::engine::schedule::tuner::ThroughputSample;
 use crate::event::Progress;
 use crate::object::Plan;
@@ -27,6 +29,7 @@ pub(crate) struct Meter {
     resumed_bytes: u64,
     /// When the transfer started, or resumed after a pause.
     begun: Instant,
+    slowness: Option<Slowness>,
     /// The start of the current throughput sample.
     sampled: Snapshot,
     /// The last progress.
@@ -47,7 +50,12 @@ struct Snapshot {
 
 impl Meter {
     /// Starts to measure a transfer of `plan`.
-    pub(crate) fn new(metrics: &Arc<Metrics>, dispatcher: &Dispatcher, plan: &Plan) -> Self {
+    pub(crate) fn new(
+        metrics: &Arc<Metrics>,
+        dispatcher: &Dispatcher,
+        plan: &Plan,
+        lowest: Option<LowestSpeed>,
+    ) -> Self {
         let resumed_bytes = dispatcher.completed_bytes();
         let start = Snapshot {
             at: Instant::now(),
@@ -60,6 +68,7 @@ impl Meter {
             // The metrics already count what this run fetched before.
             resumed_bytes: resumed_bytes.saturating_sub(metrics.useful_bytes()),
             begun: start.at,
+            slowness: lowest.map(|lowest| Slowness::new(lowest, start.fetched, start.at)),
             sampled: start,
             shown: start,
             shown_bytes: resumed_bytes,
@@ -69,7 +78,7 @@ impl Meter {
 
     /// Restarts the measurements after a pause, whose time does not count.
     pub(crate) fn resume(&mut self) {
-        self.sampled = self.snapshot(Instant::now());
+        self.skip(Instant::now());
         self.shown = self.sampled;
         self.begun = self.sampled.at;
         self.rate = None;
@@ -100,6 +109,21 @@ impl Meter {
             span,
             connections: after.connections.min(before.connections),
         })
+    }
+
+    /// Leaves the time until now out of the measurements of the server.
+    pub(crate) fn skip(&mut self, now: Instant) {
+        self.sampled = self.snapshot(now);
+        if let Some(slowness) = &mut self.slowness {
+            slowness.restart(self.sampled.fetched, now);
+        }
+    }
+
+    /// Whether the transfer has been slower than the caller puts up with for too long.
+    pub(crate) fn is_too_slow(&mut self, now: Instant) -> bool {
+        let fetched = self.metrics.fetched_bytes();
+        let slowness = self.slowness.as_mut();
+        slowness.is_some_and(|slowness| slowness.is_too_slow(fetched, now))
     }
 
     /// The progress since the last call.

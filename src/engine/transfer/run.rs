@@ -32,7 +32,12 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         committer: &mut impl Committer,
         control: &Control,
     ) -> Result<TransferEnd, TransferError> {
-        let mut meter = Meter::new(&self.metrics, &self.dispatcher, &self.plan);
+        let mut meter = Meter::new(
+            &self.metrics,
+            &self.dispatcher,
+            &self.plan,
+            self.lowest_speed,
+        );
         loop {
             let (over, mut is_over) = watch::channel(false);
             let commit_failed = Notify::new();

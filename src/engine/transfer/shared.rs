@@ -11,7 +11,9 @@ use super::window::WriteTarget;
 use super::written_blocks::{Doubt, SpotChecks, WrittenBlock};
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::control::events::EventBus;
+use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::Metrics;
+use crate::engine::patience::Patience;
 use crate::engine::remote::Remote;
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::dispatcher::Dispatcher;
@@ -49,11 +51,11 @@ pub(crate) struct Transfer<R, W> {
     pub(super) compared: Mutex<Vec<usize>>,
     pub(super) durability: Durability,
     pub(super) limiter: Option<Limiter>,
+    pub(super) lowest_speed: Option<LowestSpeed>,
     pub(super) backpressure: Backpressure,
     pub(super) events: Arc<EventBus>,
     pub(super) metrics: Arc<Metrics>,
-    /// Attempts of one range after the first, counted from the last progress.
-    pub(super) retries: u32,
+    pub(super) patience: Arc<Patience>,
     // Locked at a refusal and at a tick, never across an await.
     pub(super) tuner: Mutex<Tuner>,
     /// The number of workers that run.
@@ -152,10 +154,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             compared: Mutex::default(),
             durability: job.durability,
             limiter: job.limit_rate.map(Limiter::new),
+            lowest_speed: job.lowest_speed,
             backpressure: Backpressure::default(),
             events: Arc::clone(context.events()),
             metrics: Arc::clone(&context.metrics),
-            retries: job.retries,
+            patience: Arc::clone(&context.patience),
             tuner: Mutex::new(tuner),
             workers: AtomicU32::new(0),
         })

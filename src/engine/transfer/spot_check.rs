@@ -4,13 +4,15 @@
 //! that is the same proves nothing of the bytes between the blocks.
 
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::written_blocks::{Doubt, WrittenBlock};
 use crate::engine::context::RequestFailed;
+use crate::engine::patience::Next;
 use crate::engine::remote::{FetchError, Remote, collect};
-use crate::engine::retry;
+use crate::engine::schedule::attempts::Failures;
 use crate::http::HttpError;
 use crate::object::ByteRange;
 
@@ -80,13 +82,16 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     }
 
     async fn collect(&self, range: ByteRange, doubt: Doubt) -> Result<Vec<u8>, TransferError> {
-        let mut attempts = 0;
+        let mut failures = Failures::none(Instant::now());
         loop {
-            attempts += 1;
+            let turn = self.patience.turn().await;
             self.metrics.attempted();
-            let _active = self.metrics.start_transfer();
+            let active = self.metrics.start_transfer();
             let error = match collect(&self.remote, range).await {
-                Ok(bytes) => return Ok(bytes),
+                Ok(bytes) => {
+                    self.patience.arrived();
+                    return Ok(bytes);
+                }
                 // The object comes whole then; nothing of it is read twice.
                 Err(FetchError::RangesIgnored) => {
                     let error = HttpError::unproven(
@@ -97,10 +102,14 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 }
                 Err(FetchError::Http(error)) => error,
             };
-            let Some(delay) = retry::delay(&error, attempts, self.retries) else {
-                return Err(TransferError::Request(RequestFailed { error, attempts }));
-            };
-            retry::pause(&self.metrics, &self.events, 0, &error, delay).await;
+            drop(active);
+            failures = failures.and_one(Instant::now());
+            match self.patience.judge(turn, &error, failures) {
+                Next::Again(pause) => self.patience.pause(0, &error, pause).await,
+                Next::GiveUp { attempts } => {
+                    return Err(TransferError::Request(RequestFailed { error, attempts }));
+                }
+            }
         }
     }
 }

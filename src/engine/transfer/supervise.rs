@@ -14,6 +14,7 @@ use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::worker::WorkerEnd;
 use crate::engine::blocking;
+use crate::engine::context::RequestFailed;
 use crate::engine::control::{Control, Intent};
 use crate::engine::metrics::TICK;
 use crate::engine::remote::Remote;
@@ -53,7 +54,11 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
                 WorkerEnd::Failed(error) => break End::Failed(error),
                 WorkerEnd::Surplus => {}
             },
-            _ = tick.tick() => measure(transfer, meter),
+            _ = tick.tick() => {
+                if let Some(error) = measure(transfer, meter) {
+                    break End::Failed(error);
+                }
+            }
         }
     };
     workers.shutdown().await;
@@ -84,12 +89,50 @@ fn spawn_missing<R: Remote, W: WriteTarget>(
     }
 }
 
-/// Measures every lease, replaces a straggler, and tells the tuner and the caller how fast the
-/// transfer is.
-fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Meter) {
+/// Measures every lease, acts on what that shows, and tells the caller how fast the transfer is.
+/// Returns the failure of a download that is slower than the caller puts up with.
+fn measure<R: Remote, W: WriteTarget>(
+    transfer: &Transfer<R, W>,
+    meter: &mut Meter,
+) -> Option<TransferError> {
     let now = Instant::now();
     let dispatcher = &transfer.dispatcher;
     dispatcher.tick(now);
+    let silenced = dispatcher.break_silence(transfer.metrics.refusals() > 0, now);
+    if let Some(since) = silenced.began {
+        tracing::debug!(silent = ?(now - since), "all transfers are silent");
+        transfer.patience.suspect(since, dispatcher.first_byte());
+    }
+    let failed = if silenced.is_suspected || transfer.patience.is_tried() {
+        // No measurement of now says anything of the server.
+        meter.skip(now);
+        None
+    } else {
+        replace_slow(transfer, meter, now)
+    };
+    announce(transfer, meter, now);
+    failed
+}
+
+/// Replaces transfers that are too slow, and tells the tuner how fast all are. Returns the failure
+/// of a download that is slower than the caller puts up with.
+fn replace_slow<R: Remote, W: WriteTarget>(
+    transfer: &Transfer<R, W>,
+    meter: &mut Meter,
+    now: Instant,
+) -> Option<TransferError> {
+    let dispatcher = &transfer.dispatcher;
+    if let Some(lowest) = transfer.lowest_speed {
+        if meter.is_too_slow(now) {
+            let error = lowest.missed();
+            let failed = RequestFailed { error, attempts: 1 };
+            return Some(TransferError::Request(failed));
+        }
+        for _ in 0..dispatcher.replace_slow(lowest, now) {
+            transfer.metrics.replaced();
+            transfer.patience.leave_connections();
+        }
+    }
     // A rate limit and a slow disk hold up connections that are not to blame for it.
     let is_held_up = transfer.limiter.is_some() || transfer.backpressure.is_slow();
     if !is_held_up && dispatcher.replace_straggler(now) {
@@ -103,7 +146,7 @@ fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Met
         // should.
         dispatcher.abort_slowest();
     }
-    announce(transfer, meter, now);
+    None
 }
 
 fn announce<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Meter, now: Instant) {

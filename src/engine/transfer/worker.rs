@@ -16,9 +16,9 @@ use super::window::{WindowBuffer, WriteTarget};
 use super::writer::LeaseWriter;
 use super::written_blocks::Doubt;
 use crate::engine::context::RequestFailed;
+use crate::engine::patience::Next;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
-use crate::engine::retry;
-use crate::engine::schedule::lease::ActiveLease;
+use crate::engine::schedule::lease::{ActiveLease, Activity};
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Proof};
@@ -127,6 +127,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut number = 0;
         loop {
             number += 1;
+            lease.does(Activity::Paused);
+            let turn = self.patience.turn().await;
             let begun = writer.position();
             let error = match self.attempt(lease, &mut writer, carried, number).await {
                 Ok(()) => return LeaseEnd::Done,
@@ -146,18 +148,23 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             if http::verdict(&error) != Verdict::Fatal && writer.wanted().is_empty() {
                 return LeaseEnd::Done;
             }
-            let attempts = self.dispatcher.failed(lease, begun);
-            let Some(delay) = retry::delay(&error, attempts, self.retries) else {
-                let failed = RequestFailed { error, attempts };
-                return LeaseEnd::Failed(TransferError::Request(failed));
+            let failures = self.dispatcher.failed(lease, begun);
+            let pause = match self.patience.judge(turn, &error, failures) {
+                Next::Again(pause) => pause,
+                Next::GiveUp { attempts } => {
+                    let failed = RequestFailed { error, attempts };
+                    return LeaseEnd::Failed(TransferError::Request(failed));
+                }
             };
             if self.is_one_stream() && self.replies.count() > 0 {
+                let attempts = failures.count;
                 let failed = RequestFailed { error, attempts };
                 return LeaseEnd::Failed(TransferError::StreamLost(failed));
             }
             let part = self.plan.part_at(writer.position());
             let part = part.map_or(0, |part| part.index.0);
-            retry::pause(&self.metrics, &self.events, part, &error, delay).await;
+            lease.does(Activity::Paused);
+            self.patience.pause(part, &error, pause).await;
         }
     }
 
@@ -221,7 +228,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         if matches!(error.kind(), HttpErrorKind::Stalled) {
             self.metrics.stalled();
         }
-        if !matches!(http::verdict(error), Verdict::Throttled { .. }) {
+        // Where nothing arrives, no other transfer is what the server prefers to this one.
+        if self.patience.is_tried() || !matches!(http::verdict(error), Verdict::Throttled { .. }) {
             return false;
         }
         self.metrics.refused();
@@ -271,7 +279,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return Err(AttemptError::Unproven);
             }
             _ => {
-                let stream = self.request(range).await?;
+                let stream = self.request(lease, range).await?;
                 if self.lacks_ranges() {
                     return Err(AttemptError::Unproven);
                 }
@@ -312,12 +320,18 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         Ok(stream)
     }
 
-    async fn request(&self, source: ByteRange) -> Result<Carried<R::Body>, FetchError> {
+    async fn request(
+        &self,
+        lease: &ActiveLease,
+        source: ByteRange,
+    ) -> Result<Carried<R::Body>, FetchError> {
         self.metrics.attempted();
         let asked = Instant::now();
+        lease.does(Activity::Waiting);
         let replied = self.remote.fetch(source).await;
         self.metrics.waited_for_reply(asked.elapsed());
         let body = replied?;
+        self.patience.arrived();
         self.dispatcher.replied(body.first_byte());
         Ok(Carried {
             body,
@@ -337,10 +351,13 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Result<PourEnd, AttemptError> {
         while stream.position < end && writer.position() < lease.limit() {
             if stream.rest.is_empty() {
+                lease.does(Activity::Waiting);
                 let Some(bytes) = stream.body.chunk().await? else {
                     return Ok(PourEnd::Ended);
                 };
+                lease.does(Activity::Writing);
                 self.metrics.fetched(bytes.len() as u64);
+                self.patience.arrived();
                 if let Some(limiter) = &self.limiter {
                     limiter.pass(bytes.len()).await;
                 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::http::body::Body;
+use crate::http::redirect::FinalReply;
 use crate::http::testing::{Script, ScriptedServer, Seen, Then, client, script};
 
 async fn send(client: &Client, server: &ScriptedServer) -> Result<Response, HttpError> {
@@ -16,7 +17,7 @@ async fn send(client: &Client, server: &ScriptedServer) -> Result<Response, Http
         permit: Permit::default(),
         stall: client.stall_timeout(),
     };
-    client.send(&hop).await.map(|(response, _)| response)
+    client.send(&hop).await.map(|replied| replied.response)
 }
 
 /// The error and its sources, from the outermost to the innermost.
@@ -135,8 +136,13 @@ async fn a_connection_closed_while_idle_is_no_error() {
 
 /// A reply, read to its end as a checked body.
 async fn read(client: &Client, server: &ScriptedServer) {
-    let response = send(client, server).await.unwrap();
-    let mut body = Body::new(response, None, Duration::ZERO, client);
+    let reply = FinalReply {
+        response: send(client, server).await.unwrap(),
+        first_byte: Duration::ZERO,
+        generation: Generation::default(),
+        origin: None,
+    };
+    let mut body = Body::new(reply, None, client);
     while body.chunk().await.unwrap().is_some() {}
 }
 

@@ -280,12 +280,12 @@ fn engine(schedule: &str) -> House {
         ("lib.rs", "mod engine; mod http { pub struct Client; }"),
         (
             "engine/mod.rs",
-            "mod job; mod retry; mod schedule; pub(crate) use retry::Retry;",
+            "mod job; mod patience; mod schedule; pub(crate) use patience::Patience;",
         ),
         ("engine/job.rs", "pub struct Job;"),
         (
-            "engine/retry.rs",
-            "use super::schedule::Schedule; pub struct Retry;",
+            "engine/patience.rs",
+            "use super::schedule::Schedule; pub struct Patience;",
         ),
         ("engine/schedule/mod.rs", schedule),
     ])
@@ -293,8 +293,8 @@ fn engine(schedule: &str) -> House {
 
 #[test]
 fn an_upward_import_in_the_engine_is_found() {
-    let house = engine("pub struct Schedule;\nuse crate::engine::Retry;\nuse super::job::Job;");
-    let expected = "src/engine/schedule/mod.rs:2: `schedule` may not import `Retry` from `retry`, \
+    let house = engine("pub struct Schedule;\nuse crate::engine::Patience;\nuse super::job::Job;");
+    let expected = "src/engine/schedule/mod.rs:2: `schedule` may not import `Patience` from `patience`, \
                     not below it in `engine`\n";
     assert_eq!(upward_imports(&house), expected);
     assert_eq!(upward_imports(&engine("pub struct Schedule;")), "");

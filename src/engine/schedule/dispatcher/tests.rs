@@ -80,19 +80,19 @@ async fn a_stuck_lease_is_replaced_once_and_its_failures_keep_their_count() {
         replaced
     };
     stuck.advance(10);
-    assert_eq!(dispatcher.failed(&stuck, 0), 1);
+    assert_eq!(dispatcher.failed(&stuck, 0).count, 1);
     assert_eq!(replaced(&stuck, 10).await, 0);
     assert_eq!(replaced(&stuck, 11).await, 1);
     dispatcher.release(&stuck);
     stuck = lease();
     assert_eq!(stuck.range.start(), 0);
     assert_eq!(replaced(&stuck, 11).await, 0);
-    assert_eq!(dispatcher.failed(&stuck, 0), 1);
+    assert_eq!(dispatcher.failed(&stuck, 0).count, 1);
     dispatcher.release(&stuck);
     stuck = lease();
-    assert_eq!(dispatcher.failed(&stuck, 0), 2);
+    assert_eq!(dispatcher.failed(&stuck, 0).count, 2);
     dispatcher.release_all();
-    assert_eq!(dispatcher.failed(&stuck, 0), 1);
+    assert_eq!(dispatcher.failed(&stuck, 0).count, 1);
 }
 
 #[test]

@@ -1,0 +1,329 @@
+//! Whether a failed request is worth another attempt, and when that may be made.
+//!
+//! Patience is counted in attempts and in time. While something arrives, each request has its own
+//! pauses. Where nothing arrives from anywhere, all requests share one pause, and one of them goes
+//! ahead.
+
+mod outage;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use self::outage::{Admission, Cause, Failed, Judged, Outages};
+use super::control::events::EventBus;
+use super::metrics::Metrics;
+use super::schedule::attempts::Failures;
+use crate::event::Event;
+use crate::http::{self, Client, HttpError, HttpErrorKind, Verdict};
+
+/// The longest pause where the server does not answer at all. It costs such a server nothing, and
+/// the download goes on soon after it is back.
+const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to open while nothing arrives: this long, or so many usual times
+/// to first byte. A packet that is lost on a dead line is sent again after one second, then two.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+const OPEN_FIRST_BYTES: u32 = 10;
+
+/// What the caller allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Attempts after the first, without progress.
+    pub(crate) retries: u32,
+    /// How long to wait for a network that is gone. With 0 that is a failure like any other.
+    pub(crate) wait_online: Duration,
+}
+
+impl Limits {
+    /// How long a server that does not answer is tried at least: twice the longest pauses together,
+    /// and once if it has not answered before.
+    fn span(&self, has_heard: bool) -> Duration {
+        let pauses = (1..=self.retries).map(http::longest_backoff);
+        let all = pauses.fold(Duration::ZERO, Duration::saturating_add);
+        if has_heard {
+            all.saturating_mul(2)
+        } else {
+            all
+        }
+    }
+}
+
+/// The patience of one run, which all its requests share.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    limits: Limits,
+    client: Client,
+    metrics: Arc<Metrics>,
+    events: Arc<EventBus>,
+    /// Whether there is an outage. Read for each chunk, without the lock.
+    is_on: AtomicBool,
+    // Held for bookkeeping only, never across an await.
+    outages: Mutex<Outages>,
+    /// Notified when an attempt that waits may have its turn.
+    changed: Notify,
+}
+
+/// Leave to begin one attempt. While an outage lasts, the others wait until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    patience: &'a Patience,
+    round: u64,
+    begun: Instant,
+    is_scout: bool,
+}
+
+/// What follows from a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another attempt, after this pause and in its turn.
+    Again(Pause),
+    /// No more, after so many failed in a row.
+    GiveUp { attempts: u32 },
+}
+
+/// The pause before an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pause {
+    delay: Duration,
+    /// Whether the caller is told. Of attempts that fail together, one is announced.
+    is_told: bool,
+    /// Whether the pause is that of the turn, which all share.
+    is_shared: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(
+        limits: Limits,
+        client: Client,
+        metrics: Arc<Metrics>,
+        events: Arc<EventBus>,
+    ) -> Self {
+        Self {
+            limits,
+            client,
+            metrics,
+            events,
+            is_on: AtomicBool::new(false),
+            outages: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Waits until the next attempt may begin. Returns at once unless nothing arrives anywhere.
+    ///
+    /// Cancel safe: a dropped call has no turn.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        loop {
+            // Listens before it looks, so it misses no change in between.
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let begun = Instant::now();
+            let (admission, round) = {
+                let mut outages = self.lock();
+                (outages.admit(begun), outages.round())
+            };
+            let is_scout = admission == Admission::Scout;
+            match admission {
+                Admission::Free | Admission::Scout => {
+                    return Turn {
+                        patience: self,
+                        round,
+                        begun,
+                        is_scout,
+                    };
+                }
+                Admission::NotBefore(next) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = sleep_until(next) => {}
+                    }
+                }
+                Admission::Behind => changed.await,
+            }
+        }
+    }
+
+    /// The turn of an attempt that began without waiting for one.
+    pub(crate) fn past_turn(&self) -> Turn<'_> {
+        Turn {
+            patience: self,
+            round: self.lock().round(),
+            begun: Instant::now(),
+            is_scout: false,
+        }
+    }
+
+    /// Judges a failed attempt. `failures` are those in a row of what was asked for, this one
+    /// included.
+    pub(crate) fn judge(&self, turn: Turn<'_>, error: &HttpError, failures: Failures) -> Next {
+        let (Verdict::Retry { after } | Verdict::Throttled { after }) = http::verdict(error) else {
+            return Next::GiveUp {
+                attempts: failures.count,
+            };
+        };
+        let now = Instant::now();
+        let judged = self.note(turn, error, now);
+        let attempts = failures.count.max(judged.failures);
+        if self.is_over(error, failures, &judged, now) {
+            return Next::GiveUp { attempts };
+        }
+        let longest = match error.is_unanswered() {
+            true => LONGEST_UNANSWERED,
+            false => Duration::MAX,
+        };
+        let backoff = http::backoff(attempts, fastrand::f64()).min(longest);
+        let delay = after.unwrap_or(backoff);
+        if judged.in_outage && judged.leads && judged.offline.is_none() {
+            self.lock().wait_until(now + delay);
+        }
+        self.changed.notify_waiters();
+        Next::Again(Pause {
+            delay,
+            is_told: judged.leads && judged.offline.is_none(),
+            is_shared: judged.in_outage,
+        })
+    }
+
+    /// Records the failure, and announces a network that is gone or back.
+    fn note(&self, mut turn: Turn<'_>, error: &HttpError, now: Instant) -> Judged {
+        let cause = match error.kind() {
+            _ if self.limits.wait_online.is_zero() => Cause::Server,
+            _ if error.is_offline() => Cause::Offline,
+            HttpErrorKind::Timeout => Cause::NoAnswer,
+            _ => Cause::Server,
+        };
+        let failed = Failed {
+            round: turn.round,
+            begun: turn.begun,
+            is_scout: std::mem::take(&mut turn.is_scout),
+            cause,
+        };
+        let mut outages = self.lock();
+        let was_gone = outages.offline();
+        let judged = outages.failed(&failed, self.metrics.fetched_bytes(), now);
+        self.follow(&outages);
+        drop(outages);
+        match (was_gone, judged.offline) {
+            (None, Some(_)) => {
+                tracing::debug!(%error, "waiting for the network");
+                self.events.emit(Event::Offline);
+            }
+            (Some(since), None) => self.announce_online(now - since),
+            _ => {}
+        }
+        judged
+    }
+
+    /// Whether the patience is used up.
+    fn is_over(
+        &self,
+        error: &HttpError,
+        failures: Failures,
+        judged: &Judged,
+        now: Instant,
+    ) -> bool {
+        if let Some(since) = judged.offline {
+            return now - since >= self.limits.wait_online;
+        }
+        let since = match judged.in_outage {
+            true => judged.since.min(failures.since),
+            false => failures.since,
+        };
+        // A server that answers has been asked often enough after so many attempts.
+        let is_long =
+            !error.is_unanswered() || now - since >= self.limits.span(self.lock().has_heard());
+        failures.count.max(judged.failures) > self.limits.retries && is_long
+    }
+
+    /// Announces a retry at `part` that is to be told, counts it, and waits for a pause of its own.
+    ///
+    /// Cancel safe: the retry counts from the first poll on.
+    pub(crate) async fn pause(&self, part: u32, error: &HttpError, pause: Pause) {
+        self.metrics.retried();
+        let Pause { delay, .. } = pause;
+        tracing::debug!(part, %error, ?delay, "retrying");
+        if pause.is_told {
+            self.events.emit(Event::Retrying {
+                part,
+                reason: error.to_string(),
+                delay,
+            });
+        }
+        if !pause.is_shared {
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// Records that something arrived, which ends an outage.
+    pub(crate) fn arrived(&self) {
+        if self.is_on.load(Ordering::Relaxed) {
+            self.answered();
+        }
+    }
+
+    /// Records that a server answered.
+    pub(crate) fn answered(&self) {
+        let mut outages = self.lock();
+        let gone = outages.arrived(Instant::now());
+        self.follow(&outages);
+        drop(outages);
+        self.changed.notify_waiters();
+        if let Some(span) = gone {
+            self.announce_online(span);
+        }
+    }
+
+    /// Takes note that every transfer has been silent since `since`: requests go over new
+    /// connections, one of them goes ahead. `first_byte` is the usual time to first byte.
+    pub(crate) fn suspect(&self, since: Instant, first_byte: Duration) {
+        let mut outages = self.lock();
+        outages.suspect(since, Instant::now());
+        self.is_on.store(true, Ordering::Relaxed);
+        drop(outages);
+        self.leave_connections();
+        let limit = OPEN_WITHIN.max(first_byte * OPEN_FIRST_BYTES);
+        self.client.open_within(Some(limit));
+        self.changed.notify_waiters();
+    }
+
+    /// Opens new connections for all requests from now on.
+    pub(crate) fn leave_connections(&self) {
+        self.client.leave_connections();
+    }
+
+    /// Whether nothing arrives anywhere.
+    pub(crate) fn is_tried(&self) -> bool {
+        self.is_on.load(Ordering::Relaxed)
+    }
+
+    fn follow(&self, outages: &Outages) {
+        let is_on = outages.is_on();
+        if self.is_on.swap(is_on, Ordering::Relaxed) && !is_on {
+            self.client.open_within(None);
+        }
+    }
+
+    fn announce_online(&self, gone: Duration) {
+        tracing::debug!(?gone, "the network is back");
+        self.events.emit(Event::Online { gone });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Outages> {
+        // The bookkeeping is consistent between any two calls, so a panic elsewhere leaves it
+        // usable.
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.is_scout {
+            self.patience.lock().scout_ended(self.round);
+            self.patience.changed.notify_waiters();
+        }
+    }
+}
