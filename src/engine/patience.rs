@@ -166,9 +166,12 @@ impl Patience {
             };
         };
         let now = Instant::now();
-        let judged = self.note(turn, error, now);
+        let cause = self.cause(error);
+        let judged = self.note(turn, cause, now);
         let attempts = failures.count.max(judged.failures);
-        if self.is_over(error, failures, &judged, now) {
+        // As long as other transfers go on, a network that is gone for this one is not waited for.
+        let is_passing = cause == Cause::Offline && !judged.in_outage;
+        if !is_passing && self.is_over(error, failures, &judged, now) {
             return Next::GiveUp { attempts };
         }
         let longest = match error.is_unanswered() {
@@ -189,13 +192,7 @@ impl Patience {
     }
 
     /// Records the failure, and announces a network that is gone or back.
-    fn note(&self, mut turn: Turn<'_>, error: &HttpError, now: Instant) -> Judged {
-        let cause = match error.kind() {
-            _ if self.limits.wait_online.is_zero() => Cause::Server,
-            _ if error.is_offline() => Cause::Offline,
-            HttpErrorKind::Timeout => Cause::NoAnswer,
-            _ => Cause::Server,
-        };
+    fn note(&self, mut turn: Turn<'_>, cause: Cause, now: Instant) -> Judged {
         let failed = Failed {
             round: turn.round,
             begun: turn.begun,
@@ -209,13 +206,22 @@ impl Patience {
         drop(outages);
         match (was_gone, judged.offline) {
             (None, Some(_)) => {
-                tracing::debug!(%error, "waiting for the network");
+                tracing::debug!("waiting for the network");
                 self.events.emit(Event::Offline);
             }
             (Some(since), None) => self.announce_online(now - since),
             _ => {}
         }
         judged
+    }
+
+    fn cause(&self, error: &HttpError) -> Cause {
+        match error.kind() {
+            _ if self.limits.wait_online.is_zero() => Cause::Server,
+            _ if error.is_offline() => Cause::Offline,
+            HttpErrorKind::Timeout => Cause::NoAnswer,
+            _ => Cause::Server,
+        }
     }
 
     /// Whether the patience is used up.

@@ -13,6 +13,7 @@ mod file_systems;
 mod house;
 mod minimum_rust;
 mod mirrors;
+mod networks;
 mod power_cut;
 mod real_servers;
 mod refresh;

@@ -130,6 +130,7 @@ impl Outages {
     ///
     /// It is part of an outage where nothing has arrived since the attempt that failed before.
     pub(super) fn failed(&mut self, failed: &Failed, fetched: u64, now: Instant) -> Judged {
+        self.has_heard |= fetched > 0;
         let before = self.failed.replace((fetched, now));
         let since = match before {
             Some((bytes, since)) if bytes == fetched => since,
@@ -300,8 +301,10 @@ mod tests {
     #[test]
     fn a_server_that_never_answered_may_be_none() {
         let now = Instant::now();
-        let (_, judged) = begun(now, Cause::NoAnswer);
-        assert_eq!(judged.offline, None);
+        let mut silent = Outages::default();
+        silent.suspect(now, now);
+        let first = attempt(&silent, now, Cause::NoAnswer);
+        assert_eq!(silent.failed(&first, 0, now).offline, None);
         let mut outages = Outages::default();
         outages.arrived(now);
         outages.suspect(now, now + SECOND);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::line::{Line, LineOutage, Shows};
 use super::remote::{Ranges, Weather};
 use super::scenario::Act;
 use super::world::{Lies, Tags, World, job};
@@ -182,7 +183,24 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         broken_at: None,
         hangs: false,
         ranges: ranges(rng),
+        line: line(rng),
     }
+}
+
+fn line(rng: &mut Rng) -> Line {
+    if !once_in(rng, 4) {
+        return Line::default();
+    }
+    let outages = (0..rng.usize(1..=3)).map(|_| {
+        let from = moment(rng);
+        let seconds = any(rng, &[0, 1, 5, 20, 90]);
+        LineOutage {
+            from,
+            until: from + Duration::from_secs(seconds),
+            shows: any(rng, &[Shows::Refusals, Shows::NoRoute, Shows::Nothing]),
+        }
+    });
+    Line(outages.collect())
 }
 
 /// Draws what the caller and the server do during a run, each after a wait.

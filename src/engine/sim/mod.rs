@@ -24,6 +24,8 @@
 mod chance;
 mod disk_errors;
 mod idle_gate;
+mod line;
+mod networks;
 mod oracle;
 mod overwrites;
 mod persistence;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use tokio::time::{Instant, sleep};
 
+use super::line::{Line, Shows};
 use super::world::World;
 use crate::engine::job::Job;
 use crate::engine::remote::object::{Object, Wanted};
@@ -41,6 +42,7 @@ pub(super) struct Weather {
     pub(super) broken_at: Option<u64>,
     /// Whether replies stall at `broken_at`. They break there otherwise.
     pub(super) hangs: bool,
+    pub(super) line: Line,
 }
 
 impl Weather {
@@ -56,6 +58,7 @@ impl Weather {
             longest_chunk: 24,
             broken_at: None,
             hangs: false,
+            line: Line::default(),
         }
     }
 }
@@ -99,6 +102,8 @@ pub(super) enum ServerEvent {
     Replied { version: usize, is_named: bool },
     /// A last look at the object agreed with what had come.
     Looked,
+    /// A last look found another version.
+    LookedElse,
     /// A request or a body failed.
     Failed(HttpErrorKind),
     /// A chunk was sent.
@@ -179,6 +184,39 @@ impl SimServer {
             found_by: ProbeMethod::Head,
             stands_in_for: None,
         })
+    }
+
+    /// Opens a connection now, and returns when that was.
+    async fn open(&self) -> Result<Duration, HttpError> {
+        let (now, refusal) = {
+            let state = self.state();
+            let now = state.begun.elapsed();
+            (now, state.weather.line.refuses(now))
+        };
+        match refusal {
+            None => Ok(now),
+            Some((time, kind)) => {
+                sleep(time).await;
+                Err(self.state().fail(kind, None))
+            }
+        }
+    }
+
+    /// Passes bytes over a connection that was opened then.
+    async fn pass(&self, opened: Duration) -> Result<(), HttpError> {
+        let ended = {
+            let state = self.state();
+            state.weather.line.ended(opened, state.begun.elapsed())
+        };
+        let kind = match ended {
+            None => return Ok(()),
+            Some(Shows::Refusals) => HttpErrorKind::Transport,
+            Some(Shows::NoRoute | Shows::Nothing) => {
+                sleep(STALL).await;
+                HttpErrorKind::Stalled
+            }
+        };
+        Err(self.state().fail(kind, None))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -288,6 +326,7 @@ impl Remote for SimRemote {
         if !self.pinned.wants_look() {
             return Ok(());
         }
+        self.server.open().await?;
         let wait = self.server.state().wait();
         sleep(wait).await;
         let mut state = self.server.state();
@@ -301,6 +340,9 @@ impl Remote for SimRemote {
         };
         match &looked {
             Ok(()) => state.note(ServerEvent::Looked),
+            Err(error) if matches!(error.kind(), HttpErrorKind::Changed(_)) => {
+                state.note(ServerEvent::LookedElse);
+            }
             Err(error) => state.note(ServerEvent::Failed(error.kind().clone())),
         }
         looked
@@ -318,7 +360,9 @@ impl Remote for SimRemote {
             state.note(ServerEvent::Asked { range, version });
             (RequestGuard(self.server.clone()), state.wait())
         };
+        let opened = self.server.open().await?;
         sleep(wait).await;
+        self.server.pass(opened).await?;
         let refusal = {
             let mut state = self.server.state();
             let refused = state.rng.f64() < state.weather.refuse;
@@ -353,6 +397,7 @@ impl Remote for SimRemote {
             position: range.start(),
             end,
             first_byte: wait,
+            opened,
             _guard: guard,
         })
     }
@@ -367,6 +412,8 @@ pub(super) struct SimBody {
     position: u64,
     end: u64,
     first_byte: Duration,
+    /// When its connection was opened.
+    opened: Duration,
     _guard: RequestGuard,
 }
 
@@ -388,6 +435,7 @@ impl RemoteBody for SimBody {
             (state.wait(), state.rng.f64() < state.weather.tear)
         };
         sleep(wait).await;
+        self.remote.pass(self.opened).await?;
         if torn {
             let (seconds, error) = {
                 let mut state = self.remote.state();

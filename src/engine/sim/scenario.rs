@@ -84,15 +84,26 @@ impl Played {
         self.log.iter().map(|(_, what)| what)
     }
 
-    /// How often the run warned that the checkpoint can't be written.
-    pub(super) fn checkpoint_warnings(&self) -> usize {
+    /// What the caller was told of the network.
+    pub(super) fn network_events(&self) -> Vec<Event> {
+        let is_one = |event: &Event| matches!(event, Event::Offline | Event::Online { .. });
+        self.told().into_iter().filter(is_one).collect()
+    }
+
+    /// What the caller was told.
+    fn told(&self) -> Vec<Event> {
         let mut told = self.shared.events.subscribe();
         let next = || poll_fn(|cx| told.poll_next(cx)).now_or_never().flatten();
-        let is_one = |event: &Event| {
+        std::iter::from_fn(next).collect()
+    }
+
+    /// How often the run warned that the checkpoint can't be written.
+    pub(super) fn checkpoint_warnings(&self) -> usize {
+        let is_one = |event: &&Event| {
             matches!(event, Event::Warning { message }
                 if message.starts_with("the checkpoint can't be written: "))
         };
-        std::iter::from_fn(next).filter(is_one).count()
+        self.told().iter().filter(is_one).count()
     }
 }
 

@@ -203,6 +203,7 @@ impl Schedule {
                 ServerEvent::Probed { .. }
                 | ServerEvent::Replied { .. }
                 | ServerEvent::Looked
+                | ServerEvent::LookedElse
                 | ServerEvent::Sent { .. } => {}
             }
         }

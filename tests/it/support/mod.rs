@@ -3,6 +3,7 @@
 pub(crate) mod fault;
 pub(crate) mod file_system;
 pub(crate) mod fixture;
+pub(crate) mod line;
 pub(crate) mod requests;
 pub(crate) mod servers;
 
