@@ -53,6 +53,16 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
     }
 }
 
+/// Whether the server refused this request, perhaps because of those under way: a link that may be
+/// used a few times, a file host that allows few connections.
+pub(crate) fn is_refusal(error: &HttpError) -> bool {
+    let status = error.status().map(|status| status.as_u16());
+    matches!(
+        status,
+        Some(401 | 403 | 404 | 409 | 410 | 420 | 421 | 423 | 429 | 456 | 503 | 509)
+    )
+}
+
 impl HttpError {
     /// The same failure, made retryable, because another source may succeed.
     pub(crate) fn passing(self) -> Self {
@@ -167,6 +177,21 @@ mod tests {
                 "{kind:?}"
             );
         }
+    }
+
+    #[test]
+    fn refusals_may_be_the_limit_of_the_server() {
+        let is_one = |status| {
+            let status = StatusCode::from_u16(status).unwrap();
+            is_refusal(&HttpError::status_of(status, None))
+        };
+        for status in [401, 403, 404, 409, 410, 420, 421, 423, 429, 456, 503, 509] {
+            assert!(is_one(status), "{status}");
+        }
+        for status in [400, 405, 412, 416, 500, 502] {
+            assert!(!is_one(status), "{status}");
+        }
+        assert!(!is_refusal(&HttpError::protocol("x")));
     }
 
     #[test]

@@ -145,6 +145,11 @@ impl Source {
         )
     }
 
+    /// Whether the URL has a query, which may be a signature.
+    pub(crate) fn has_query(&self) -> bool {
+        self.state().given.url.query().is_some()
+    }
+
     /// The query as text, for a keyed hash; empty where there is none.
     pub(crate) fn query_text(&self) -> String {
         self.state()

@@ -146,13 +146,7 @@ impl Outages {
                 offline: None,
             };
         }
-        let outage = self.current.get_or_insert(Outage {
-            since,
-            failures: 0,
-            next: now,
-            scout: None,
-            offline: None,
-        });
+        let outage = self.current.get_or_insert_with(|| Outage::new(since));
         if failed.is_scout && outage.scout == Some(failed.round) {
             outage.scout = None;
         }
@@ -192,13 +186,7 @@ impl Outages {
     /// All transfers under way have been silent since `since`.
     pub(super) fn suspect(&mut self, since: Instant, now: Instant) {
         self.round += 1;
-        let outage = self.current.get_or_insert(Outage {
-            since,
-            failures: 0,
-            next: now,
-            scout: None,
-            offline: None,
-        });
+        let outage = self.current.get_or_insert_with(|| Outage::new(since));
         // An attempt that goes ahead is among the silent ones.
         outage.scout = None;
         outage.next = outage.next.min(now);
@@ -209,6 +197,18 @@ impl Outages {
         self.has_heard = true;
         let outage = self.current.take()?;
         outage.offline.map(|since| now - since)
+    }
+}
+
+impl Outage {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            failures: 0,
+            next: since,
+            scout: None,
+            offline: None,
+        }
     }
 }
 

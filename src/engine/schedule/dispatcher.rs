@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::attempts::{AttemptAt, AttemptCounts, Failures, Role};
 use super::lease::{ActiveLease, RateMeter};
 use super::parts::{CompletedParts, PartAssembler};
-use super::scheduler::{Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, Scheduler};
+use super::scheduler::{
+    Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, NoneMissing, Scheduler,
+};
 use super::silence::{Signs, Silence};
 use super::slowness;
 use super::stragglers::Stragglers;
@@ -95,20 +97,13 @@ impl Dispatcher {
         abort: AbortHandle,
     ) -> Option<Arc<ActiveLease>> {
         let mut inner = self.lock();
+        let link = inner.link(connections, own);
         let Inner {
             scheduler,
             leases,
-            rate,
-            first_byte,
             reach,
             ..
         } = &mut *inner;
-        let link = LinkEstimate {
-            connections,
-            rate: *rate,
-            own,
-            first_byte: *first_byte,
-        };
         let grant = scheduler.lease(&link, *reach, |id| {
             leases.get(&id).map(RateMeter::observed).unwrap_or_default()
         })?;
@@ -118,6 +113,39 @@ impl Dispatcher {
             meter.lease.shrink(limit);
         }
         Some(inner.meter(&grant, abort))
+    }
+
+    /// Gives a lease like [`lease`](Self::lease), but one that begins at the first missing block from
+    /// this position of the file on; `None` where another lease holds that.
+    ///
+    /// # Errors
+    ///
+    /// [`NoneMissing`] where there is no such block.
+    pub(crate) fn lease_from(
+        &self,
+        position: u64,
+        connections: u32,
+        own: Option<f64>,
+        abort: AbortHandle,
+    ) -> Result<Option<Arc<ActiveLease>>, NoneMissing> {
+        let mut inner = self.lock();
+        let link = inner.link(connections, own);
+        let reach = inner.reach;
+        let block = inner.scheduler.plan().block_at(position);
+        let block = block.ok_or(NoneMissing)?.index.0;
+        let grant = inner.scheduler.lease_from(block, &link, reach)?;
+        Ok(grant.map(|grant| inner.meter(&grant, abort)))
+    }
+
+    /// Where the run of missing bytes ends that `lease` is part of: a position in the file.
+    pub(crate) fn missing_until(&self, lease: &ActiveLease) -> u64 {
+        let inner = self.lock();
+        let plan = inner.scheduler.plan();
+        let Some(block) = plan.block_at(lease.position()) else {
+            return lease.limit();
+        };
+        let end = inner.scheduler.missing_until(block.index.0);
+        plan.run(block.index, end.max(block.index.0 + 1)).end()
     }
 
     /// Records a completed block. Returns whether it completed for the first time, and aborts the
@@ -377,6 +405,16 @@ impl Dispatcher {
 }
 
 impl Inner {
+    /// What is known of the link, for one of `connections` workers.
+    fn link(&self, connections: u32, own: Option<f64>) -> LinkEstimate {
+        LinkEstimate {
+            connections,
+            rate: self.rate,
+            own,
+            first_byte: self.first_byte,
+        }
+    }
+
     /// Starts to measure a lease.
     fn meter(&mut self, grant: &Grant, abort: AbortHandle) -> Arc<ActiveLease> {
         let plan = self.scheduler.plan();

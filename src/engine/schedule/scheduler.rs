@@ -59,6 +59,10 @@ struct Lease {
     hedges: Option<LeaseId>,
 }
 
+/// No block is missing where a lease was to begin.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoneMissing;
+
 /// Keeps track of which blocks of an object are completed, leased and free.
 #[derive(Debug)]
 pub(crate) struct Scheduler {
@@ -117,6 +121,14 @@ impl Scheduler {
         self.done.is_full()
     }
 
+    /// Where the run of missing blocks ends that has this one; the block itself where that is
+    /// complete.
+    pub(crate) fn missing_until(&self, block: u32) -> u32 {
+        let mut runs = self.done.missing_runs();
+        let run = runs.find(|run| run.contains(&block));
+        run.map_or(block, |run| run.end)
+    }
+
     /// Gives an idle connection a lease; `None` where one more connection saves no time now.
     ///
     /// The lease is the start of the first free run. Where none is free, it is the tail of the
@@ -135,11 +147,48 @@ impl Scheduler {
             .or_else(|| self.hedge(link, &observe))
     }
 
+    /// Gives a lease that begins at the first missing block from `block` on; `None` where another
+    /// lease holds that, or where it lies at or past the block `reach`.
+    ///
+    /// # Errors
+    ///
+    /// [`NoneMissing`] where there is no such block.
+    pub(crate) fn lease_from(
+        &mut self,
+        block: u32,
+        link: &LinkEstimate,
+        reach: u32,
+    ) -> Result<Option<Grant>, NoneMissing> {
+        let run = self.done.missing_runs().find(|run| run.end > block);
+        let first = run.ok_or(NoneMissing)?.start.max(block);
+        let before = self.free.range(..=first).next_back();
+        let Some((&start, &end)) = before.filter(|(_, end)| **end > first) else {
+            return Ok(None);
+        };
+        if start < first {
+            // What lies before stays free.
+            self.free.insert(start, first);
+            self.free.insert(first, end);
+        }
+        let grant = self.take_run(first, link, reach);
+        if grant.is_none() && start < first {
+            self.free.remove(&first);
+            self.free.insert(start, end);
+        }
+        Ok(grant)
+    }
+
     fn take_free(&mut self, link: &LinkEstimate, reach: u32) -> Option<Grant> {
-        let (&start, &run_end) = self.free.first_key_value()?;
+        let (&start, _) = self.free.first_key_value()?;
+        self.take_run(start, link, reach)
+    }
+
+    /// Takes the beginning of the free run that begins at `start`.
+    fn take_run(&mut self, start: u32, link: &LinkEstimate, reach: u32) -> Option<Grant> {
         if start >= reach {
             return None;
         }
+        let run_end = *self.free.get(&start)?;
         let free_bytes = u64::from(self.free_blocks) * self.plan.block_size();
         let bytes = request_length(link, free_bytes);
         let blocks = u32::try_from(bytes.div_ceil(self.plan.block_size())).unwrap_or(u32::MAX);

@@ -195,13 +195,13 @@ impl Tuner {
 
     /// Lowers the ceiling after the server refused a connection while `working` others transferred.
     ///
-    /// Returns whether the target is lower now. A refusal of the only connection is a failure like
-    /// any other.
+    /// Returns whether the refused connection is one too many. A refusal of the only connection is a
+    /// failure like any other.
     pub(crate) fn refused(&mut self, working: u32) -> bool {
-        if working == 0 || self.target <= 1 {
+        if working == 0 {
             return false;
         }
-        self.ceiling = working.min(self.target - 1).max(1);
+        self.ceiling = working.min(self.target.saturating_sub(1)).max(1);
         self.target = self.ceiling;
         if self.mode != Mode::Fixed {
             self.rest();
@@ -277,7 +277,7 @@ mod tests {
         assert!(tuner.refused(2));
         assert_eq!(settle(tuner.clone(), |n| f64::from(n) * 1e6), 2);
         assert!(tuner.refused(2));
-        assert!(!tuner.refused(1));
+        assert!(tuner.refused(1), "one of several that were refused at once");
         assert_eq!(tuner.target(), 1);
     }
 }

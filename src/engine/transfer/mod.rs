@@ -12,6 +12,7 @@ mod run;
 mod shared;
 mod spot_check;
 mod supervise;
+mod waiting;
 pub(crate) mod window;
 mod worker;
 mod writer;

@@ -59,13 +59,24 @@ impl Replies {
         server: usize,
         position: u64,
     ) {
+        self.list().count += 1;
+        self.go_on(plan, lease, server, position);
+    }
+
+    /// A reply that brought bytes before goes on with those of `lease`.
+    pub(super) fn go_on(
+        &self,
+        plan: &Plan,
+        lease: &Arc<ActiveLease>,
+        server: usize,
+        position: u64,
+    ) {
         let reply = Reply {
             lease: Arc::clone(lease),
             server,
             position,
         };
         let mut list = self.list();
-        list.count += 1;
         if server > 0 {
             let none = || PartBitmap::new(plan.parts());
             let touched = list.touched.entry(server).or_insert_with(none);
@@ -80,7 +91,7 @@ impl Replies {
             list.replies.push(reply);
             return;
         }
-        let chosen = fastrand::usize(..list.count);
+        let chosen = fastrand::usize(..list.count.max(1));
         if let Some(known) = list.replies.get_mut(chosen) {
             *known = reply;
         }

@@ -1,12 +1,16 @@
 //! What the workers of one transfer share.
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use super::backpressure::Backpressure;
 use super::commit::CommitError;
 use super::rate_limit::Limiter;
 use super::replies::Replies;
+use super::waiting::WaitingBodies;
 use super::window::WriteTarget;
 use super::written_blocks::{Doubt, SpotChecks, WrittenBlock};
 use crate::engine::context::{Context, RequestFailed};
@@ -19,10 +23,17 @@ use crate::engine::remote::object::Object;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
-use crate::http::{HttpError, Pinned};
+use crate::http::{HttpError, Pinned, Source};
 use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
+
+/// The longest time to first byte of a server to which a round trip costs nothing.
+const NEAR: Duration = Duration::from_millis(5);
+/// How long the other workers wait for the reply to the first request: at least and at most, and as a
+/// multiple of the time to first byte.
+const AHEAD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+const AHEAD_FIRST_BYTES: u32 = 4;
 
 /// A transfer that runs, or is about to.
 pub(crate) struct Transfer<R, W> {
@@ -58,6 +69,13 @@ pub(crate) struct Transfer<R, W> {
     pub(super) patience: Arc<Patience>,
     // Locked at a refusal and at a tick, never across an await.
     pub(super) tuner: Mutex<Tuner>,
+    /// How long the other workers wait for the reply to the first request.
+    pub(super) first_goes_ahead: Option<Duration>,
+    /// Notified at each reply.
+    pub(super) replied: Notify,
+    /// Whether a request was sent since the source had its URL.
+    pub(super) has_asked: AtomicBool,
+    pub(super) waiting: WaitingBodies,
     /// The number of workers that run.
     pub(super) workers: AtomicU32,
 }
@@ -102,6 +120,15 @@ impl From<StorageError> for TransferError {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
     }
+}
+
+/// How long the other workers wait for the reply to the first request, which asks for everything. A
+/// link that may be used once should be used for that. Far away the wait would cost a round trip,
+/// so it is for signed links only.
+fn first_goes_ahead(source: &Source, first_byte: Duration) -> Option<Duration> {
+    let is_cheap = first_byte < NEAR || source.has_query();
+    let (least, most) = AHEAD;
+    is_cheap.then(|| (first_byte * AHEAD_FIRST_BYTES).clamp(least, most))
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
@@ -160,6 +187,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             metrics: Arc::clone(&context.metrics),
             patience: Arc::clone(&context.patience),
             tuner: Mutex::new(tuner),
+            replied: Notify::new(),
+            first_goes_ahead: first_goes_ahead(&context.source, first_byte),
+            has_asked: AtomicBool::new(false),
+            waiting: WaitingBodies::default(),
             workers: AtomicU32::new(0),
         })
     }

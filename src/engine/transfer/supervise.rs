@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
@@ -43,8 +43,19 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     let target_users = TaskTracker::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut alone = transfer.first_goes_ahead.map(sleep).map(Box::pin);
     let end = loop {
-        spawn_missing(transfer, &mut workers, &target_users);
+        let most = if alone.is_some() { 1 } else { u32::MAX };
+        spawn_missing(transfer, &mut workers, &target_users, most);
+        let first_goes_ahead = async {
+            match &mut alone {
+                Some(longest) => tokio::select! {
+                    () = transfer.replied.notified() => {}
+                    () = longest => {}
+                },
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             intent = control.halted() => break End::Halted(intent),
@@ -54,6 +65,7 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
                 WorkerEnd::Failed(error) => break End::Failed(error),
                 WorkerEnd::Surplus => {}
             },
+            () = first_goes_ahead => alone = None,
             _ = tick.tick() => {
                 if let Some(error) = measure(transfer, meter) {
                     break End::Failed(error);
@@ -79,8 +91,9 @@ fn spawn_missing<R: Remote, W: WriteTarget>(
     transfer: &Arc<Transfer<R, W>>,
     workers: &mut JoinSet<WorkerEnd>,
     target_users: &TaskTracker,
+    most: u32,
 ) {
-    let wanted = transfer.target_connections();
+    let wanted = transfer.target_connections().min(most);
     transfer.metrics.wants(wanted);
     while transfer.workers.load(Ordering::Acquire) < wanted {
         transfer.workers.fetch_add(1, Ordering::AcqRel);
@@ -141,9 +154,11 @@ fn replace_slow<R: Remote, W: WriteTarget>(
     if let Some(sample) = meter.sample(now, dispatcher.first_byte()) {
         transfer.tune(|tuner| tuner.observe(sample));
     }
-    if transfer.workers.load(Ordering::Acquire) > transfer.target_connections() {
+    let is_surplus = transfer.workers.load(Ordering::Acquire) > transfer.target_connections();
+    if is_surplus && transfer.metrics.refusals() == 0 {
         // Of surplus workers the fastest would finish its lease first and leave; the slowest
-        // should.
+        // should. A worker that the server refused leaves by itself, and another one may hold all
+        // that the server gives.
         dispatcher.abort_slowest();
     }
     None

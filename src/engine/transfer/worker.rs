@@ -12,6 +12,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, debug_span, field};
 
 use super::shared::{Transfer, TransferError};
+use super::waiting::WaitingBody;
 use super::window::{WindowBuffer, WriteTarget};
 use super::writer::LeaseWriter;
 use super::written_blocks::Doubt;
@@ -50,11 +51,23 @@ fn rate(lease: &ActiveLease, span: Duration) -> Option<f64> {
     (bytes > 0 && !span.is_zero()).then(|| bytes as f64 / span.as_secs_f64())
 }
 
-/// A body that continues past the end of a lease, and the object position of its next byte.
+/// A body that may continue past the end of a lease.
 struct Carried<B> {
     body: B,
+    /// The position of its next byte in the object, and in the output.
     position: u64,
+    written: u64,
+    /// The end of the range that was asked for.
+    end: u64,
     rest: Bytes,
+    /// Counts the body while no lease takes bytes out of it.
+    waits: Option<WaitingBody>,
+}
+
+impl<B> Carried<B> {
+    fn covers(&self, position: u64) -> bool {
+        (self.position..self.end).contains(&position)
+    }
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
@@ -77,7 +90,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut carried = None;
         let mut own_rate = None;
         loop {
-            if self.leave_if_surplus() {
+            let holds_treasure = carried.as_ref().is_some_and(|body| self.is_treasured(body));
+            if !holds_treasure && self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
             match self.check_next().await {
@@ -91,7 +105,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             // Not the number of workers that exist: the first one would take what the others are to
             // share.
             let connections = self.target_connections();
-            let Some(lease) = self.dispatcher.lease(connections, own_rate, abort) else {
+            let Some(lease) = self.lease(connections, own_rate, abort, &mut carried) else {
                 if self.dispatcher.is_finished() {
                     return WorkerEnd::Finished;
                 }
@@ -112,6 +126,38 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Err(futures::future::Aborted) => (carried, own_rate) = (None, None),
             }
         }
+    }
+
+    /// The next lease of a worker with this body, if there is one.
+    fn lease(
+        &self,
+        connections: u32,
+        own_rate: Option<f64>,
+        abort: AbortHandle,
+        carried: &mut Option<Carried<R::Body>>,
+    ) -> Option<Arc<ActiveLease>> {
+        if let Some(body) = carried.take_if(|carried| self.is_treasured(carried)) {
+            let from = body.written;
+            if let Ok(lease) =
+                self.dispatcher
+                    .lease_from(from, connections, own_rate, abort.clone())
+            {
+                *carried = Some(body);
+                return lease;
+            }
+        }
+        let lease = self.dispatcher.lease(connections, own_rate, abort);
+        if lease.is_none() && !self.remote.is_whole() {
+            // What follows is another's to bring.
+            *carried = None;
+        }
+        lease
+    }
+
+    /// Whether a body is all that the server may give: it refused other requests, perhaps because
+    /// the link may be used once.
+    fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
+        !self.remote.is_whole() && self.metrics.refusals() > 0 && carried.position < carried.end
     }
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
@@ -229,11 +275,13 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             self.metrics.stalled();
         }
         // Where nothing arrives, no other transfer is what the server prefers to this one.
-        if self.patience.is_tried() || !matches!(http::verdict(error), Verdict::Throttled { .. }) {
+        let may_be_crowded =
+            matches!(http::verdict(error), Verdict::Throttled { .. }) || http::is_refusal(error);
+        if self.patience.is_tried() || !may_be_crowded {
             return false;
         }
         self.metrics.refused();
-        let working = self.metrics.active();
+        let working = self.metrics.active() + self.waiting.count();
         self.tune(|tuner| tuner.refused(working))
     }
 
@@ -270,34 +318,60 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         range: ByteRange,
     ) -> Result<(), AttemptError> {
         let _active = self.metrics.start_transfer();
-        let mut stream = match carried.take() {
-            Some(carried) if carried.position == range.start() => carried,
-            Some(carried) if carried.position < range.start() && self.is_one_stream() => {
-                self.skip_to(range.start(), carried).await?
-            }
-            _ if self.replies.count() > 0 && self.is_one_stream() => {
-                return Err(AttemptError::Unproven);
-            }
-            _ => {
-                let stream = self.request(lease, range).await?;
-                if self.lacks_ranges() {
-                    return Err(AttemptError::Unproven);
-                }
-                let server = stream.body.server();
-                self.replies
-                    .begin(&self.plan, lease, server, writer.position());
-                stream
-            }
-        };
+        let position = writer.position();
+        let mut stream = self.stream(lease, position, carried.take(), range).await?;
+        stream.waits = None;
         lease.comes_from(stream.body.server());
         let end = self.pour(lease, writer, &mut stream, range.end()).await?;
-        if end == PourEnd::MoreToCome && self.remote.is_whole() {
+        if end == PourEnd::MoreToCome {
+            stream.written = writer.position();
+            stream.waits = Some(self.waiting.one());
             *carried = Some(stream);
         }
         Ok(())
     }
 
-    /// Winds a body without ranges forward to this position of the object: another body might be of
+    /// A body that brings `range` of the object, for this position of the output: one that was carried
+    /// here, or that of a new reply.
+    async fn stream(
+        &self,
+        lease: &Arc<ActiveLease>,
+        position: u64,
+        carried: Option<Carried<R::Body>>,
+        range: ByteRange,
+    ) -> Result<Carried<R::Body>, AttemptError> {
+        let go_on = |carried: &Carried<R::Body>| {
+            if !self.remote.is_whole() {
+                let server = carried.body.server();
+                self.replies.go_on(&self.plan, lease, server, position);
+            }
+        };
+        match carried {
+            Some(carried) if carried.position == range.start() => {
+                go_on(&carried);
+                Ok(carried)
+            }
+            Some(carried) if carried.position < range.start() && self.is_one_stream() => {
+                self.skip_to(range.start(), carried).await
+            }
+            Some(carried) if self.is_treasured(&carried) && carried.covers(range.start()) => {
+                go_on(&carried);
+                self.skip_to(range.start(), carried).await
+            }
+            _ if self.replies.count() > 0 && self.is_one_stream() => Err(AttemptError::Unproven),
+            _ => match self.request(lease, self.to_ask(lease, range)).await {
+                Ok(_) if self.lacks_ranges() => Err(AttemptError::Unproven),
+                Ok(stream) => {
+                    let server = stream.body.server();
+                    self.replies.begin(&self.plan, lease, server, position);
+                    Ok(stream)
+                }
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// Winds a body forward to this position of the object: another body might be of
     /// another version.
     async fn skip_to(
         &self,
@@ -320,6 +394,22 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         Ok(stream)
     }
 
+    /// The range to ask for, of which the lease needs `range`.
+    ///
+    /// The first request asks for all missing bytes that follow. A link that may be used once
+    /// brings all of them then, if the server refuses the other requests. If it does not, other
+    /// leases hold what follows, and the connection is given up where this one ends.
+    fn to_ask(&self, lease: &ActiveLease, range: ByteRange) -> ByteRange {
+        if self.has_asked.swap(true, Ordering::Relaxed) || self.remote.is_whole() {
+            return range;
+        }
+        let longer = ByteRange::new(lease.position(), self.dispatcher.missing_until(lease));
+        let located = longer.and_then(|longer| self.selection.locate(longer));
+        located
+            .filter(|longer| longer.start() == range.start())
+            .unwrap_or(range)
+    }
+
     async fn request(
         &self,
         lease: &ActiveLease,
@@ -332,11 +422,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.metrics.waited_for_reply(asked.elapsed());
         let body = replied?;
         self.patience.arrived();
+        self.replied.notify_one();
         self.dispatcher.replied(body.first_byte());
         Ok(Carried {
             body,
             position: source.start(),
+            written: lease.position(),
+            end: source.end(),
             rest: Bytes::new(),
+            waits: None,
         })
     }
 
@@ -371,7 +465,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             stream.position += now.len() as u64;
             writer.take(now).await?;
         }
-        let at_promised_end = stream.position == end && stream.rest.is_empty();
+        let at_promised_end = stream.position == stream.end && stream.rest.is_empty();
         if at_promised_end && !self.remote.is_whole() {
             // Sees the end of the body, which makes the connection fit for the next request.
             stream.body.chunk().await?;
