@@ -17,6 +17,7 @@ use super::auth::{Permit, Secrets};
 use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
+use super::lenient::{self, Lenient};
 use super::resolve::Rotation;
 use super::reuse::Returns;
 use super::source::Location;
@@ -38,6 +39,7 @@ pub(crate) struct Client {
 
 struct Inner {
     http: reqwest::Client,
+    lenient: Lenient,
     secrets: Secrets,
     returns: Returns,
     connect_timeout: Duration,
@@ -61,9 +63,12 @@ impl Client {
     /// used.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let secrets = Secrets::new(config)?;
+        let tls = tls::configure(config)?;
+        let lenient = builder(config, tls.clone())?.http1_ignore_invalid_headers_in_responses(true);
         Ok(Self {
             inner: Arc::new(Inner {
-                http: build(config)?,
+                http: build(builder(config, tls)?)?,
+                lenient: Lenient::new(build(lenient)?),
                 secrets,
                 returns: Returns::default(),
                 connect_timeout: config.connect_timeout,
@@ -88,20 +93,25 @@ impl Client {
     /// from the open connection to the head.
     ///
     /// If a kept-alive connection closes under the request, the request is sent again at once,
-    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1).
+    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1). So it is if a line of the head
+    /// can't be read, without such lines then.
     ///
     /// Cancel safe: dropping the future drops the request.
     pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
         let mut stale = 0;
         loop {
             let dial = Arc::new(Dial::new(self.inner.returns.claim(hop.to.url())));
-            match self.send_once(hop, &dial).await {
+            let lenient = self.inner.lenient.client_for(hop.to);
+            match self.send_once(hop, &dial, lenient).await {
                 Err(error)
                     if *error.kind() == HttpErrorKind::Closed
                         && dial.is_reused()
                         && stale < MOST_STALE =>
                 {
                     stale += 1;
+                }
+                Err(error) if error.is_for_a_line() && lenient.is_none() => {
+                    self.inner.lenient.admit(hop.to);
                 }
                 outcome => return outcome,
             }
@@ -112,10 +122,10 @@ impl Client {
         &self,
         hop: &Hop<'_>,
         dial: &Arc<Dial>,
+        lenient: Option<&reqwest::Client>,
     ) -> Result<(Response, Duration), HttpError> {
-        let mut request = self
-            .inner
-            .http
+        let http = lenient.unwrap_or(&self.inner.http);
+        let mut request = http
             .request(hop.method.clone(), hop.to.url().clone())
             .headers(hop.permit.headers.clone());
         if let Some(user) = &hop.permit.basic {
@@ -128,11 +138,14 @@ impl Client {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let begun = Instant::now();
-        let sending = Arc::clone(dial).watch(self.inner.http.execute(request));
+        let sending = Arc::clone(dial).watch(http.execute(request));
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
             .map_err(HttpError::from_send)?;
+        if lenient.is_some() {
+            lenient::check(hop.method, &response)?;
+        }
         Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
     }
 
@@ -171,7 +184,7 @@ impl fmt::Debug for Client {
     }
 }
 
-fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
+fn builder(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<ClientBuilder, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -192,7 +205,9 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
         .tcp_nodelay(true)
         .pool_max_idle_per_host(usize::MAX)
         .http1_max_headers(MOST_HEADERS)
-        .tls_backend_preconfigured(tls::configure(config)?);
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .tls_backend_preconfigured(tls);
     if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
     }
@@ -201,6 +216,10 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
     } else if let Some(url) = &config.proxy {
         builder = builder.proxy(proxy(url)?);
     }
+    Ok(builder)
+}
+
+fn build(builder: ClientBuilder) -> Result<reqwest::Client, HttpError> {
     builder.build().map_err(|error| {
         let causes = HttpError::causes(&error);
         HttpError::configuration(format!("cannot set up the client: {causes}"))

@@ -12,6 +12,9 @@ use super::escape::escape;
 use super::resolve::ResolveError;
 use super::trust;
 
+/// What hyper says of a line that it can't read; only the text tells it from other causes.
+const UNREADABLE_LINE: &str = "invalid HTTP header parsed";
+
 /// A failed request: its kind, for the verdict, and a text without secrets, for people.
 ///
 /// The text names neither the URL nor the method, which the caller knows. It names the origin if a
@@ -62,6 +65,8 @@ pub(crate) enum HttpErrorKind {
     Changed(String),
     /// The reply violates HTTP.
     Protocol(String),
+    /// The head of a reply can't be read; `line` if one of its fields is why.
+    Unreadable { line: bool },
     /// A page or a message came in place of the object.
     Page(String),
     /// A content coding in which the object can't be fetched. The server will answer so again.
@@ -73,6 +78,11 @@ pub(crate) enum HttpErrorKind {
 impl HttpError {
     pub(crate) fn kind(&self) -> &HttpErrorKind {
         &self.kind
+    }
+
+    /// Whether a line of the reply's head could not be read.
+    pub(super) fn is_for_a_line(&self) -> bool {
+        self.kind == HttpErrorKind::Unreadable { line: true }
     }
 
     /// The status of the reply that is the failure; `None` where no reply is.
@@ -245,13 +255,14 @@ impl HttpError {
         } else if causes.alert {
             HttpErrorKind::Tls
         } else if causes.parse {
-            let text = format!("the reply can't be read: {}", causes.text);
-            return Self::protocol(text);
+            let line = causes.text.contains(UNREADABLE_LINE);
+            HttpErrorKind::Unreadable { line }
         } else {
             HttpErrorKind::Closed
         };
         let text = match kind {
             HttpErrorKind::Closed => format!("closed before it answered: {}", causes.text),
+            HttpErrorKind::Unreadable { .. } => format!("the reply can't be read: {}", causes.text),
             _ => causes.text,
         };
         Self::new(kind, text)

@@ -11,6 +11,7 @@ mod error;
 mod escape;
 mod fetch;
 mod head;
+mod lenient;
 mod look;
 mod netrc;
 mod pinned;

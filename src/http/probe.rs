@@ -251,6 +251,7 @@ fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
             | HttpErrorKind::Closed
             | HttpErrorKind::Transport
             | HttpErrorKind::Protocol(_)
+            | HttpErrorKind::Unreadable { .. }
     )
 }
 

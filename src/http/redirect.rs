@@ -1,8 +1,10 @@
 //! Follows redirects. The HTTP client below would send secrets along.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, LOCATION};
+use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::{Method, Response, StatusCode};
 
 use super::client::{Client, Hop};
@@ -164,16 +166,23 @@ fn next_hop(
     let location = headers
         .get(LOCATION)
         .ok_or_else(|| refused("it has no Location"))?;
-    let text = std::str::from_utf8(location.as_bytes())
-        .map_err(|_| refused("its Location is no UTF-8"))?;
     let url = from
         .url()
-        .join(text)
+        .join(&text_of(location.as_bytes()))
         .map_err(|error| refused(&format!("its Location is no URL: {error}")))?;
     match (from.url().scheme(), url.scheme()) {
         ("http", "http") | (_, "https") => Ok(Some(Location::from_url(url))),
         ("https", "http") => Err(refused("it leads from https to http")),
         (_, scheme) => Err(refused(&format!("it leads to the scheme `{scheme}`"))),
+    }
+}
+
+/// The bytes of a `Location` as text. A path in Latin-1 names the file by these very bytes, so they
+/// are percent-encoded as they are.
+fn text_of(location: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(location) {
+        Ok(text) => text.into(),
+        Err(_) => percent_encode(location, &AsciiSet::EMPTY).into(),
     }
 }
 

@@ -149,6 +149,7 @@ mod tests {
             (HttpErrorKind::PreconditionFailed, Verdict::Fatal),
             (HttpErrorKind::Changed(String::new()), Verdict::Fatal),
             (HttpErrorKind::Protocol(String::new()), Verdict::Fatal),
+            (HttpErrorKind::Unreadable { line: true }, Verdict::Fatal),
             (HttpErrorKind::Coding(String::new()), Verdict::Fatal),
             (HttpErrorKind::Redirect(String::new()), Verdict::Fatal),
         ];

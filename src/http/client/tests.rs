@@ -73,8 +73,12 @@ async fn broken_heads_have_their_kinds() {
     type IsExpected = fn(&HttpErrorKind) -> bool;
     let cases: [(ScriptFn, IsExpected); 3] = [
         (none, |kind| *kind == HttpErrorKind::Closed),
-        (junk, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
-        (lengths, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
+        (junk, |kind| {
+            *kind == HttpErrorKind::Unreadable { line: false }
+        }),
+        (lengths, |kind| {
+            *kind == HttpErrorKind::Unreadable { line: false }
+        }),
     ];
     for (position, (answer, is_expected)) in cases.into_iter().enumerate() {
         let server = ScriptedServer::start(move |_: &Seen| answer()).await;

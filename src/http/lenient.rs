@@ -1,0 +1,60 @@
+//! Servers whose heads have lines that can't be read: these lines are left out.
+//!
+//! The HTTP client below does not say which lines it left out. So only an origin that has sent such
+//! a line is asked so, and its replies must tell the end of their body by another line.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use reqwest::{Method, Response};
+
+use super::error::HttpError;
+use super::source::Location;
+
+/// A client that leaves out the lines of a head that can't be read, and the origins it is for.
+pub(super) struct Lenient {
+    client: reqwest::Client,
+    origins: Mutex<BTreeSet<String>>,
+}
+
+impl Lenient {
+    pub(super) fn new(client: reqwest::Client) -> Self {
+        Self {
+            client,
+            origins: Mutex::default(),
+        }
+    }
+
+    /// Admits the origin of `to`.
+    pub(super) fn admit(&self, to: &Location) {
+        self.origins().insert(to.origin().to_string());
+    }
+
+    /// The client, if the origin of `to` is admitted.
+    pub(super) fn client_for(&self, to: &Location) -> Option<&reqwest::Client> {
+        let origins = self.origins();
+        let is_admitted = !origins.is_empty() && origins.contains(&to.origin().to_string());
+        is_admitted.then_some(&self.client)
+    }
+
+    fn origins(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.origins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks that no line that was left out can have told where the body ends.
+///
+/// # Errors
+///
+/// `Protocol` for a body whose end no other line tells.
+pub(super) fn check(method: &Method, response: &Response) -> Result<(), HttpError> {
+    let fields = response.headers();
+    let has_end = fields.contains_key(CONTENT_LENGTH) || fields.contains_key(TRANSFER_ENCODING);
+    if *method == Method::HEAD || !response.status().is_success() || has_end {
+        return Ok(());
+    }
+    Err(HttpError::protocol(
+        "a line of the head can't be read, and no other tells where the body ends",
+    ))
+}
