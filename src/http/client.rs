@@ -26,7 +26,7 @@ use super::tls;
 /// The most header fields of a reply. hyper's default is 100.
 const MOST_HEADERS: usize = 1000;
 
-/// How often a request is sent again at once after a reused connection was closed under it.
+/// How often a request is sent again at once after a reused connection failed under it.
 const MOST_STALE: u32 = 4;
 
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -92,9 +92,9 @@ impl Client {
     /// Sends one request and waits for the head of its reply, of any status. Also returns the time
     /// from the open connection to the head.
     ///
-    /// If a kept-alive connection closes under the request, the request is sent again at once,
-    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1). So it is if a line of the head
-    /// can't be read, without such lines then.
+    /// If a kept-alive connection closes under the request, or brings what is left of an earlier
+    /// reply, the request is sent again at once, because GET and HEAD are idempotent (RFC 9112,
+    /// section 9.3.1). So it is if a line of the head can't be read, without such lines then.
     ///
     /// Cancel safe: dropping the future drops the request.
     pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<(Response, Duration), HttpError> {
@@ -104,9 +104,7 @@ impl Client {
             let lenient = self.inner.lenient.client_for(hop.to);
             match self.send_once(hop, &dial, lenient).await {
                 Err(error)
-                    if *error.kind() == HttpErrorKind::Closed
-                        && dial.is_reused()
-                        && stale < MOST_STALE =>
+                    if may_be_stale(error.kind()) && dial.is_reused() && stale < MOST_STALE =>
                 {
                     stale += 1;
                 }
@@ -182,6 +180,15 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }
+}
+
+/// Whether the failure of a request on a reused connection may be due to what was before it: some
+/// servers send the body of a reply to HEAD, which comes in place of the next head.
+fn may_be_stale(kind: &HttpErrorKind) -> bool {
+    matches!(
+        kind,
+        HttpErrorKind::Closed | HttpErrorKind::Unreadable { .. }
+    )
 }
 
 fn builder(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<ClientBuilder, HttpError> {

@@ -51,8 +51,10 @@ impl Dial {
         matches!(self.state(), DialState::Dialling)
     }
 
+    /// Whether the request used a connection that was not opened for it. It may have got one while
+    /// another was being opened.
     pub(super) fn is_reused(&self) -> bool {
-        matches!(self.state(), DialState::Reused)
+        !matches!(self.state(), DialState::Dialled(_))
     }
 
     /// When the connection was open, if one was opened for this request.
@@ -115,7 +117,11 @@ where
             }
             let connected = connecting.await;
             if let Some(dial) = &dial {
-                dial.set(DialState::Dialled(Instant::now()));
+                // hyper goes on in the background where the request got another connection.
+                dial.set(match SENDING.try_with(|_| ()) {
+                    Ok(()) => DialState::Dialled(Instant::now()),
+                    Err(_) => DialState::Reused,
+                });
             }
             connected
         })

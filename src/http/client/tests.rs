@@ -1,6 +1,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::http::body::Body;
@@ -135,6 +136,31 @@ async fn a_connection_closed_while_idle_is_no_error() {
     client.send(&hop).await.unwrap();
     let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
     assert_eq!(connections, [0, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_is_left_of_an_earlier_reply_is_no_reply() {
+    for left in [
+        "<html>",
+        "HTTP/1.1 200 OK\r\nX Y: z\r\n\r\n",
+        "\r\n\r\n<html>",
+    ] {
+        let asked = AtomicUsize::new(0);
+        let server = ScriptedServer::start(move |_: &Seen| {
+            let Script(reply, then) = script("200 OK", &["Content-Length: 0"], "", Then::KeepOpen);
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                1 => Script([left.as_bytes(), &reply].concat(), then),
+                _ => Script(reply, then),
+            }
+        })
+        .await;
+        let client = client();
+        for _ in 0..3 {
+            send(&client, &server).await.unwrap();
+        }
+        let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+        assert_eq!(connections, [0, 0, 1, 1], "{left}");
+    }
 }
 
 /// A reply, read to its end as a checked body.

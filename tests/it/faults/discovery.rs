@@ -32,6 +32,14 @@ fn refusals() -> Vec<Fault> {
         fault("HEAD closes the connection").head(|_| Reply::raw("").then(Step::Close)),
         fault("HEAD resets the connection").head(|_| Reply::raw("").then(Step::Reset)),
         fault("HEAD answered with no HTTP").head(|_| Reply::raw("what?\r\n\r\n").then(Step::Close)),
+        fault("HEAD with a body").head(|asked| {
+            let page = b"<html>not here</html>".to_vec();
+            asked.honest().then(Step::Bytes(page))
+        }),
+        fault("HEAD with a body that comes late").serves(|asked| match asked.request.nth {
+            1 => asked.honest().preceded_by("<html>not here</html>"),
+            _ => asked.honest(),
+        }),
         fault("HEAD without a length").head(|asked| asked.honest().without("content-length")),
         fault("HEAD and GET refused with 403")
             .serves(|_| Reply::status(403))
