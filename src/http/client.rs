@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::auth::{Permit, Secrets};
 use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
+use super::cookies::Cookies;
 use super::error::{HttpError, HttpErrorKind};
 use super::lenient::{self, Lenient};
 use super::resolve::Rotation;
@@ -41,6 +42,7 @@ struct Inner {
     http: reqwest::Client,
     lenient: Lenient,
     secrets: Secrets,
+    cookies: Cookies,
     returns: Returns,
     connect_timeout: Duration,
     stall_timeout: Duration,
@@ -70,6 +72,7 @@ impl Client {
                 http: build(builder(config, tls)?)?,
                 lenient: Lenient::new(build(lenient)?),
                 secrets,
+                cookies: Cookies::default(),
                 returns: Returns::default(),
                 connect_timeout: config.connect_timeout,
                 stall_timeout: config.stall_timeout,
@@ -79,6 +82,10 @@ impl Client {
 
     pub(super) fn secrets(&self) -> &Secrets {
         &self.inner.secrets
+    }
+
+    pub(super) fn cookies(&self) -> &Cookies {
+        &self.inner.cookies
     }
 
     pub(super) fn returns(&self) -> &Returns {

@@ -7,6 +7,7 @@ mod coding;
 mod conditions;
 mod config;
 mod connect;
+mod cookies;
 mod error;
 mod escape;
 mod fetch;

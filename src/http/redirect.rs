@@ -91,7 +91,7 @@ async fn walk(
 ) -> Result<(FinalReply, Location), HttpError> {
     let own = start.given.origin();
     let mut at = first.clone();
-    let mut seen = Vec::new();
+    let (mut hops, mut seen) = (0, Vec::new());
     loop {
         let origin = at.origin();
         let origin = (origin != own).then(|| origin.to_string());
@@ -99,15 +99,18 @@ async fn walk(
             Some(origin) => error.at(origin.clone()),
             None => error,
         };
+        let mut permit = client.secrets().permit(&start.home, &start.given, &at);
+        client.cookies().add(&at, &mut permit.headers);
         let hop = Hop {
             method: &ask.method,
             to: &at,
             fields: &ask.fields,
-            permit: client.secrets().permit(&start.home, &start.given, &at),
+            permit,
             stall: ask.stall,
         };
         let (response, first_byte) = client.send(&hop).await.map_err(blame)?;
         note(&at, ask, response.status(), first_byte);
+        let has_cookie = client.cookies().keep(&at, response.headers());
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
             let answer = FinalReply {
@@ -117,11 +120,17 @@ async fn walk(
             };
             return Ok((answer, at));
         };
-        seen.push(at);
-        if seen.len() > MOST_REDIRECTS {
+        hops += 1;
+        if hops > MOST_REDIRECTS {
             return Err(HttpError::redirect(format!(
                 "more than {MOST_REDIRECTS} redirects"
             )));
+        }
+        if has_cookie {
+            // With it, every URL may lead elsewhere.
+            seen.clear();
+        } else {
+            seen.push(at);
         }
         if seen.contains(&next) {
             return Err(HttpError::redirect("the redirects lead in a circle"));
