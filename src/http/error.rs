@@ -9,6 +9,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::escape::escape;
+use super::explanation::Explanation;
 use super::resolve::ResolveError;
 use super::trust;
 
@@ -25,11 +26,20 @@ pub(crate) struct HttpError {
     // INVARIANT: escaped; without user information, query, fragment and header values of the user.
     text: String,
     // Boxed, which keeps the error below 128 bytes.
-    origin: Option<Box<str>>,
+    reply: Box<OfReply>,
     retry_after: Option<Duration>,
     found_length: Option<u64>,
     // INVARIANT: without a URL, neither in `Display` nor in `Debug`.
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What an error tells of the reply that is the failure.
+#[derive(Clone, Debug, Default)]
+struct OfReply {
+    /// The origin that a redirect led to.
+    origin: Option<String>,
+    // INVARIANT: without secrets.
+    explanation: Explanation,
 }
 
 /// The cause of a failed request.
@@ -93,6 +103,11 @@ impl HttpError {
         }
     }
 
+    /// The word by which the body of the reply names the cause, such as `ExpiredToken`.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.reply.explanation.code.as_deref()
+    }
+
     /// The pause that `Retry-After` asked for, clamped by
     /// [`parse_retry_after`](super::retry::parse_retry_after).
     pub(crate) fn retry_after(&self) -> Option<Duration> {
@@ -109,7 +124,7 @@ impl HttpError {
         Self {
             kind,
             text: escape(text.as_ref()),
-            origin: None,
+            reply: Box::default(),
             retry_after: None,
             found_length: None,
             source: None,
@@ -227,7 +242,15 @@ impl HttpError {
 
     /// Adds the origin that a redirect led to, unless the error already names one.
     pub(super) fn at(mut self, origin: String) -> Self {
-        self.origin.get_or_insert(origin.into());
+        self.reply.origin.get_or_insert(origin);
+        self
+    }
+
+    /// Adds what the body of the reply says, if its status is the failure.
+    pub(super) fn explained(mut self, explanation: &Explanation) -> Self {
+        if self.status().is_some() {
+            self.reply.explanation.clone_from(explanation);
+        }
         self
     }
 
@@ -317,7 +340,10 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        match &self.origin {
+        if let Some(line) = self.reply.explanation.line() {
+            write!(f, ": {}", escape(&line))?;
+        }
+        match &self.reply.origin {
             Some(origin) => write!(f, " (redirected to {origin})"),
             None => Ok(()),
         }

@@ -9,6 +9,8 @@ use reqwest::{Method, Response, StatusCode};
 
 use super::client::{Client, Hop};
 use super::error::{HttpError, HttpErrorKind};
+use super::error_body;
+use super::explanation::Explanation;
 use super::head::Head;
 use super::source::{Endpoint, Location, Source, Start};
 
@@ -30,6 +32,8 @@ pub(super) struct FinalReply {
     pub(super) first_byte: Duration,
     /// The origin that the redirects led to, if it is not the source's.
     pub(super) origin: Option<String>,
+    /// What the body says, if the status is an error's.
+    explanation: Option<Explanation>,
 }
 
 impl FinalReply {
@@ -40,8 +44,13 @@ impl FinalReply {
         }
     }
 
-    /// Adds the origin to an error, if the redirects led to another one than the source's.
+    /// Adds to an error what the reply says of it, and the origin, if the redirects led to another
+    /// one than the source's.
     pub(super) fn blame(&self, error: HttpError) -> HttpError {
+        let error = match &self.explanation {
+            Some(explanation) => error.explained(explanation),
+            None => error,
+        };
         match &self.origin {
             Some(origin) => error.at(origin.clone()),
             None => error,
@@ -108,13 +117,15 @@ async fn walk(
             permit,
             stall: ask.stall,
         };
-        let (response, first_byte) = client.send(&hop).await.map_err(blame)?;
+        let (mut response, first_byte) = client.send(&hop).await.map_err(blame)?;
         note(&at, ask, response.status(), first_byte);
         let has_cookie = client.cookies().keep(&at, response.headers());
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
+            let explanation = error_body::read(&mut response, &hop).await;
             let answer = FinalReply {
                 response,
+                explanation,
                 first_byte,
                 origin,
             };

@@ -47,6 +47,10 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
             | StatusCode::INTERNAL_SERVER_ERROR
             | StatusCode::BAD_GATEWAY
             | StatusCode::GATEWAY_TIMEOUT => Verdict::Retry { after },
+            // Stores say so where a connection was idle.
+            StatusCode::BAD_REQUEST if error.code() == Some("RequestTimeout") => {
+                Verdict::Retry { after }
+            }
             _ => Verdict::Fatal,
         },
         _ => Verdict::Fatal,
