@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
@@ -29,6 +30,8 @@ pub(crate) struct Body {
     // INVARIANT: never beyond the length of `range`.
     received: u64,
     state: State,
+    /// Whether the end came without TLS's goodbye, so that anybody on the way may have made it.
+    is_end_unproven: bool,
     returns: Returns,
     /// Bytes that were read ahead.
     ahead: VecDeque<Bytes>,
@@ -58,6 +61,7 @@ impl Body {
             first_byte,
             received: 0,
             state: State::Open,
+            is_end_unproven: false,
             returns: client.returns().clone(),
             ahead: VecDeque::new(),
             stall,
@@ -73,6 +77,11 @@ impl Body {
     /// The time from the open connection to the head of this reply.
     pub(crate) fn first_byte(&self) -> Duration {
         self.first_byte
+    }
+
+    /// Whether the body ended by an end of the connection that TLS does not vouch for.
+    pub(crate) fn is_end_unproven(&self) -> bool {
+        self.is_end_unproven
     }
 
     /// Whether more than `least` bytes come. Reads ahead until that is certain; the bytes are handed
@@ -140,6 +149,12 @@ impl Body {
                 }
                 // All bytes have arrived: how the connection ends does not matter.
                 Some(Err(_)) | None if is_complete => return Ok(None),
+                Some(Err(error))
+                    if self.ends_with_connection() && HttpError::is_end_without_goodbye(&error) =>
+                {
+                    self.is_end_unproven = true;
+                    return Ok(None);
+                }
                 Some(Err(error)) => {
                     let promised = self.range.map(|range| (range.len(), self.received));
                     return Err(HttpError::from_body(error, promised));
@@ -191,6 +206,15 @@ impl Body {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether the end of the connection is all that tells where the body ends.
+    fn ends_with_connection(&self) -> bool {
+        let fields = self.response.headers();
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| fields.contains_key(name));
+        self.range.is_none() && !has_end && self.response.version() < Version::HTTP_2
     }
 
     /// Records that the connection returns to the pool. An HTTP/2 connection never leaves it.

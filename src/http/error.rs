@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use super::causes::Causes;
 use super::escape::escape;
 use super::explanation::Explanation;
-use super::resolve::ResolveError;
-use super::trust;
 
 /// What hyper says of a line that it can't read; only the text tells it from other causes.
 const UNREADABLE_LINE: &str = "invalid HTTP header parsed";
@@ -311,6 +310,11 @@ impl HttpError {
         Self::new(kind, format!("could not connect: {}", causes.text))
     }
 
+    /// Whether a body broke off because the connection ended without TLS's goodbye.
+    pub(super) fn is_end_without_goodbye(error: &reqwest::Error) -> bool {
+        Causes::of(error).io(|kind| kind == io::ErrorKind::UnexpectedEof)
+    }
+
     /// The error of a body that broke off. `promised` is the length of the body and the number of
     /// bytes received.
     pub(super) fn from_body(error: reqwest::Error, promised: Option<(u64, u64)>) -> Self {
@@ -355,95 +359,6 @@ impl StdError for HttpError {
         self.source
             .as_deref()
             .map(|source| source as &(dyn StdError + 'static))
-    }
-}
-
-/// The texts and kinds of an error's sources.
-struct Causes {
-    text: String,
-    io: Vec<io::ErrorKind>,
-    unresolved: Option<bool>,
-    incomplete: bool,
-    parse: bool,
-    alert: bool,
-    proxy_authorization: bool,
-    /// What is wrong with the server's certificate.
-    certificate: Option<String>,
-}
-
-impl Causes {
-    fn of(error: &reqwest::Error) -> Self {
-        let mut causes = Self {
-            text: String::new(),
-            io: Vec::new(),
-            unresolved: None,
-            incomplete: false,
-            parse: false,
-            alert: false,
-            proxy_authorization: false,
-            certificate: None,
-        };
-        let mut said: Vec<String> = Vec::new();
-        // The outermost error only says that the request failed, and may contain the URL: skip it.
-        let mut next = error.source();
-        while let Some(cause) = next {
-            causes.note(cause);
-            said.push(cause.to_string());
-            next = inner(cause);
-        }
-        // Wrappers repeat the text of what they wrap, before or after their own.
-        let mut told: Vec<&str> = Vec::new();
-        for (position, text) in said.iter().enumerate() {
-            let repeated = said[position + 1..].iter().any(|later| later == text)
-                || told.iter().any(|earlier| earlier.contains(text.as_str()));
-            let says_nothing = text.starts_with("client error (")
-                || text == "dns error"
-                || text == "error resolving DNS";
-            if !repeated && !says_nothing {
-                told.push(text);
-            }
-        }
-        causes.text = if told.is_empty() {
-            "unknown cause".to_owned()
-        } else {
-            told.join(": ")
-        };
-        causes
-    }
-
-    fn note(&mut self, cause: &(dyn StdError + 'static)) {
-        if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
-            self.unresolved = Some(resolve.is_temporary());
-        }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            self.io.push(io.kind());
-        }
-        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
-            self.certificate = Some(trust::explain(why));
-        }
-        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
-            self.incomplete |= http.is_incomplete_message();
-            self.parse |= http.is_parse();
-        }
-        // These types are private or of a crate that is no dependency: only the text identifies
-        // them.
-        let text = cause.to_string();
-        self.alert |= text.contains("fatal alert") || text.contains("certificate");
-        self.proxy_authorization |= text.contains("proxy authorization required");
-    }
-
-    fn io(&self, predicate: impl Fn(io::ErrorKind) -> bool) -> bool {
-        self.io.iter().copied().any(predicate)
-    }
-}
-
-/// The source of an error. `io::Error::source` skips the error that it wraps.
-fn inner<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match cause.downcast_ref::<io::Error>() {
-        Some(io) => io
-            .get_ref()
-            .map(|wrapped| wrapped as &(dyn StdError + 'static)),
-        None => cause.source(),
     }
 }
 

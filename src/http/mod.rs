@@ -2,6 +2,7 @@
 
 mod auth;
 mod body;
+mod causes;
 mod client;
 mod coding;
 mod conditions;

@@ -6,7 +6,7 @@ use super::asked::Asked;
 use super::fault::{Fault, fault};
 use super::table::hold;
 use super::{LENGTH, PART};
-use crate::support::fault::{Reply, Step};
+use crate::support::fault::{Certificate, Reply, Step};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery() {
@@ -35,10 +35,6 @@ fn refusals() -> Vec<Fault> {
         fault("HEAD with a body").head(|asked| {
             let page = b"<html>not here</html>".to_vec();
             asked.honest().then(Step::Bytes(page))
-        }),
-        fault("HEAD with a body that comes late").serves(|asked| match asked.request.nth {
-            1 => asked.honest().preceded_by("<html>not here</html>"),
-            _ => asked.honest(),
         }),
         fault("HEAD without a length").head(|asked| asked.honest().without("content-length")),
         fault("HEAD and GET refused with 403")
@@ -230,6 +226,22 @@ fn no_lengths() -> Vec<Fault> {
         stream("no length, ended by the connection", |reply| {
             reply.without("content-length").then(Step::Close)
         }),
+        stream("no length, ended without a goodbye of TLS", |reply| {
+            reply.without("content-length").then(Step::Leave)
+        })
+        .certificate(Certificate::self_signed("127.0.0.1"))
+        .arguments(["-k"])
+        .check(|world, outcome| {
+            assert_eq!(world.gets(), 1);
+            outcome.stderr_has("close_notify");
+        }),
+        stream("no length, in chunks, without a goodbye of TLS", |reply| {
+            reply.cut_after(10_000).then(Step::Leave).chunked()
+        })
+        .certificate(Certificate::self_signed("127.0.0.1"))
+        .arguments(["-k"])
+        .healed_by(["-k"])
+        .fails(3, ["attempts"]),
         stream("no length, in chunks", Reply::chunked),
         stream("no length, cut after a chunk", |reply| {
             reply.cut_after(10_000).then(Step::Close).chunked()
