@@ -233,12 +233,7 @@ fn judge_head(head: Head<'_>) -> Heard {
         },
         StatusCode::NOT_MODIFIED => Heard::NotModified,
         StatusCode::PRECONDITION_FAILED => Heard::Failed(precondition_failed()),
-        StatusCode::UNAUTHORIZED
-        | StatusCode::NOT_FOUND
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        | StatusCode::GONE
-        | StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::SERVICE_UNAVAILABLE => Heard::Failed(head.status_error()),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Heard::Failed(head.status_error()),
         _ => Heard::TooLittle,
     }
 }

@@ -23,7 +23,20 @@ async fn discovery() {
 /// HEAD is not what it should be.
 fn refusals() -> Vec<Fault> {
     vec![
+        fault("HEAD refused with 401").head(|_| Reply::status(401)),
         fault("HEAD refused with 403").head(|_| Reply::status(403)),
+        fault("HEAD answered with 404").head(|_| Reply::status(404)),
+        fault("HEAD answered with 410").head(|_| Reply::status(410)),
+        fault("HEAD answered with 429")
+            .head(|_| Reply::status(429).header("Retry-After", "100"))
+            .check(|world, _| assert_eq!(world.heads(), 1)),
+        fault("HEAD answered with 503")
+            .head(|_| Reply::status(503))
+            .check(|world, _| assert_eq!(world.heads(), 1)),
+        fault("HEAD answered with 503, and GET with 404")
+            .serves(|asked| Reply::status(if asked.is_head() { 503 } else { 404 }))
+            .fails(3, ["404"])
+            .check(|world, _| assert_eq!((world.heads(), world.gets()), (1, 1))),
         fault("HEAD refused with 405").head(|_| Reply::status(405)),
         fault("HEAD refused with 501").head(|_| Reply::status(501)),
         fault("HEAD hangs")
