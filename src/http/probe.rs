@@ -101,7 +101,8 @@ pub(crate) async fn probe(
             Heard::NotModified if conditions.ask_for_another() => Ok(Probed::NotModified),
             Heard::Failed(error) => Err(answer.blame(error)),
             Heard::TooLittle | Heard::NotModified => {
-                let probed = probe_by_get(client, source, conditions).await?;
+                let is_there = answer.head().status == StatusCode::OK;
+                let probed = by_get(client, source, conditions, is_there).await?;
                 Ok(pinned_as_by_head(probed, answer.head()))
             }
         },
@@ -122,6 +123,17 @@ pub(crate) async fn probe_by_get(
     source: &Source,
     conditions: &Conditions,
 ) -> Result<Probed, HttpError> {
+    by_get(client, source, conditions, false).await
+}
+
+/// The probe by GET. Where HEAD told that the object `is_there`, a GET without a range follows one
+/// that is refused.
+async fn by_get(
+    client: &Client,
+    source: &Source,
+    conditions: &Conditions,
+    is_there: bool,
+) -> Result<Probed, HttpError> {
     let plain = conditions.fields()?;
     let mut ranged = plain.clone();
     ranged.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
@@ -133,6 +145,7 @@ pub(crate) async fn probe_by_get(
     };
     match got {
         Got::Unusable => {}
+        Got::Failed(_) if is_there && may_be_range_alone(answer.head().status) => {}
         Got::Stream(None) => {
             let mut probed = take(client, answer, got, conditions)?;
             if is_more_than_asked(&mut probed).await? {
@@ -247,6 +260,18 @@ fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
             | HttpErrorKind::Transport
             | HttpErrorKind::Protocol(_)
             | HttpErrorKind::Unreadable { .. }
+    )
+}
+
+/// Whether the status may concern the range only, so that a GET without one is worth a try. Some
+/// servers refuse every range of an empty object.
+fn may_be_range_alone(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::INTERNAL_SERVER_ERROR
     )
 }
 

@@ -189,6 +189,23 @@ fn whole(asked: &Asked<'_>) -> Reply {
         .body(asked.object, 0..asked.object.length())
 }
 
+/// A server that refuses ranges, and that tells to HEAD no length or 0.
+fn refused_range(name: &'static str, length: u64, status: u16) -> Fault {
+    let fault = fault(name).length(length).serves(move |asked| {
+        let whole = Reply::status(200).body(asked.object, 0..length);
+        match asked.request.header("range") {
+            _ if asked.is_head() => whole.head_only().header("Content-Length", "0"),
+            Some(_) => Reply::status(status),
+            None => whole,
+        }
+    });
+    fault.check(move |world, outcome| {
+        assert_eq!((world.heads(), world.gets()), (1, 2));
+        let warns = outcome.stderr().contains("no byte ranges");
+        assert_eq!(warns, length > 0, "only bytes have ranges");
+    })
+}
+
 /// Objects of every awkward size.
 fn sizes() -> Vec<Fault> {
     let mut table = vec![
@@ -202,6 +219,11 @@ fn sizes() -> Vec<Fault> {
                     asked.honest()
                 }
             }),
+        refused_range("an empty object, 400 to a range", 0, 400),
+        refused_range("an empty object, 403 to a range", 0, 403),
+        refused_range("an empty object, 416 to a range", 0, 416),
+        refused_range("no length by HEAD, 404 to a range", LENGTH, 404),
+        refused_range("no length by HEAD, 500 to a range", LENGTH, 500),
         fault("an empty object, 200").length(0).serves(|asked| {
             let reply = Reply::status(200).body(asked.object, 0..0);
             if asked.is_head() {
