@@ -11,6 +11,7 @@ use reqwest::StatusCode;
 use super::causes::Causes;
 use super::escape::escape;
 use super::explanation::Explanation;
+use crate::object::ByteRange;
 
 /// What hyper says of a line that it can't read; only the text tells it from other causes.
 const UNREADABLE_LINE: &str = "invalid HTTP header parsed";
@@ -70,6 +71,8 @@ pub(crate) enum HttpErrorKind {
     PreconditionFailed,
     /// The server answered a range with 200 and a body that may be that range.
     Sliced,
+    /// 416 for a range that the object has, without the length that it has now.
+    Unsatisfied,
     /// The object is not the pinned version.
     Changed(String),
     /// The reply violates HTTP.
@@ -198,6 +201,14 @@ impl HttpError {
         Self::new(
             HttpErrorKind::Sliced,
             "200 with a body that may be the range that was asked for",
+        )
+    }
+
+    /// A range of the object that was answered with 416.
+    pub(super) fn unsatisfied(range: ByteRange) -> Self {
+        Self::new(
+            HttpErrorKind::Unsatisfied,
+            format!("416 for the range {range}, without a length"),
         )
     }
 

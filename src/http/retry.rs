@@ -37,6 +37,7 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
         | HttpErrorKind::Stalled
         | HttpErrorKind::Transport
         | HttpErrorKind::Short { .. }
+        | HttpErrorKind::Unsatisfied
         | HttpErrorKind::Resolve { temporary: true } => Verdict::Retry { after: None },
         HttpErrorKind::Status(status) => match *status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -150,6 +151,7 @@ mod tests {
                 },
                 RETRY,
             ),
+            (HttpErrorKind::Unsatisfied, RETRY),
             (HttpErrorKind::PreconditionFailed, Verdict::Fatal),
             (HttpErrorKind::Changed(String::new()), Verdict::Fatal),
             (HttpErrorKind::Protocol(String::new()), Verdict::Fatal),
