@@ -18,6 +18,7 @@ use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
 use super::cookies::Cookies;
 use super::error::{HttpError, HttpErrorKind};
+use super::handshake::Handshakes;
 use super::lenient::{self, Lenient};
 use super::resolve::Rotation;
 use super::reuse::Returns;
@@ -44,6 +45,7 @@ struct Inner {
     secrets: Secrets,
     cookies: Cookies,
     returns: Returns,
+    handshakes: Handshakes,
     connect_timeout: Duration,
     stall_timeout: Duration,
 }
@@ -74,6 +76,7 @@ impl Client {
                 secrets,
                 cookies: Cookies::default(),
                 returns: Returns::default(),
+                handshakes: Handshakes::new(config),
                 connect_timeout: config.connect_timeout,
                 stall_timeout: config.stall_timeout,
             }),
@@ -90,6 +93,10 @@ impl Client {
 
     pub(super) fn returns(&self) -> &Returns {
         &self.inner.returns
+    }
+
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.inner.handshakes
     }
 
     pub(super) fn stall_timeout(&self) -> Duration {
@@ -150,6 +157,9 @@ impl Client {
             .map_err(HttpError::from_send)?;
         if lenient.is_some() {
             lenient::check(hop.method, &response)?;
+        }
+        if let Some(took) = dial.took() {
+            self.inner.handshakes.note(hop.to, took);
         }
         Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
     }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tower_layer::Layer;
@@ -31,7 +32,10 @@ enum DialState {
     #[default]
     Reused,
     Dialling,
-    Dialled(Instant),
+    Dialled {
+        at: Instant,
+        took: Duration,
+    },
 }
 
 impl Dial {
@@ -54,13 +58,21 @@ impl Dial {
     /// Whether the request used a connection that was not opened for it. It may have got one while
     /// another was being opened.
     pub(super) fn is_reused(&self) -> bool {
-        !matches!(self.state(), DialState::Dialled(_))
+        !matches!(self.state(), DialState::Dialled { .. })
     }
 
     /// When the connection was open, if one was opened for this request.
     pub(super) fn dialled(&self) -> Option<Instant> {
         match self.state() {
-            DialState::Dialled(at) => Some(at),
+            DialState::Dialled { at, .. } => Some(at),
+            DialState::Reused | DialState::Dialling => None,
+        }
+    }
+
+    /// How long the connection took to open, if one was opened for this request.
+    pub(super) fn took(&self) -> Option<Duration> {
+        match self.state() {
+            DialState::Dialled { took, .. } => Some(took),
             DialState::Reused | DialState::Dialling => None,
         }
     }
@@ -115,11 +127,15 @@ where
                 }
                 dial.set(DialState::Dialling);
             }
+            let begun = Instant::now();
             let connected = connecting.await;
             if let Some(dial) = &dial {
                 // hyper goes on in the background where the request got another connection.
                 dial.set(match SENDING.try_with(|_| ()) {
-                    Ok(()) => DialState::Dialled(Instant::now()),
+                    Ok(()) => DialState::Dialled {
+                        at: Instant::now(),
+                        took: begun.elapsed(),
+                    },
                     Err(_) => DialState::Reused,
                 });
             }

@@ -14,6 +14,7 @@ mod error_body;
 mod escape;
 mod explanation;
 mod fetch;
+mod handshake;
 mod head;
 mod lenient;
 mod look;

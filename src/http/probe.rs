@@ -39,6 +39,8 @@ pub(crate) struct Metadata {
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
+    /// How long a round trip to the server takes at most.
+    pub(crate) round_trip: Duration,
 }
 
 impl Metadata {
@@ -359,6 +361,7 @@ fn found(
         ranges: ranges.unwrap_or_else(|| range_support(head)),
         fields: digest_fields(head),
         first_byte: answer.first_byte,
+        round_trip: answer.round_trip,
     };
     Ok(Probed::Found {
         metadata,

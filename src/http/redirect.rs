@@ -30,6 +30,8 @@ pub(super) struct Ask {
 pub(super) struct FinalReply {
     pub(super) response: Response,
     pub(super) first_byte: Duration,
+    /// How long a round trip to the server takes at most.
+    pub(super) round_trip: Duration,
     /// The origin that the redirects led to, if it is not the source's.
     pub(super) origin: Option<String>,
     /// What the body says, if the status is an error's.
@@ -124,6 +126,7 @@ async fn walk(
         else {
             let explanation = error_body::read(&mut response, &hop).await;
             let answer = FinalReply {
+                round_trip: client.handshakes().round_trip(&at, first_byte),
                 response,
                 explanation,
                 first_byte,

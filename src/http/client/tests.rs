@@ -59,6 +59,17 @@ async fn a_request_says_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_opened_tells_how_near_the_server_is() {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let server = ScriptedServer::start(|_: &Seen| script("200 OK", &[], "", Then::Close)).await;
+    let to = Location::parse(&server.url("/")).unwrap();
+    let client = client();
+    assert_eq!(client.handshakes().round_trip(&to, CENTURY), CENTURY);
+    send(&client, &server).await.unwrap();
+    assert!(client.handshakes().round_trip(&to, CENTURY) < CENTURY);
+}
+
+#[tokio::test]
 async fn broken_heads_have_their_kinds() {
     let none = || Script(Vec::new(), Then::Close);
     let junk = || Script(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), Then::Close);
