@@ -95,6 +95,7 @@ pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::explanation::Explanation;
     use proptest::prelude::*;
 
     const RETRY: Verdict = Verdict::Retry { after: None };
@@ -180,6 +181,18 @@ mod tests {
             verdict(&error(StatusCode::BAD_GATEWAY)),
             Verdict::Retry { after }
         );
+    }
+
+    #[test]
+    fn a_store_that_waited_too_long_is_asked_again() {
+        let refused = |code: &str| {
+            HttpError::status_of(StatusCode::BAD_REQUEST, None).explained(&Explanation {
+                code: Some(code.to_owned()),
+                text: None,
+            })
+        };
+        assert_eq!(verdict(&refused("RequestTimeout")), RETRY);
+        assert_eq!(verdict(&refused("InvalidArgument")), Verdict::Fatal);
     }
 
     #[test]
