@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
@@ -33,6 +34,8 @@ pub(crate) struct Body {
     client: Client,
     /// The pool of the connection.
     generation: Generation,
+    /// Whether the end came without TLS's goodbye, so that anybody on the way may have made it.
+    is_end_unproven: bool,
     /// Bytes that were read ahead.
     ahead: VecDeque<Bytes>,
     stall: Duration,
@@ -58,6 +61,7 @@ impl Body {
             state: State::Open,
             client: client.clone(),
             generation: reply.generation,
+            is_end_unproven: false,
             ahead: VecDeque::new(),
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
@@ -72,6 +76,11 @@ impl Body {
     /// The time from the open connection to the head of this reply.
     pub(crate) fn first_byte(&self) -> Duration {
         self.first_byte
+    }
+
+    /// Whether the body ended by an end of the connection that TLS does not vouch for.
+    pub(crate) fn is_end_unproven(&self) -> bool {
+        self.is_end_unproven
     }
 
     /// Whether more than `least` bytes come. Reads ahead until that is certain; the bytes are handed
@@ -144,6 +153,12 @@ impl Body {
                 }
                 // All bytes have arrived: how the connection ends does not matter.
                 Some(Err(_)) | None if is_complete => return Ok(None),
+                Some(Err(error))
+                    if self.ends_with_connection() && HttpError::is_end_without_goodbye(&error) =>
+                {
+                    self.is_end_unproven = true;
+                    return Ok(None);
+                }
                 Some(Err(error)) => {
                     let promised = self.range.map(|range| (range.len(), self.received));
                     return Err(HttpError::from_body(error, promised));
@@ -197,6 +212,15 @@ impl Body {
         }
     }
 
+    /// Whether the end of the connection is all that tells where the body ends.
+    fn ends_with_connection(&self) -> bool {
+        let fields = self.response.headers();
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| fields.contains_key(name));
+        self.range.is_none() && !has_end && self.response.version() < Version::HTTP_2
+    }
+
     /// Records that the connection returns to the pool. An HTTP/2 connection never leaves it.
     fn let_connection_return(&self) {
         let head = Head {
@@ -244,6 +268,8 @@ mod tests {
         let reply = FinalReply {
             response,
             first_byte: Duration::ZERO,
+            round_trip: Duration::ZERO,
+            explanation: None,
             generation: Generation::default(),
             origin: None,
         };

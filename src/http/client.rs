@@ -17,7 +17,10 @@ use super::auth::{Permit, Secrets};
 use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
 use super::connections::{Connections, Generation, Pool};
+use super::cookies::Cookies;
 use super::error::{HttpError, HttpErrorKind};
+use super::handshake::Handshakes;
+use super::lenient::{self, Lenient};
 use super::resolve::Rotation;
 use super::reuse::Returns;
 use super::source::Location;
@@ -26,7 +29,7 @@ use super::tls;
 /// The most header fields of a reply. hyper's default is 100.
 const MOST_HEADERS: usize = 1000;
 
-/// How often a request is sent again at once after a reused connection was closed under it.
+/// How often a request is sent again at once after a reused connection failed under it.
 const MOST_STALE: u32 = 4;
 
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -40,9 +43,12 @@ pub(crate) struct Client {
 struct Inner {
     config: ClientConfig,
     tls: rustls::ClientConfig,
-    connections: Connections<reqwest::Client>,
+    connections: Connections<Clients>,
+    lenient: Lenient,
     secrets: Secrets,
+    cookies: Cookies,
     returns: Returns,
+    handshakes: Handshakes,
 }
 
 /// The head of a reply.
@@ -75,11 +81,14 @@ impl Client {
         let tls = tls::configure(config)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                connections: Connections::new(build(config, tls.clone())?),
+                connections: Connections::new(Clients::new(config, &tls)?),
                 config: config.clone(),
                 tls,
+                lenient: Lenient::default(),
                 secrets,
+                cookies: Cookies::default(),
                 returns: Returns::default(),
+                handshakes: Handshakes::new(config),
             }),
         })
     }
@@ -98,7 +107,7 @@ impl Client {
     fn leave(&self, generation: Option<Generation>) {
         let Inner { config, tls, .. } = &*self.inner;
         // The same configuration made a client before.
-        let again = || build(config, tls.clone()).ok();
+        let again = || Clients::new(config, tls).ok();
         self.inner.connections.leave(generation, again);
     }
 
@@ -112,8 +121,16 @@ impl Client {
         &self.inner.secrets
     }
 
+    pub(super) fn cookies(&self) -> &Cookies {
+        &self.inner.cookies
+    }
+
     pub(super) fn returns(&self) -> &Returns {
         &self.inner.returns
+    }
+
+    pub(super) fn handshakes(&self) -> &Handshakes {
+        &self.inner.handshakes
     }
 
     pub(super) fn stall_timeout(&self) -> Duration {
@@ -122,9 +139,10 @@ impl Client {
 
     /// Sends one request and waits for the head of its reply, of any status.
     ///
-    /// If a kept-alive connection closes under the request, the request is sent again at once,
-    /// because GET and HEAD are idempotent (RFC 9112, section 9.3.1). After a request that got no
-    /// reply in time, new requests open new connections.
+    /// If a kept-alive connection closes under the request, or brings what is left of an earlier
+    /// reply, the request is sent again at once, because GET and HEAD are idempotent (RFC 9112,
+    /// section 9.3.1). So it is if a line of the head can't be read, without such lines then.
+    /// After a request that got no reply in time, new requests open new connections.
     ///
     /// Cancel safe: dropping the future drops the request.
     pub(super) async fn send(&self, hop: &Hop<'_>) -> Result<Replied, HttpError> {
@@ -135,17 +153,19 @@ impl Client {
                 self.inner.returns.claim(hop.to.url()),
                 self.inner.connections.open_within(),
             ));
-            match self.send_once(hop, &pool, &dial).await {
+            let is_lenient = self.inner.lenient.is_for(hop.to);
+            match self.send_once(hop, &pool, &dial, is_lenient).await {
                 Err(error)
-                    if *error.kind() == HttpErrorKind::Closed
-                        && dial.is_reused()
-                        && stale < MOST_STALE =>
+                    if may_be_stale(error.kind()) && dial.is_reused() && stale < MOST_STALE =>
                 {
                     stale += 1;
                 }
                 Err(error) if error.is_silence() => {
                     self.leave_pool(pool.generation);
                     return Err(error);
+                }
+                Err(error) if error.is_for_a_line() && !is_lenient => {
+                    self.inner.lenient.admit(hop.to);
                 }
                 outcome => return outcome,
             }
@@ -155,11 +175,12 @@ impl Client {
     async fn send_once(
         &self,
         hop: &Hop<'_>,
-        pool: &Pool<reqwest::Client>,
+        pool: &Pool<Clients>,
         dial: &Arc<Dial>,
+        is_lenient: bool,
     ) -> Result<Replied, HttpError> {
-        let mut request = pool
-            .client
+        let http = pool.client.reading(is_lenient);
+        let mut request = http
             .request(hop.method.clone(), hop.to.url().clone())
             .headers(hop.permit.headers.clone());
         if let Some(user) = &hop.permit.basic {
@@ -172,11 +193,17 @@ impl Client {
             request.headers_mut().insert(name.clone(), value.clone());
         }
         let begun = Instant::now();
-        let sending = Arc::clone(dial).watch(pool.client.execute(request));
+        let sending = Arc::clone(dial).watch(http.execute(request));
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
             .map_err(HttpError::from_send)?;
+        if is_lenient {
+            lenient::check(hop.method, &response)?;
+        }
+        if let Some(took) = dial.took() {
+            self.inner.handshakes.note(hop.to, took);
+        }
         Ok(Replied {
             response,
             first_byte: dial.dialled().unwrap_or(begun).elapsed(),
@@ -221,7 +248,41 @@ impl fmt::Debug for Client {
     }
 }
 
-fn build(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<reqwest::Client, HttpError> {
+/// Whether the failure of a request on a reused connection may be due to what was before it: some
+/// servers send the body of a reply to HEAD, which comes in place of the next head.
+fn may_be_stale(kind: &HttpErrorKind) -> bool {
+    matches!(
+        kind,
+        HttpErrorKind::Closed | HttpErrorKind::Unreadable { .. }
+    )
+}
+
+/// Two clients of one pool each, which read heads strictly and leniently.
+#[derive(Clone, Debug)]
+struct Clients {
+    strict: reqwest::Client,
+    lenient: reqwest::Client,
+}
+
+impl Clients {
+    fn new(config: &ClientConfig, tls: &rustls::ClientConfig) -> Result<Self, HttpError> {
+        let lenient = builder(config, tls.clone())?;
+        Ok(Self {
+            strict: build(builder(config, tls.clone())?)?,
+            lenient: build(lenient.http1_ignore_invalid_headers_in_responses(true))?,
+        })
+    }
+
+    fn reading(&self, leniently: bool) -> &reqwest::Client {
+        if leniently {
+            &self.lenient
+        } else {
+            &self.strict
+        }
+    }
+}
+
+fn builder(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<ClientBuilder, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -242,6 +303,8 @@ fn build(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<reqwest::Cl
         .tcp_nodelay(true)
         .pool_max_idle_per_host(usize::MAX)
         .http1_max_headers(MOST_HEADERS)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
         .tls_backend_preconfigured(tls);
     if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
@@ -251,6 +314,10 @@ fn build(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<reqwest::Cl
     } else if let Some(url) = &config.proxy {
         builder = builder.proxy(proxy(url)?);
     }
+    Ok(builder)
+}
+
+fn build(builder: ClientBuilder) -> Result<reqwest::Client, HttpError> {
     builder.build().map_err(|error| {
         let causes = HttpError::causes(&error);
         HttpError::configuration(format!("cannot set up the client: {causes}"))

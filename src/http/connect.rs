@@ -35,7 +35,10 @@ enum DialState {
     #[default]
     Reused,
     Dialling,
-    Dialled(Instant),
+    Dialled {
+        at: Instant,
+        took: Duration,
+    },
 }
 
 impl Dial {
@@ -56,14 +59,24 @@ impl Dial {
         matches!(self.state(), DialState::Dialling)
     }
 
+    /// Whether the request used a connection that was not opened for it. It may have got one while
+    /// another was being opened.
     pub(super) fn is_reused(&self) -> bool {
-        matches!(self.state(), DialState::Reused)
+        !matches!(self.state(), DialState::Dialled { .. })
     }
 
     /// When the connection was open, if one was opened for this request.
     pub(super) fn dialled(&self) -> Option<Instant> {
         match self.state() {
-            DialState::Dialled(at) => Some(at),
+            DialState::Dialled { at, .. } => Some(at),
+            DialState::Reused | DialState::Dialling => None,
+        }
+    }
+
+    /// How long the connection took to open, if one was opened for this request.
+    pub(super) fn took(&self) -> Option<Duration> {
+        match self.state() {
+            DialState::Dialled { took, .. } => Some(took),
             DialState::Reused | DialState::Dialling => None,
         }
     }
@@ -118,10 +131,18 @@ where
                 }
                 dial.set(DialState::Dialling);
             }
+            let begun = Instant::now();
             let limit = dial.as_ref().and_then(|dial| dial.open_within);
             let connected = open_within(limit, connecting).await;
             if let Some(dial) = &dial {
-                dial.set(DialState::Dialled(Instant::now()));
+                // hyper goes on in the background where the request got another connection.
+                dial.set(match SENDING.try_with(|_| ()) {
+                    Ok(()) => DialState::Dialled {
+                        at: Instant::now(),
+                        took: begun.elapsed(),
+                    },
+                    Err(_) => DialState::Reused,
+                });
             }
             connected
         })

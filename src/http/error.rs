@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 
+use super::causes::Causes;
 use super::escape::escape;
-use super::resolve::ResolveError;
-use super::trust;
+use super::explanation::Explanation;
+use crate::object::ByteRange;
+
+/// What hyper says of a line that it can't read; only the text tells it from other causes.
+const UNREADABLE_LINE: &str = "invalid HTTP header parsed";
 
 /// A failed request: its kind, for the verdict, and a text without secrets, for people.
 ///
@@ -22,11 +26,20 @@ pub(crate) struct HttpError {
     // INVARIANT: escaped; without user information, query, fragment and header values of the user.
     text: String,
     // Boxed, which keeps the error below 128 bytes.
-    origin: Option<Box<str>>,
+    reply: Box<OfReply>,
     retry_after: Option<Duration>,
     found_length: Option<u64>,
     // INVARIANT: without a URL, neither in `Display` nor in `Debug`.
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What an error tells of the reply that is the failure.
+#[derive(Clone, Debug, Default)]
+struct OfReply {
+    /// The origin that a redirect led to.
+    origin: Option<String>,
+    // INVARIANT: without secrets.
+    explanation: Explanation,
 }
 
 /// The cause of a failed request.
@@ -62,10 +75,14 @@ pub(crate) enum HttpErrorKind {
     PreconditionFailed,
     /// The server answered a range with 200 and a body that may be that range.
     Sliced,
+    /// 416 for a range that the object has, without the length that it has now.
+    Unsatisfied,
     /// The object is not the pinned version.
     Changed(String),
     /// The reply violates HTTP.
     Protocol(String),
+    /// The head of a reply can't be read; `line` if one of its fields is why.
+    Unreadable { line: bool },
     /// A page or a message came in place of the object.
     Page(String),
     /// A content coding in which the object can't be fetched. The server will answer so again.
@@ -79,12 +96,22 @@ impl HttpError {
         &self.kind
     }
 
+    /// Whether a line of the reply's head could not be read.
+    pub(super) fn is_for_a_line(&self) -> bool {
+        self.kind == HttpErrorKind::Unreadable { line: true }
+    }
+
     /// The status of the reply that is the failure; `None` where no reply is.
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self.kind {
             HttpErrorKind::Status(status) | HttpErrorKind::Refused(status) => Some(status),
             _ => None,
         }
+    }
+
+    /// The word by which the body of the reply names the cause, such as `ExpiredToken`.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.reply.explanation.code.as_deref()
     }
 
     /// The pause that `Retry-After` asked for, clamped by
@@ -126,7 +153,7 @@ impl HttpError {
         Self {
             kind,
             text: escape(text.as_ref()),
-            origin: None,
+            reply: Box::default(),
             retry_after: None,
             found_length: None,
             source: None,
@@ -215,6 +242,14 @@ impl HttpError {
         )
     }
 
+    /// A range of the object that was answered with 416.
+    pub(super) fn unsatisfied(range: ByteRange) -> Self {
+        Self::new(
+            HttpErrorKind::Unsatisfied,
+            format!("416 for the range {range}, without a length"),
+        )
+    }
+
     /// The error for a status that does not answer the request.
     pub(super) fn status_of(status: StatusCode, retry_after: Option<Duration>) -> Self {
         let text = match status.canonical_reason() {
@@ -255,7 +290,15 @@ impl HttpError {
 
     /// Adds the origin that a redirect led to, unless the error already names one.
     pub(super) fn at(mut self, origin: String) -> Self {
-        self.origin.get_or_insert(origin.into());
+        self.reply.origin.get_or_insert(origin);
+        self
+    }
+
+    /// Adds what the body of the reply says, if its status is the failure.
+    pub(super) fn explained(mut self, explanation: &Explanation) -> Self {
+        if self.status().is_some() {
+            self.reply.explanation.clone_from(explanation);
+        }
         self
     }
 
@@ -283,13 +326,14 @@ impl HttpError {
         } else if causes.alert {
             HttpErrorKind::Tls
         } else if causes.parse {
-            let text = format!("the reply can't be read: {}", causes.text);
-            return Self::protocol(text);
+            let line = causes.text.contains(UNREADABLE_LINE);
+            HttpErrorKind::Unreadable { line }
         } else {
             HttpErrorKind::Closed
         };
         let text = match kind {
             HttpErrorKind::Closed => format!("closed before it answered: {}", causes.text),
+            HttpErrorKind::Unreadable { .. } => format!("the reply can't be read: {}", causes.text),
             _ => causes.text,
         };
         Self::new(kind, text)
@@ -315,6 +359,11 @@ impl HttpError {
             HttpErrorKind::Connect
         };
         Self::new(kind, format!("could not connect: {}", causes.text))
+    }
+
+    /// Whether a body broke off because the connection ended without TLS's goodbye.
+    pub(super) fn is_end_without_goodbye(error: &reqwest::Error) -> bool {
+        Causes::of(error).io(|kind| kind == io::ErrorKind::UnexpectedEof)
     }
 
     /// The error of a body that broke off. `promised` is the length of the body and the number of
@@ -346,7 +395,10 @@ impl HttpError {
 impl fmt::Display for HttpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
-        match &self.origin {
+        if let Some(line) = self.reply.explanation.line() {
+            write!(f, ": {}", escape(&line))?;
+        }
+        match &self.reply.origin {
             Some(origin) => write!(f, " (redirected to {origin})"),
             None => Ok(()),
         }
@@ -361,85 +413,6 @@ impl StdError for HttpError {
     }
 }
 
-/// The texts and kinds of an error's sources.
-struct Causes {
-    text: String,
-    io: Vec<io::ErrorKind>,
-    unresolved: Option<bool>,
-    incomplete: bool,
-    parse: bool,
-    alert: bool,
-    proxy_authorization: bool,
-    /// What is wrong with the server's certificate.
-    certificate: Option<String>,
-}
-
-impl Causes {
-    fn of(error: &reqwest::Error) -> Self {
-        let mut causes = Self {
-            text: String::new(),
-            io: Vec::new(),
-            unresolved: None,
-            incomplete: false,
-            parse: false,
-            alert: false,
-            proxy_authorization: false,
-            certificate: None,
-        };
-        let mut said: Vec<String> = Vec::new();
-        // The outermost error only says that the request failed, and may contain the URL: skip it.
-        let mut next = error.source();
-        while let Some(cause) = next {
-            causes.note(cause);
-            said.push(cause.to_string());
-            next = inner(cause);
-        }
-        // Wrappers repeat the text of what they wrap, before or after their own.
-        let mut told: Vec<&str> = Vec::new();
-        for (position, text) in said.iter().enumerate() {
-            let repeated = said[position + 1..].iter().any(|later| later == text)
-                || told.iter().any(|earlier| earlier.contains(text.as_str()));
-            let says_nothing = text.starts_with("client error (")
-                || text == "dns error"
-                || text == "error resolving DNS";
-            if !repeated && !says_nothing {
-                told.push(text);
-            }
-        }
-        causes.text = if told.is_empty() {
-            "unknown cause".to_owned()
-        } else {
-            told.join(": ")
-        };
-        causes
-    }
-
-    fn note(&mut self, cause: &(dyn StdError + 'static)) {
-        if let Some(resolve) = cause.downcast_ref::<ResolveError>() {
-            self.unresolved = Some(resolve.is_temporary());
-        }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            self.io.push(io.kind());
-        }
-        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
-            self.certificate = Some(trust::explain(why));
-        }
-        if let Some(http) = cause.downcast_ref::<hyper::Error>() {
-            self.incomplete |= http.is_incomplete_message();
-            self.parse |= http.is_parse();
-        }
-        // These types are private or of a crate that is no dependency: only the text identifies
-        // them.
-        let text = cause.to_string();
-        self.alert |= text.contains("fatal alert") || text.contains("certificate");
-        self.proxy_authorization |= text.contains("proxy authorization required");
-    }
-
-    fn io(&self, predicate: impl Fn(io::ErrorKind) -> bool) -> bool {
-        self.io.iter().copied().any(predicate)
-    }
-}
-
 fn is_unreachable(kind: io::ErrorKind) -> bool {
     matches!(
         kind,
@@ -448,16 +421,6 @@ fn is_unreachable(kind: io::ErrorKind) -> bool {
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::AddrNotAvailable
     )
-}
-
-/// The source of an error. `io::Error::source` skips the error that it wraps.
-fn inner<'a>(cause: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
-    match cause.downcast_ref::<io::Error>() {
-        Some(io) => io
-            .get_ref()
-            .map(|wrapped| wrapped as &(dyn StdError + 'static)),
-        None => cause.source(),
-    }
 }
 
 #[cfg(test)]

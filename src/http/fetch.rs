@@ -256,7 +256,10 @@ fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpE
                 "416 for the range {asked}, which lies within the {total} bytes that it names"
             )),
         },
-        Ok(_) => HttpError::protocol(format!("416 for the range {asked}, without a length")),
+        Ok(Some(ContentRange::Satisfied { .. })) => {
+            HttpError::protocol("416 with a satisfied Content-Range")
+        }
+        Ok(None) => HttpError::unsatisfied(asked),
         Err(error) => error,
     }
 }

@@ -78,10 +78,11 @@ impl Head<'_> {
     ///
     /// # Errors
     ///
-    /// `Protocol` for a value that is not a number, contradicts itself or exceeds 2^63 - 1.
+    /// `Protocol` for a value that is not a number, contradicts itself or exceeds 2^63 - 1, and for
+    /// a transfer coding that was not asked for.
     pub(super) fn content_length(&self) -> Result<Option<u64>, HttpError> {
         if self.headers.contains_key(TRANSFER_ENCODING) {
-            return Ok(None);
+            return self.check_transfer_coding().map(|()| None);
         }
         let Some(text) = self.single(&CONTENT_LENGTH)? else {
             return Ok(None);
@@ -100,6 +101,23 @@ impl Head<'_> {
             return Err(wrong());
         }
         Ok(Some(length))
+    }
+
+    /// hyper undoes `chunked` alone; the bytes of any other coding would go to the file.
+    fn check_transfer_coding(&self) -> Result<(), HttpError> {
+        for value in self.headers.get_all(TRANSFER_ENCODING) {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            let mut codings = text.split(',').map(str::trim);
+            let known = ["chunked", "identity", ""];
+            if let Some(other) =
+                codings.find(|coding| !known.iter().any(|known| coding.eq_ignore_ascii_case(known)))
+            {
+                return Err(HttpError::protocol(format!(
+                    "the transfer coding `{other}`, which was not asked for"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -312,8 +330,16 @@ mod tests {
             let headers = header_map(&fields);
             assert_eq!(head(&headers).content_length().ok(), expected, "{values:?}");
         }
-        let both = header_map(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
-        assert_eq!(head(&both).content_length().unwrap(), None);
+        let coded = |coding| {
+            let fields = [("content-length", "5"), ("transfer-encoding", coding)];
+            head(&header_map(&fields)).content_length().ok()
+        };
+        for known in ["chunked", "Chunked", "identity, chunked"] {
+            assert_eq!(coded(known), Some(None), "{known}");
+        }
+        for unknown in ["gzip, chunked", "chun ked", "gzip"] {
+            assert_eq!(coded(unknown), None, "{unknown}");
+        }
     }
 
     #[test]

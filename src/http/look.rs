@@ -115,6 +115,10 @@ async fn by_get(client: &Client, source: &Source, pinned: &Pinned) -> Result<See
             Ok(Some(ContentRange::Satisfied { total, .. })) => total,
             _ => None,
         },
+        StatusCode::RANGE_NOT_SATISFIABLE => match head.content_range() {
+            Ok(Some(ContentRange::Unsatisfied { total })) => Some(total),
+            _ => return Err(answer.blame(head.status_error())),
+        },
         // One byte may be the range that was asked for.
         StatusCode::OK => {
             let length = head.content_length().ok().flatten();

@@ -2,16 +2,22 @@
 
 mod auth;
 mod body;
+mod causes;
 mod client;
 mod coding;
 mod conditions;
 mod config;
 mod connect;
 mod connections;
+mod cookies;
 mod error;
+mod error_body;
 mod escape;
+mod explanation;
 mod fetch;
+mod handshake;
 mod head;
+mod lenient;
 mod look;
 mod netrc;
 mod pinned;

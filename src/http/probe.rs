@@ -39,6 +39,8 @@ pub(crate) struct Metadata {
     pub(crate) fields: Vec<(String, String)>,
     /// The time from the open connection to the head of the reply.
     pub(crate) first_byte: Duration,
+    /// How long a round trip to the server takes at most.
+    pub(crate) round_trip: Duration,
 }
 
 impl Metadata {
@@ -101,7 +103,8 @@ pub(crate) async fn probe(
             Heard::NotModified if conditions.ask_for_another() => Ok(Probed::NotModified),
             Heard::Failed(error) => Err(answer.blame(error)),
             Heard::TooLittle | Heard::NotModified => {
-                let probed = probe_by_get(client, source, conditions).await?;
+                let is_there = answer.head().status == StatusCode::OK;
+                let probed = by_get(client, source, conditions, is_there).await?;
                 Ok(pinned_as_by_head(probed, answer.head()))
             }
         },
@@ -122,6 +125,17 @@ pub(crate) async fn probe_by_get(
     source: &Source,
     conditions: &Conditions,
 ) -> Result<Probed, HttpError> {
+    by_get(client, source, conditions, false).await
+}
+
+/// The probe by GET. Where HEAD told that the object `is_there`, a GET without a range follows one
+/// that is refused.
+async fn by_get(
+    client: &Client,
+    source: &Source,
+    conditions: &Conditions,
+    is_there: bool,
+) -> Result<Probed, HttpError> {
     let plain = conditions.fields()?;
     let mut ranged = plain.clone();
     ranged.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
@@ -133,6 +147,7 @@ pub(crate) async fn probe_by_get(
     };
     match got {
         Got::Unusable => {}
+        Got::Failed(_) if is_there && may_be_range_alone(answer.head().status) => {}
         Got::Stream(None) => {
             let mut probed = take(client, answer, got, conditions)?;
             if is_more_than_asked(&mut probed).await? {
@@ -233,12 +248,7 @@ fn judge_head(head: Head<'_>) -> Heard {
         },
         StatusCode::NOT_MODIFIED => Heard::NotModified,
         StatusCode::PRECONDITION_FAILED => Heard::Failed(precondition_failed()),
-        StatusCode::UNAUTHORIZED
-        | StatusCode::NOT_FOUND
-        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-        | StatusCode::GONE
-        | StatusCode::TOO_MANY_REQUESTS
-        | StatusCode::SERVICE_UNAVAILABLE => Heard::Failed(head.status_error()),
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => Heard::Failed(head.status_error()),
         _ => Heard::TooLittle,
     }
 }
@@ -251,6 +261,19 @@ fn may_be_head_alone(kind: &HttpErrorKind) -> bool {
             | HttpErrorKind::Closed
             | HttpErrorKind::Transport
             | HttpErrorKind::Protocol(_)
+            | HttpErrorKind::Unreadable { .. }
+    )
+}
+
+/// Whether the status may concern the range only, so that a GET without one is worth a try. Some
+/// servers refuse every range of an empty object.
+fn may_be_range_alone(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::INTERNAL_SERVER_ERROR
     )
 }
 
@@ -338,6 +361,7 @@ fn found(
         ranges: ranges.unwrap_or_else(|| range_support(head)),
         fields: digest_fields(head),
         first_byte: answer.first_byte,
+        round_trip: answer.round_trip,
     };
     Ok(Probed::Found {
         metadata,

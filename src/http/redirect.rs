@@ -1,13 +1,17 @@
 //! Follows redirects. The HTTP client below would send secrets along.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, LOCATION};
+use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::{Method, Response, StatusCode};
 
 use super::client::{Client, Hop, Replied};
 use super::connections::Generation;
 use super::error::{HttpError, HttpErrorKind};
+use super::error_body;
+use super::explanation::Explanation;
 use super::head::Head;
 use super::source::{Endpoint, Location, Source, Start};
 
@@ -29,8 +33,12 @@ pub(super) struct FinalReply {
     pub(super) first_byte: Duration,
     /// The pool of the connection that the reply came over.
     pub(super) generation: Generation,
+    /// How long a round trip to the server takes at most.
+    pub(super) round_trip: Duration,
     /// The origin that the redirects led to, if it is not the source's.
     pub(super) origin: Option<String>,
+    /// What the body says, if the status is an error's.
+    pub(super) explanation: Option<Explanation>,
 }
 
 impl FinalReply {
@@ -41,8 +49,13 @@ impl FinalReply {
         }
     }
 
-    /// Adds the origin to an error, if the redirects led to another one than the source's.
+    /// Adds to an error what the reply says of it, and the origin, if the redirects led to another
+    /// one than the source's.
     pub(super) fn blame(&self, error: HttpError) -> HttpError {
+        let error = match &self.explanation {
+            Some(explanation) => error.explained(explanation),
+            None => error,
+        };
         match &self.origin {
             Some(origin) => error.at(origin.clone()),
             None => error,
@@ -92,7 +105,7 @@ async fn walk(
 ) -> Result<(FinalReply, Location), HttpError> {
     let own = start.given.origin();
     let mut at = first.clone();
-    let mut seen = Vec::new();
+    let (mut hops, mut seen) = (0, Vec::new());
     loop {
         let origin = at.origin();
         let origin = (origin != own).then(|| origin.to_string());
@@ -100,34 +113,46 @@ async fn walk(
             Some(origin) => error.at(origin.clone()),
             None => error,
         };
+        let mut permit = client.secrets().permit(&start.home, &start.given, &at);
+        client.cookies().add(&at, &mut permit.headers);
         let hop = Hop {
             method: &ask.method,
             to: &at,
             fields: &ask.fields,
-            permit: client.secrets().permit(&start.home, &start.given, &at),
+            permit,
             stall: ask.stall,
         };
         let Replied {
-            response,
+            mut response,
             first_byte,
             generation,
         } = client.send(&hop).await.map_err(blame)?;
         note(&at, ask, response.status(), first_byte);
+        let has_cookie = client.cookies().keep(&at, response.headers());
         let Some(next) = next_hop(&at, response.status(), response.headers()).map_err(blame)?
         else {
+            let explanation = error_body::read(&mut response, &hop).await;
             let answer = FinalReply {
+                round_trip: client.handshakes().round_trip(&at, first_byte),
                 response,
+                explanation,
                 first_byte,
                 generation,
                 origin,
             };
             return Ok((answer, at));
         };
-        seen.push(at);
-        if seen.len() > MOST_REDIRECTS {
+        hops += 1;
+        if hops > MOST_REDIRECTS {
             return Err(HttpError::redirect(format!(
                 "more than {MOST_REDIRECTS} redirects"
             )));
+        }
+        if has_cookie {
+            // With it, every URL may lead elsewhere.
+            seen.clear();
+        } else {
+            seen.push(at);
         }
         if seen.contains(&next) {
             return Err(HttpError::redirect("the redirects lead in a circle"));
@@ -172,16 +197,23 @@ fn next_hop(
     let location = headers
         .get(LOCATION)
         .ok_or_else(|| refused("it has no Location"))?;
-    let text = std::str::from_utf8(location.as_bytes())
-        .map_err(|_| refused("its Location is no UTF-8"))?;
     let url = from
         .url()
-        .join(text)
+        .join(&text_of(location.as_bytes()))
         .map_err(|error| refused(&format!("its Location is no URL: {error}")))?;
     match (from.url().scheme(), url.scheme()) {
         ("http", "http") | (_, "https") => Ok(Some(Location::from_url(url))),
         ("https", "http") => Err(refused("it leads from https to http")),
         (_, scheme) => Err(refused(&format!("it leads to the scheme `{scheme}`"))),
+    }
+}
+
+/// The bytes of a `Location` as text. A path in Latin-1 names the file by these very bytes, so they
+/// are percent-encoded as they are.
+fn text_of(location: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(location) {
+        Ok(text) => text.into(),
+        Err(_) => percent_encode(location, &AsciiSet::EMPTY).into(),
     }
 }
 

@@ -37,6 +37,7 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
         | HttpErrorKind::Stalled
         | HttpErrorKind::Transport
         | HttpErrorKind::Short { .. }
+        | HttpErrorKind::Unsatisfied
         | HttpErrorKind::Resolve { temporary: true } => Verdict::Retry { after: None },
         HttpErrorKind::Status(status) => match *status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
@@ -47,6 +48,10 @@ pub(crate) fn verdict(error: &HttpError) -> Verdict {
             | StatusCode::INTERNAL_SERVER_ERROR
             | StatusCode::BAD_GATEWAY
             | StatusCode::GATEWAY_TIMEOUT => Verdict::Retry { after },
+            // Stores say so where a connection was idle.
+            StatusCode::BAD_REQUEST if error.code() == Some("RequestTimeout") => {
+                Verdict::Retry { after }
+            }
             _ => Verdict::Fatal,
         },
         _ => Verdict::Fatal,
@@ -106,6 +111,7 @@ pub(crate) fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::explanation::Explanation;
     use proptest::prelude::*;
 
     const RETRY: Verdict = Verdict::Retry { after: None };
@@ -164,9 +170,11 @@ mod tests {
                 },
                 RETRY,
             ),
+            (HttpErrorKind::Unsatisfied, RETRY),
             (HttpErrorKind::PreconditionFailed, Verdict::Fatal),
             (HttpErrorKind::Changed(String::new()), Verdict::Fatal),
             (HttpErrorKind::Protocol(String::new()), Verdict::Fatal),
+            (HttpErrorKind::Unreadable { line: true }, Verdict::Fatal),
             (HttpErrorKind::Coding(String::new()), Verdict::Fatal),
             (HttpErrorKind::Redirect(String::new()), Verdict::Fatal),
         ];
@@ -206,6 +214,18 @@ mod tests {
             verdict(&error(StatusCode::BAD_GATEWAY)),
             Verdict::Retry { after }
         );
+    }
+
+    #[test]
+    fn a_store_that_waited_too_long_is_asked_again() {
+        let refused = |code: &str| {
+            HttpError::status_of(StatusCode::BAD_REQUEST, None).explained(&Explanation {
+                code: Some(code.to_owned()),
+                text: None,
+            })
+        };
+        assert_eq!(verdict(&refused("RequestTimeout")), RETRY);
+        assert_eq!(verdict(&refused("InvalidArgument")), Verdict::Fatal);
     }
 
     #[test]

@@ -41,6 +41,7 @@ struct State {
     has_failed: bool,
     no_reservation: bool,
     room: Option<u64>,
+    reported_room: Option<u64>,
     umask: Umask,
     before_step: Option<Hook>,
 }
@@ -111,6 +112,11 @@ impl FakeDisk {
     /// Limits the free space to `bytes`.
     pub(crate) fn with_room(&self, bytes: u64) {
         self.state().room = Some(bytes);
+    }
+
+    /// Reports `bytes` of free space, whatever there is.
+    pub(crate) fn reports_room(&self, bytes: u64) {
+        self.state().reported_room = Some(bytes);
     }
 
     /// Sets the umask.

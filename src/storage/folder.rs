@@ -284,11 +284,12 @@ impl PartFile for DiskFile {
         let blocks = u64::try_from(fstat(&self.0)?.st_blocks).unwrap_or(0);
         // A file system that reports no blocks at all (some FUSE ones) does not know its free
         // space.
-        let available =
-            (volume.f_blocks > 0).then(|| volume.f_bavail.saturating_mul(volume.f_frsize));
+        let bytes =
+            |blocks: u64| (volume.f_blocks > 0).then(|| blocks.saturating_mul(volume.f_frsize));
         Ok(Space {
             allocated: blocks.saturating_mul(512),
-            available,
+            available: bytes(volume.f_bavail),
+            total: bytes(volume.f_blocks),
             file_limit: getrlimit(Resource::Fsize).current,
         })
     }

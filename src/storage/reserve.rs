@@ -35,8 +35,8 @@ pub(crate) struct Reserved {
 ///
 /// # Errors
 ///
-/// [`Full`](super::error::StorageErrorKind::Full), with the bytes needed and available, before
-/// anything is written; [`Unsupported`](super::error::StorageErrorKind::Unsupported) if a map is
+/// [`Full`](super::error::StorageErrorKind::Full), with the bytes needed and available, where the
+/// file system has no room or never can have; [`Unsupported`](super::error::StorageErrorKind::Unsupported) if a map is
 /// demanded and can't be made safe.
 pub(crate) fn reserve<V: Volume>(
     volume: &V,
@@ -69,7 +69,7 @@ fn allocate<F: PartFile>(file: &F, path: &Path, length: u64) -> Result<Reservati
     let failed = |operation, error| StorageError::io(operation, path, error);
     let before = file.len().map_err(|e| failed(Operation::Inspect, e))?;
     let space = file.space().map_err(|e| failed(Operation::Inspect, e))?;
-    check_room(space, path, length)?;
+    check_limits(space, path, length)?;
     let result = match file.reserve(length) {
         Ok(()) => Ok(Reservation::Blocks),
         Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(Reservation::None),
@@ -77,8 +77,7 @@ fn allocate<F: PartFile>(file: &F, path: &Path, length: u64) -> Result<Reservati
             // A partial allocation would keep the disk full for other programs. The first error is
             // reported.
             let _ = file.set_len(before);
-            let needed = length.saturating_sub(space.allocated);
-            Err(refused(error, path, needed, space.available))
+            Err(refused(error, path, space.needed(length), space.available))
         }
     }?;
     if file.len().map_err(|e| failed(Operation::Inspect, e))? != length {
@@ -88,7 +87,9 @@ fn allocate<F: PartFile>(file: &F, path: &Path, length: u64) -> Result<Reservati
     Ok(result)
 }
 
-fn check_room(space: Space, path: &Path, length: u64) -> Result<(), StorageError> {
+/// Refuses what can't have room in any case. What is free at the moment is not asked: the kernel
+/// may know better.
+fn check_limits(space: Space, path: &Path, length: u64) -> Result<(), StorageError> {
     if let Some(limit) = space.file_limit.filter(|limit| length > *limit) {
         let cause = Cause::FileLimit {
             needed: length,
@@ -96,18 +97,25 @@ fn check_room(space: Space, path: &Path, length: u64) -> Result<(), StorageError
         };
         return Err(StorageError::new(Operation::Reserve, path, cause));
     }
-    let needed = length.saturating_sub(space.allocated);
-    if let Some(available) = space.available.filter(|available| needed > *available) {
-        let cause = Cause::Space { needed, available };
-        return Err(StorageError::new(Operation::Reserve, path, cause));
+    match (space.total, space.available) {
+        (Some(total), Some(available)) if length > total => {
+            let needed = space.needed(length);
+            let cause = Cause::Space { needed, available };
+            Err(StorageError::new(Operation::Reserve, path, cause))
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
+/// What the kernel's refusal to reserve is due to.
 fn refused(error: io::Error, path: &Path, needed: u64, available: Option<u64>) -> StorageError {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    match error.kind() {
-        StorageFull | QuotaExceeded | FileTooLarge => {
+    match (error.kind(), available) {
+        (StorageFull, Some(available)) if available < needed => {
+            let cause = Cause::Space { needed, available };
+            StorageError::new(Operation::Reserve, path, cause)
+        }
+        (StorageFull | QuotaExceeded | FileTooLarge, _) => {
             let cause = Cause::Quota {
                 needed,
                 available,
@@ -190,19 +198,29 @@ mod tests {
     }
 
     #[test]
-    fn without_reservation_the_length_is_set_and_room_is_checked() {
+    fn the_kernel_decides_whether_there_is_room() {
         let disk = FakeDisk::default();
-        disk.without_reservation();
         disk.with_room(50);
-        let reserved = reserve_on(&disk, 40, Writer::Auto).unwrap();
-        assert_eq!(reserved.reservation, Reservation::None);
-        assert_eq!(reserved.kind, WriterKind::Pwrite);
-        assert_eq!(disk.contents(NAME).unwrap().len(), 40);
+        assert!(reserve_on(&disk, 40, Writer::Auto).is_ok());
         let full = reserve_on(&disk, 91, Writer::Auto).unwrap_err();
         assert_eq!(
             full.why(),
             "51 more bytes are needed and 50 are available on the disk"
         );
+        assert_eq!(disk.contents(NAME).unwrap().len(), 40);
+        disk.reports_room(0);
+        assert!(reserve_on(&disk, 60, Writer::Auto).is_ok());
+    }
+
+    #[test]
+    fn without_reservation_the_length_is_set_and_the_write_tells_of_room() {
+        let disk = FakeDisk::default();
+        disk.without_reservation();
+        disk.reports_room(0);
+        let reserved = reserve_on(&disk, 40, Writer::Auto).unwrap();
+        assert_eq!(reserved.reservation, Reservation::None);
+        assert_eq!(reserved.kind, WriterKind::Pwrite);
+        assert_eq!(disk.contents(NAME).unwrap().len(), 40);
         let unsafe_map = reserve_on(&disk, 40, Writer::Mmap).unwrap_err();
         assert_eq!(unsafe_map.kind(), StorageErrorKind::Unsupported);
     }
@@ -232,14 +250,22 @@ mod tests {
     }
 
     #[test]
-    fn a_file_size_limit_is_an_error_and_no_signal() {
+    fn what_can_never_have_room_is_refused_at_once() {
         let space = Space {
             allocated: 0,
-            available: None,
+            available: Some(0),
+            total: Some(1000),
             file_limit: Some(100),
         };
-        assert!(check_room(space, Path::new(NAME), 100).is_ok());
-        let error = check_room(space, Path::new(NAME), 101).unwrap_err();
-        assert_eq!(error.kind(), StorageErrorKind::Full);
+        assert!(check_limits(space, Path::new(NAME), 100).is_ok());
+        let unlimited = Space {
+            file_limit: None,
+            ..space
+        };
+        assert!(check_limits(unlimited, Path::new(NAME), 1000).is_ok());
+        for (space, length) in [(space, 101), (unlimited, 1001)] {
+            let error = check_limits(space, Path::new(NAME), length).unwrap_err();
+            assert_eq!(error.kind(), StorageErrorKind::Full);
+        }
     }
 }

@@ -166,9 +166,18 @@ pub(crate) struct Space {
     /// The bytes allocated to this file.
     pub(crate) allocated: u64,
     /// The bytes that an unprivileged user can still allocate, quotas ignored; `None` if the file
-    /// system does not report it.
+    /// system does not report it. What was freed may count only later (btrfs, XFS).
     pub(crate) available: Option<u64>,
+    /// All bytes of the file system, free or not; `None` if it does not report them.
+    pub(crate) total: Option<u64>,
     /// The longest file that the process may write (`RLIMIT_FSIZE`); writing past it would kill the
     /// process.
     pub(crate) file_limit: Option<u64>,
+}
+
+impl Space {
+    /// How many more bytes a file of this length takes.
+    pub(crate) fn needed(&self, length: u64) -> u64 {
+        length.saturating_sub(self.allocated)
+    }
 }

@@ -13,6 +13,7 @@ mod disk;
 mod fault;
 mod identity;
 mod last_step;
+mod lines;
 mod names;
 mod outputs;
 mod redirects;

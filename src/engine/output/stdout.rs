@@ -16,7 +16,8 @@ use super::virtual_file::VirtualFile;
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::remote::Remote;
-use crate::engine::remote::object::{Object, announce};
+use crate::engine::remote::object::{Object, Wanted, announce};
+use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::summary::report_in_parts;
@@ -25,7 +26,7 @@ use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::replies::Replies;
 use crate::engine::transfer::written_blocks::WrittenBlock;
 use crate::engine::transfer::{Layout, Transfer};
-use crate::error::{Error, Remedy};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::integrity::Hasher;
 use crate::object::{ByteRange, PartBitmap, PartIndex, Plan, Proof};
 use crate::report::Report;
@@ -35,6 +36,9 @@ pub(crate) const NAME: &str = "-";
 
 /// Bytes that may wait in memory for those before them.
 const WINDOW: u64 = 64 << 20;
+
+/// The largest part, in bytes: some of them fit into the window.
+const LARGEST_PART: u64 = 16 << 20;
 
 /// What went to standard output so far, over every URL of the run. It can't be taken back.
 #[derive(Default)]
@@ -53,8 +57,13 @@ pub(crate) async fn in_parts<R: Remote>(
     written: &mut Written,
     object: Object<R>,
 ) -> Result<Outcome, Error> {
-    let plan = object.wanted.plan(context.job)?;
     let (pinned, found_by) = (object.pinned.clone(), object.found_by);
+    let plan = match plan(context, &object.wanted) {
+        Ok(plan) => plan,
+        // HEAD may have named a wrong length.
+        Err(_) if found_by == ProbeMethod::Head => return Ok(Outcome::LengthMissing),
+        Err(error) => return Err(error),
+    };
     let sent = object.metadata.fields.clone();
     announce(context, &object.metadata, &plan);
     if written.parts == 0 {
@@ -108,6 +117,17 @@ pub(crate) async fn in_parts<R: Remote>(
         integrity,
         ..report_in_parts(context, &plan, &pinned)
     }))
+}
+
+/// The parts in which the bytes come. Whole parts wait in memory, so none is larger than
+/// [`LARGEST_PART`].
+fn plan(context: &Context<'_>, wanted: &Wanted) -> Result<Plan, Error> {
+    let plan = wanted.plan(context.job)?;
+    let length = plan.length();
+    Plan::new(length, plan.part_size().min(LARGEST_PART)).map_err(|_| {
+        let why = format!("a length of {length} bytes is more than standard output can take");
+        Error::new(ErrorKind::Network, context.subject(), why).lasting()
+    })
 }
 
 /// The first part that may not come yet, where this many were written.

@@ -263,6 +263,12 @@ async fn pour<O: StreamOutput>(
             (announced, announced_bytes) = (now, position);
         }
     }
+    if body.is_end_unproven() {
+        context.events().warn(
+            "the connection ended without a goodbye of TLS (close_notify), and the server told no length: \
+             whether the object is whole, only a checksum tells",
+        );
+    }
     Ok(position)
 }
 

@@ -98,6 +98,14 @@ impl HttpRemote {
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
                 "200 in place of 206, though other ranges were answered with 206"
             }
+            Err(error) if *error.kind() == HttpErrorKind::Unsatisfied => {
+                return match http::look(&self.client, source, pinned).await {
+                    Err(changed) if matches!(changed.kind(), HttpErrorKind::Changed(_)) => {
+                        Err(changed)
+                    }
+                    _ => answered,
+                };
+            }
             _ => return answered,
         };
         if guard.may_be_whole() {

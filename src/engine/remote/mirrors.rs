@@ -231,6 +231,7 @@ mod tests {
             ranges: RangeSupport::Yes,
             fields: Vec::new(),
             first_byte: Duration::ZERO,
+            round_trip: Duration::ZERO,
         }
     }
 

@@ -128,12 +128,14 @@ impl Object<HttpRemote> {
 /// interruptions.
 pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) {
     let events = context.events();
+    // An empty object needs none.
+    let lacks_ranges = metadata.ranges == RangeSupport::No && plan.length() > 0;
     events.emit(Event::Probed {
         length: Some(plan.length()),
         validator: kind_of(&metadata.identity.validator()),
         part_size: plan.part_size(),
         parts: plan.parts(),
-        ranges: metadata.ranges != RangeSupport::No,
+        ranges: !lacks_ranges,
     });
     if !metadata.identity.has_fields() && context.job.checksums.is_empty() {
         events.warn(
@@ -141,7 +143,7 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
              by one of the same length, that may pass unnoticed; a checksum tells",
         );
     }
-    if metadata.ranges == RangeSupport::No {
+    if lacks_ranges {
         events.warn(
             "the server has no byte ranges: one connection, and a resume fetches from the start",
         );

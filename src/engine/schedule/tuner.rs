@@ -7,18 +7,18 @@
 
 use std::time::Duration;
 
-/// Connections that `auto` starts with where the time to first byte is below [`NEAR`]. A few fill
+/// Connections that `auto` starts with where a round trip takes less than [`NEAR`]. A few fill
 /// such a link, and a server that caps each connection gives more from the start.
 const START_NEAR: u32 = 4;
 /// The fewest connections that `auto` tries.
 const FEWEST: u32 = 2;
-/// Connections that `auto` starts with where the time to first byte is [`NEAR`] or more.
+/// Connections that `auto` starts with where a round trip takes [`NEAR`] or more.
 ///
 /// Each connection ramps up to its share of the rate, round trip by round trip, and many get there
 /// sooner than few. In measurements, links of 40 ms and more filled up soonest with this many,
 /// whether they were clean, capped or lossy.
 const START_FAR: u32 = 32;
-/// The shortest time to first byte of a distant server.
+/// The shortest round trip to a distant server.
 const NEAR: Duration = Duration::from_millis(5);
 /// The least factor by which throughput must grow for twice as many connections to pay.
 const WORTH_DOUBLING: f64 = 1.15;
@@ -89,10 +89,10 @@ impl Tuner {
         }
     }
 
-    /// Creates a tuner that finds the best number up to `ceiling`. `first_byte` is the time to
-    /// first byte of the probe.
-    pub(crate) fn auto(ceiling: u32, first_byte: Duration) -> Self {
-        let start = if first_byte < NEAR {
+    /// Creates a tuner that finds the best number up to `ceiling`. `round_trip` is what one to
+    /// the server takes at most.
+    pub(crate) fn auto(ceiling: u32, round_trip: Duration) -> Self {
+        let start = if round_trip < NEAR {
             START_NEAR
         } else {
             START_FAR

@@ -13,8 +13,8 @@ use super::line::{Line, Shows};
 use super::world::World;
 use crate::engine::job::Job;
 use crate::engine::remote::object::{Object, Wanted};
-use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::remote::{FetchError, Remote, RemoteBody};
+use crate::engine::run::Passes;
 use crate::error::Error;
 use crate::http::{HttpError, HttpErrorKind, Pinned, RangeSupport};
 use crate::object::{ByteRange, Identity, Proof};
@@ -154,7 +154,7 @@ impl SimServer {
     pub(super) async fn probe(
         &self,
         job: &Job,
-        has_no_ranges: bool,
+        passes: &Passes,
     ) -> Result<Object<SimRemote>, Error> {
         let delay = self.state().wait();
         sleep(delay).await;
@@ -162,7 +162,7 @@ impl SimServer {
         let version = state.version;
         state.note(ServerEvent::Probed { version });
         let ranges = match state.weather.ranges {
-            _ if has_no_ranges => RangeSupport::No,
+            _ if passes.has_no_ranges => RangeSupport::No,
             Ranges::Served => RangeSupport::Yes,
             Ranges::Denied => RangeSupport::No,
             Ranges::Ignored => RangeSupport::Unknown,
@@ -181,7 +181,7 @@ impl SimServer {
             pinned,
             metadata,
             remote,
-            found_by: ProbeMethod::Head,
+            found_by: passes.next.probe,
             stands_in_for: None,
         })
     }

@@ -185,7 +185,7 @@ impl EngineRun<'_> {
         }
         let mut passes = Passes::new(self.job);
         loop {
-            let probing = self.server.probe(self.job, passes.has_no_ranges);
+            let probing = self.server.probe(self.job, &passes);
             let object = context.unless_ended(probing).await??;
             let (disk, name) = target();
             let restore = passes.next.restore.clone();

@@ -161,6 +161,7 @@ impl World {
             ranges,
             fields: Vec::new(),
             first_byte: Duration::from_millis(20),
+            round_trip: Duration::from_millis(20),
         }
     }
 }

@@ -146,7 +146,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             Connections::Fixed(connections) => Tuner::fixed(connections.get()),
             // The limit hides what more connections would bring.
             Connections::Auto if job.limit_rate.is_some() => Tuner::steady(job.max_connections),
-            Connections::Auto => Tuner::auto(job.max_connections, first_byte),
+            Connections::Auto => Tuner::auto(job.max_connections, object.metadata.round_trip),
         };
         let Layout {
             plan,

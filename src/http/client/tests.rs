@@ -1,6 +1,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::http::body::Body;
@@ -59,6 +60,17 @@ async fn a_request_says_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_connection_that_was_opened_tells_how_near_the_server_is() {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    let server = ScriptedServer::start(|_: &Seen| script("200 OK", &[], "", Then::Close)).await;
+    let to = Location::parse(&server.url("/")).unwrap();
+    let client = client();
+    assert_eq!(client.handshakes().round_trip(&to, CENTURY), CENTURY);
+    send(&client, &server).await.unwrap();
+    assert!(client.handshakes().round_trip(&to, CENTURY) < CENTURY);
+}
+
+#[tokio::test]
 async fn broken_heads_have_their_kinds() {
     let none = || Script(Vec::new(), Then::Close);
     let junk = || Script(b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), Then::Close);
@@ -74,8 +86,12 @@ async fn broken_heads_have_their_kinds() {
     type IsExpected = fn(&HttpErrorKind) -> bool;
     let cases: [(ScriptFn, IsExpected); 3] = [
         (none, |kind| *kind == HttpErrorKind::Closed),
-        (junk, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
-        (lengths, |kind| matches!(kind, HttpErrorKind::Protocol(_))),
+        (junk, |kind| {
+            *kind == HttpErrorKind::Unreadable { line: false }
+        }),
+        (lengths, |kind| {
+            *kind == HttpErrorKind::Unreadable { line: false }
+        }),
     ];
     for (position, (answer, is_expected)) in cases.into_iter().enumerate() {
         let server = ScriptedServer::start(move |_: &Seen| answer()).await;
@@ -134,11 +150,38 @@ async fn a_connection_closed_while_idle_is_no_error() {
     assert_eq!(connections, [0, 0, 1]);
 }
 
+#[tokio::test]
+async fn what_is_left_of_an_earlier_reply_is_no_reply() {
+    for left in [
+        "<html>",
+        "HTTP/1.1 200 OK\r\nX Y: z\r\n\r\n",
+        "\r\n\r\n<html>",
+    ] {
+        let asked = AtomicUsize::new(0);
+        let server = ScriptedServer::start(move |_: &Seen| {
+            let Script(reply, then) = script("200 OK", &["Content-Length: 0"], "", Then::KeepOpen);
+            match asked.fetch_add(1, Ordering::Relaxed) {
+                1 => Script([left.as_bytes(), &reply].concat(), then),
+                _ => Script(reply, then),
+            }
+        })
+        .await;
+        let client = client();
+        for _ in 0..3 {
+            send(&client, &server).await.unwrap();
+        }
+        let connections: Vec<_> = server.seen().iter().map(|seen| seen.connection).collect();
+        assert_eq!(connections, [0, 0, 1, 1], "{left}");
+    }
+}
+
 /// A reply, read to its end as a checked body.
 async fn read(client: &Client, server: &ScriptedServer) {
     let reply = FinalReply {
         response: send(client, server).await.unwrap(),
         first_byte: Duration::ZERO,
+        round_trip: Duration::ZERO,
+        explanation: None,
         generation: Generation::default(),
         origin: None,
     };

@@ -37,6 +37,7 @@ fn judge_asking(asked: ByteRange, status: u16, fields: &[(&str, &str)], pinned: 
         Err(error) => match error.kind() {
             HttpErrorKind::Changed(_) => "changed".to_owned(),
             HttpErrorKind::Protocol(_) => "protocol".to_owned(),
+            HttpErrorKind::Unsatisfied => "unsatisfied".to_owned(),
             HttpErrorKind::Coding(_) => "coding".to_owned(),
             HttpErrorKind::Page(_) => "page".to_owned(),
             HttpErrorKind::Refused(_) => "refused".to_owned(),
@@ -99,6 +100,7 @@ fn product_of_status_range_and_length() {
                     },
                     412 => "changed".to_owned(),
                     416 if range == Some("bytes */101") => "changed".to_owned(),
+                    416 if range.is_none() => "unsatisfied".to_owned(),
                     416 | 204 | 226 | 300 | 304 => "protocol".to_owned(),
                     401 | 403 => "refused".to_owned(),
                     _ => "status".to_owned(),

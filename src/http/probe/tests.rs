@@ -75,7 +75,7 @@ fn head_refused() -> Script {
 #[tokio::test]
 async fn what_head_tells_is_enough_or_get_is_asked() {
     const BY_GET: &str = "100 bytes, ranges Yes";
-    let cases: [(ScriptFn, &str); 24] = [
+    let cases: [(ScriptFn, &str); 27] = [
         (
             || {
                 script(
@@ -177,9 +177,12 @@ async fn what_head_tells_is_enough_or_get_is_asked() {
         (|| script("204 No Content", &[], "", Then::KeepOpen), BY_GET),
         (|| Script(Vec::new(), Then::Close), BY_GET),
         (|| Script(b"junk\r\n\r\n".to_vec(), Then::Close), BY_GET),
-        (|| status("401 Unauthorized"), "Refused"),
-        (|| status("404 Not Found"), "Status"),
-        (|| status("503 Service Unavailable"), "Status"),
+        (|| status("401 Unauthorized"), BY_GET),
+        (|| status("404 Not Found"), BY_GET),
+        (|| status("410 Gone"), BY_GET),
+        (|| status("429 Too Many Requests"), BY_GET),
+        (|| status("503 Service Unavailable"), BY_GET),
+        (|| status("407 Proxy Authentication Required"), "Status"),
         (|| status("302 Found"), "Redirect"),
     ];
     for (position, (head, expected)) in cases.into_iter().enumerate() {

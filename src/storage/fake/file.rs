@@ -106,7 +106,12 @@ impl PartFile for FakeFile {
         if self.disk.state().no_reservation {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        if self.len()? < length {
+        let before = self.len()?;
+        let room = self.disk.state().room;
+        if room.is_some_and(|room| length.saturating_sub(before) > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        if before < length {
             self.set_len(length)?;
         }
         Ok(())
@@ -117,9 +122,13 @@ impl PartFile for FakeFile {
     }
 
     fn space(&self) -> io::Result<Space> {
+        let state = self.disk.state();
+        let available = state.reported_room.or(state.room);
+        drop(state);
         Ok(Space {
             allocated: self.len()?,
-            available: self.disk.state().room,
+            available,
+            total: None,
             file_limit: None,
         })
     }

@@ -102,6 +102,11 @@ impl World<'_> {
         requests.iter().filter(|r| !r.is_head()).count()
     }
 
+    /// The requests that ask for no bytes.
+    pub(super) fn heads(&self) -> usize {
+        self.origin.requests().len() - self.gets()
+    }
+
     /// The other server.
     pub(super) fn elsewhere(&self) -> &FaultOrigin {
         self.elsewhere.expect("a row with `elsewhere`")

@@ -6,7 +6,7 @@ use super::asked::Asked;
 use super::fault::{Fault, fault};
 use super::table::hold;
 use super::{LENGTH, PART};
-use crate::support::fault::{Reply, Step};
+use crate::support::fault::{Certificate, Reply, Step};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery() {
@@ -23,7 +23,20 @@ async fn discovery() {
 /// HEAD is not what it should be.
 fn refusals() -> Vec<Fault> {
     vec![
+        fault("HEAD refused with 401").head(|_| Reply::status(401)),
         fault("HEAD refused with 403").head(|_| Reply::status(403)),
+        fault("HEAD answered with 404").head(|_| Reply::status(404)),
+        fault("HEAD answered with 410").head(|_| Reply::status(410)),
+        fault("HEAD answered with 429")
+            .head(|_| Reply::status(429).header("Retry-After", "100"))
+            .check(|world, _| assert_eq!(world.heads(), 1)),
+        fault("HEAD answered with 503")
+            .head(|_| Reply::status(503))
+            .check(|world, _| assert_eq!(world.heads(), 1)),
+        fault("HEAD answered with 503, and GET with 404")
+            .serves(|asked| Reply::status(if asked.is_head() { 503 } else { 404 }))
+            .fails(3, ["404"])
+            .check(|world, _| assert_eq!((world.heads(), world.gets()), (1, 1))),
         fault("HEAD refused with 405").head(|_| Reply::status(405)),
         fault("HEAD refused with 501").head(|_| Reply::status(501)),
         fault("HEAD hangs")
@@ -32,6 +45,10 @@ fn refusals() -> Vec<Fault> {
         fault("HEAD closes the connection").head(|_| Reply::raw("").then(Step::Close)),
         fault("HEAD resets the connection").head(|_| Reply::raw("").then(Step::Reset)),
         fault("HEAD answered with no HTTP").head(|_| Reply::raw("what?\r\n\r\n").then(Step::Close)),
+        fault("HEAD with a body").head(|asked| {
+            let page = b"<html>not here</html>".to_vec();
+            asked.honest().then(Step::Bytes(page))
+        }),
         fault("HEAD without a length").head(|asked| asked.honest().without("content-length")),
         fault("HEAD and GET refused with 403")
             .serves(|_| Reply::status(403))
@@ -70,6 +87,11 @@ fn lengths_that_lie() -> Vec<Fault> {
         head_says("HEAD's length is smaller than the total", "70000"),
         head_says("HEAD's length is greater than the total", "2000000"),
         head_says("HEAD's length is zero", "0"),
+        head_says(
+            "HEAD's length is larger than the disk",
+            "4611686018427387904",
+        )
+        .option("--part-size", "auto"),
         head_says("HEAD's length is beyond 2^63", "9223372036854775808"),
         head_says("HEAD's length is negative", "-1"),
         head_says("HEAD's length is doubled", "262147, 262147"),
@@ -112,7 +134,11 @@ fn lengths_that_lie() -> Vec<Fault> {
                 ],
             )
             .check(|world, _| {
-                assert_eq!(world.gets(), 0, "before any transfer");
+                assert_eq!(
+                    world.gets(),
+                    1,
+                    "HEAD's word is not enough, and nothing is transferred"
+                );
                 world.fixture.assert_holds_only(["x"]);
             }),
     ]
@@ -172,6 +198,23 @@ fn whole(asked: &Asked<'_>) -> Reply {
         .body(asked.object, 0..asked.object.length())
 }
 
+/// A server that refuses ranges, and that tells to HEAD no length or 0.
+fn refused_range(name: &'static str, length: u64, status: u16) -> Fault {
+    let fault = fault(name).length(length).serves(move |asked| {
+        let whole = Reply::status(200).body(asked.object, 0..length);
+        match asked.request.header("range") {
+            _ if asked.is_head() => whole.head_only().header("Content-Length", "0"),
+            Some(_) => Reply::status(status),
+            None => whole,
+        }
+    });
+    fault.check(move |world, outcome| {
+        assert_eq!((world.heads(), world.gets()), (1, 2));
+        let warns = outcome.stderr().contains("no byte ranges");
+        assert_eq!(warns, length > 0, "only bytes have ranges");
+    })
+}
+
 /// Objects of every awkward size.
 fn sizes() -> Vec<Fault> {
     let mut table = vec![
@@ -185,6 +228,11 @@ fn sizes() -> Vec<Fault> {
                     asked.honest()
                 }
             }),
+        refused_range("an empty object, 400 to a range", 0, 400),
+        refused_range("an empty object, 403 to a range", 0, 403),
+        refused_range("an empty object, 416 to a range", 0, 416),
+        refused_range("no length by HEAD, 404 to a range", LENGTH, 404),
+        refused_range("no length by HEAD, 500 to a range", LENGTH, 500),
         fault("an empty object, 200").length(0).serves(|asked| {
             let reply = Reply::status(200).body(asked.object, 0..0);
             if asked.is_head() {
@@ -222,6 +270,22 @@ fn no_lengths() -> Vec<Fault> {
         stream("no length, ended by the connection", |reply| {
             reply.without("content-length").then(Step::Close)
         }),
+        stream("no length, ended without a goodbye of TLS", |reply| {
+            reply.without("content-length").then(Step::Leave)
+        })
+        .certificate(Certificate::self_signed("127.0.0.1"))
+        .arguments(["-k"])
+        .check(|world, outcome| {
+            assert_eq!(world.gets(), 1);
+            outcome.stderr_has("close_notify");
+        }),
+        stream("no length, in chunks, without a goodbye of TLS", |reply| {
+            reply.cut_after(10_000).then(Step::Leave).chunked()
+        })
+        .certificate(Certificate::self_signed("127.0.0.1"))
+        .arguments(["-k"])
+        .healed_by(["-k"])
+        .fails(3, ["attempts"]),
         stream("no length, in chunks", Reply::chunked),
         stream("no length, cut after a chunk", |reply| {
             reply.cut_after(10_000).then(Step::Close).chunked()

@@ -231,12 +231,8 @@ fn told() -> Vec<Fault> {
                 Reply::status(401).header("WWW-Authenticate", format!("Basic realm=\"{STEERING}\""))
             })
             .ends([3, 7], []),
-        fault("an ESC in a header")
-            .serves(|asked| asked.honest().header("Server", "\u{1b}[2J"))
-            .fails(3, ["can't be read"]),
-        fault("a header's name that steers")
-            .serves(|asked| asked.honest().header(STEERING, "x"))
-            .fails(3, []),
+        fault("an ESC in a header").serves(|asked| asked.honest().header("Server", "\u{1b}[2J")),
+        fault("a header's name that steers").serves(|asked| asked.honest().header(STEERING, "x")),
         fault("a reason that steers")
             .serves(|_| Reply::status(404).reason("\u{202e}oN"))
             .fails(3, []),

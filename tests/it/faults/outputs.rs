@@ -16,11 +16,19 @@ async fn outputs() {
     let mut rows = Vec::new();
     // Without a length HEAD tells nothing; with a wrong one the first reply to a range contradicts
     // it.
-    for length in [None, Some("70000"), Some("2000000"), Some("0")] {
+    for length in [
+        None,
+        Some("70000"),
+        Some("2000000"),
+        Some("0"),
+        Some("4611686018427387904"),
+    ] {
         rows.push(to_standard_output(length));
         rows.push(discarded(length));
         rows.push(measured(length));
     }
+    rows.push(absurdly_long());
+    rows.push(large_parts());
     rows.push(refreshed("another tag", Some(LENGTH)));
     rows.push(refreshed("another length", Some(8 * LENGTH)));
     rows.push(refreshed("no length", None));
@@ -39,6 +47,41 @@ fn head_says(object: &Object, length: Option<&'static str>) -> FaultOrigin {
             (true, Some(length)) => reply.header("Content-Length", length),
             (true, None) => reply.without("content-length"),
         }
+    })
+}
+
+/// A server that names a length that no memory and no disk has.
+fn absurdly_long() -> Row {
+    row("standard output, 2^62 bytes", || {
+        let origin = FaultOrigin::new(|request: &Request| {
+            let length = 1_u64 << 62;
+            let reply = Reply::status(200).header("Content-Length", length.to_string());
+            match request.range(length) {
+                Some((first, end)) if !request.is_head() => {
+                    let range = format!("bytes {first}-{}/{length}", end - 1);
+                    let reply = reply.with_status(206).header("Content-Range", range);
+                    reply.header("Content-Length", (end - first).to_string())
+                }
+                _ => reply,
+            }
+        });
+        let fixture = Fixture::new();
+        let command = fixture.partwise(["get", "-o", "-", &origin.url("x")]);
+        let outcome = command.exit_code(3);
+        outcome.stderr_has("a length of 4611686018427387904 bytes is more than");
+    })
+}
+
+/// Parts that are larger than the memory that a run may use.
+fn large_parts() -> Row {
+    row("standard output, parts of 64 GiB", || {
+        let object = Object::new(9, LENGTH);
+        let served = object.clone();
+        let origin = FaultOrigin::new(move |request: &Request| honest(&served, request));
+        let fixture = Fixture::new();
+        let command = fixture.partwise(["get", "-o", "-", "-p", "64G", &origin.url("x")]);
+        let outcome = command.limit("-v 2097152").exit_code(0);
+        assert_eq!(outcome.stdout().len() as u64, LENGTH);
     })
 }
 

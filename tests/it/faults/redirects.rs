@@ -45,6 +45,10 @@ fn ways() -> Vec<Fault> {
         with("307", 307),
         with("308", 308),
         chain("ten redirects", 10),
+        fault("a cookie and back to itself").serves(|asked| match asked.request.header("cookie") {
+            Some("k=COOKIESECRET") => asked.honest(),
+            _ => to("/x?signature=QUERYSECRET").header("Set-Cookie", "k=COOKIESECRET; Path=/"),
+        }),
         fault("HEAD alone is redirected").head(|asked| match path(asked) {
             "/x" => to("/y"),
             _ => asked.honest(),
@@ -77,6 +81,9 @@ fn dead_ends() -> Vec<Fault> {
                 })
             })
             .fails(3, ["circle"]),
+        fault("a loop with a cookie")
+            .serves(|_| to("/x?signature=QUERYSECRET").header("Set-Cookie", "k=COOKIESECRET"))
+            .fails(3, ["more than 10 redirects"]),
         fault("a way without end")
             .serves(|asked| to(format!("/{}", asked.request.nth)))
             .fails(3, ["more than 10 redirects"]),

@@ -1,10 +1,12 @@
 //! Answers to a range that are not what was asked for, one of them or all of them.
 
-use super::LENGTH;
+use partwise::origin::Object;
+
 use super::asked::{Asked, World};
 use super::fault::{Fault, fault};
 use super::table::hold;
-use crate::support::fault::{Reply, Step};
+use super::{LENGTH, PART};
+use crate::support::fault::{Reply, Step, honest};
 use crate::support::fixture::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +76,13 @@ fn statuses() -> Vec<Fault> {
         both("416 with the same total", 3, ["416"], |_| {
             Reply::status(416).header("Content-Range", format!("bytes */{LENGTH}"))
         }),
-        both("416 without a total", 3, ["416"], |_| Reply::status(416)),
+        harmless_once("416 without a total", 3, ["416", "attempts"], |_| {
+            Reply::status(416)
+        }),
+        [
+            shrunk("416 without a total, and another length", PART + 1),
+            shrunk("416 without a total, and an object that is empty", 0).healed_by(["--fresh"]),
+        ],
         both("416 with another total", 4, ["changed", "is 1 now"], |_| {
             Reply::status(416).header("Content-Range", "bytes */1")
         }),
@@ -85,6 +93,22 @@ fn statuses() -> Vec<Fault> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// The object has this length after some requests; a range past its end is refused in short.
+fn shrunk(name: &'static str, length: u64) -> Fault {
+    let shorter = Object::new(10, length);
+    let healed = shorter.clone();
+    let fault = fault(name).serves(move |asked| {
+        let mut request = asked.request.clone();
+        request.headers.retain(|(name, _)| name != "if-match");
+        match asked.request.nth {
+            0..3 => asked.honest(),
+            _ if asked.is_later() => Reply::status(416),
+            _ => honest(&shorter, &request),
+        }
+    });
+    fault.fails(4, ["changed", "is "]).heals_to(healed)
 }
 
 fn content_ranges() -> Vec<Fault> {

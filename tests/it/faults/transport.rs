@@ -175,6 +175,35 @@ fn statuses() -> Vec<Fault> {
         fault("404 for a reason that steers a terminal")
             .later(|_| Reply::status(404).reason("\x1b[2JNo\u{202e}"))
             .fails(3, []),
+        fault("404 with a page that steers a terminal")
+            .later(|_| {
+                let page = "<html><title>\x1b[2JGone fishing\u{202e}</title></html>";
+                Reply::status(404)
+                    .text(page)
+                    .header("Content-Type", "text/html")
+            })
+            .fails(3, ["404 Not Found: ", "Gone fishing"]),
+        fault("400 with a reason in XML, in place of every range")
+            .later(|_| {
+                let error = "<Error><Code>InvalidArgument</Code><Message>no KEYSECRET and \
+                             TOKENSECRET</Message></Error>";
+                Reply::status(400)
+                    .text(error)
+                    .header("Content-Type", "application/xml")
+            })
+            .fails(3, ["400 Bad Request: InvalidArgument: no … and …"]),
+        fault("503 with a body without end")
+            .later(|_| {
+                let reply = Reply::status(503).text(vec![b'x'; 64 << 20]);
+                reply.header("Content-Type", "text/plain")
+            })
+            .fails(3, ["503"]),
+        fault("503 with a body that stalls")
+            .later(|_| {
+                let reply = Reply::status(503).text("{\"message\": \"busy\"}");
+                reply.cut_after(10).then(Step::Stall)
+            })
+            .fails(3, ["503"]),
         fault("410 for good")
             .later(|_| Reply::status(410))
             .fails(3, ["410"]),

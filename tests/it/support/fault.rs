@@ -269,6 +269,7 @@ async fn converse(mut stream: impl Wire, stage: &Stage) -> std::io::Result<()> {
         match reply.play(&mut stream).await? {
             End::NextRequest => {}
             End::Close => return stream.shutdown().await,
+            End::Leave => return Ok(()),
             End::Reset => return stream.tcp().set_zero_linger(),
         }
     }

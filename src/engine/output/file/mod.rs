@@ -21,12 +21,13 @@ use super::outcome::{Brought, Outcome, judge_transfer};
 use crate::engine::context::Context;
 use crate::engine::remote::Remote;
 use crate::engine::remote::object::Object;
+use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::transfer::commit::{CommitKind, Committer};
 use crate::engine::transfer::drawn_blocks::DrawnBlocks;
 use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{Layout, Transfer};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::event::Event;
 use crate::report::Report;
 use crate::storage::{Names, Volume};
@@ -51,7 +52,14 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         completed,
         identity,
         is_certain,
-    } = open::open(context, &volume, &names, &object, restore).await?;
+    } = match open::open(context, &volume, &names, &object, restore).await {
+        Ok(prepared) => prepared,
+        // HEAD may have named a wrong length.
+        Err(error) if found_by == ProbeMethod::Head && needs_room(&error) => {
+            return Ok(Outcome::LengthMissing);
+        }
+        Err(error) => return Err(error),
+    };
     let resumed_bytes = completed.bytes(&plan);
     if resumed_bytes > 0 {
         context.events().emit(Event::Resumed {
@@ -139,4 +147,9 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         _ => {}
     }
     outcome.map_err(|error| error.with_checkpoint_behind(checkpointer.is_behind()))
+}
+
+/// Whether the object is too long for the disk.
+fn needs_room(error: &Error) -> bool {
+    error.remedy() == Some(&Remedy::FreeSpace)
 }

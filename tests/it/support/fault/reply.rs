@@ -23,6 +23,8 @@ pub(crate) enum Step {
     Reset,
     /// The connection ends with FIN.
     Close,
+    /// The connection ends with FIN, without a goodbye of TLS.
+    Leave,
 }
 
 impl Step {
@@ -31,7 +33,7 @@ impl Step {
         match self {
             Self::Bytes(bytes) | Self::Slowly(bytes, _) => bytes.len() as u64,
             Self::Object(_, range) => range.end - range.start,
-            Self::Stall | Self::Reset | Self::Close => 0,
+            Self::Stall | Self::Reset | Self::Close | Self::Leave => 0,
         }
     }
 }
@@ -40,6 +42,7 @@ impl Step {
 pub(super) enum End {
     NextRequest,
     Close,
+    Leave,
     Reset,
 }
 
@@ -165,7 +168,7 @@ impl Reply {
                     text.truncate(usize::try_from(left).unwrap());
                     left -= text.len() as u64;
                 }
-                Step::Stall | Step::Reset | Step::Close => {}
+                Step::Stall | Step::Reset | Step::Close | Step::Leave => {}
             }
         }
         self
@@ -202,6 +205,10 @@ impl Reply {
                 }
                 Step::Reset => return Ok(End::Reset),
                 Step::Close => return Ok(End::Close),
+                Step::Leave => {
+                    stream.flush().await?;
+                    return Ok(End::Leave);
+                }
             }
             if self.is_chunked && has_bytes {
                 stream.write_all(b"\r\n").await?;
