@@ -109,7 +109,7 @@ const SECTIONS: &[Section] = &[
             (
                 "129, 130, 143",
                 "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint. If the checkpoint could not \
-                 be written, a message says so.",
+                 be written, a message says so. A signal that is ignored when the command starts stays ignored.",
             ),
             (
                 "141",

@@ -152,6 +152,24 @@ async fn a_second_interrupt_leaves_at_once() {
     assert!(!told.contains("stopped by"), "it was waited for:\n{told}");
 }
 
+/// A signal that is ignored when the command starts does nothing, and another one is heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ignored_at_the_start_stays_ignored() {
+    for (ignored, name) in [(Signal::INT, "INT"), (Signal::HUP, "HUP")] {
+        let healed = Arc::new(AtomicBool::new(false));
+        let origin = troubled(stalling, &healed);
+        let fixture = Fixture::new();
+        let url = origin.url("x");
+        let get = ["get", "--progress", "json", &url];
+        let mut running = fixture.partwise(get).ignoring(name).spawn();
+        Moment::Event("progress").comes(&origin, &running).await;
+        running.signal(ignored);
+        running.signal(ignored);
+        let outcome = assert_stops(name, running, Signal::TERM, 143);
+        outcome.stderr_has("partwise: stopped by SIGTERM: ");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_of_a_list_stops() {
     let healed = Arc::new(AtomicBool::new(false));
