@@ -8,6 +8,7 @@ mod ownership;
 pub(crate) mod page;
 pub(crate) mod publish;
 pub(crate) mod read_back;
+mod removal;
 pub(crate) mod restore;
 mod samples;
 
