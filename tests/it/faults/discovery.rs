@@ -35,10 +35,10 @@ fn refusals() -> Vec<Fault> {
         fault("HEAD without a length").head(|asked| asked.honest().without("content-length")),
         fault("HEAD and GET refused with 403")
             .serves(|_| Reply::status(403))
-            .fails(7, ["403", "hint: resume with a fresh URL"]),
+            .fails(7, ["403", "hint: try a fresh URL"]),
         fault("HEAD and GET answered with 404")
             .serves(|_| Reply::status(404))
-            .fails(3, ["404", "check the URL"]),
+            .fails(3, ["404", "hint: check the URL\n"]),
     ]
 }
 
