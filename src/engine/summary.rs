@@ -52,6 +52,7 @@ pub(crate) fn report(context: &Context<'_>, bytes: u64) -> Report {
         account: account(context),
         samples: context.shared.samples(),
         not_modified: false,
+        is_end_unproven: false,
         damaged_parts: metrics.damaged_parts(),
     }
 }

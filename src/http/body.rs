@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use reqwest::{Response, Version};
 use tokio::time::{Instant, Sleep};
 
@@ -73,6 +74,17 @@ impl Body {
     /// The time from the open connection to the head of this reply.
     pub(crate) fn first_byte(&self) -> Duration {
         self.first_byte
+    }
+
+    /// Whether nothing but the end of the connection tells the end of the body (RFC 9112, section
+    /// 6.3): one that was cut off looks like one that came whole.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        let headers = self.response.headers();
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| headers.contains_key(name));
+        let is_framed = has_end || self.response.version() >= Version::HTTP_2;
+        self.range.is_none() && !is_framed
     }
 
     /// Whether more than `least` bytes come. Reads ahead until that is certain; the bytes are handed

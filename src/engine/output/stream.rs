@@ -49,6 +49,7 @@ pub(crate) async fn to_file(
     context
         .events()
         .warn("the server does not tell the length: one connection, and no resume");
+    let is_open_ended = body.ends_with_connection();
     let sink = open_empty(context, &volume, &names, &object.metadata).await?;
     let version = version_of(&object.metadata);
     context.metrics.attempted();
@@ -72,11 +73,27 @@ pub(crate) async fn to_file(
                 sent: object.metadata.fields,
             };
             let report = publish::publish(context, whole, volume, names).await?;
-            Ok(Outcome::finished(report))
+            Ok(finished(context, report, is_open_ended))
         }
         Err(Broken::Output(error)) => Err(error.into()),
         Err(Broken::Body(error)) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
     }
+}
+
+/// The end of a stream. Where only the end of the connection told it, and no digest proved it, that
+/// is said.
+fn finished(context: &Context<'_>, report: Report, is_open_ended: bool) -> Outcome {
+    let is_end_unproven = is_open_ended && report.integrity.is_empty();
+    if is_end_unproven {
+        context.events().warn(
+            "the object is of unknown length, and only the end of the connection told its end: \
+             nothing proves that it came whole",
+        );
+    }
+    Outcome::finished(Report {
+        is_end_unproven,
+        ..report
+    })
 }
 
 /// A new partial file, in place of what an earlier run left.
@@ -152,6 +169,7 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    let is_open_ended = body.ends_with_connection();
     let version = version_of(&object.metadata);
     context.metrics.attempted();
     let mut hashers = digests::hashers(context, &object.metadata.fields);
@@ -171,10 +189,11 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     if let Err(failed) = context.unless_ended(looking).await? {
         return Err(context.request_failed(&failed));
     }
-    Ok(Outcome::finished(Report {
+    let report = Report {
         integrity,
         ..report_of_version(context, bytes, &version)
-    }))
+    };
+    Ok(finished(context, report, is_open_ended))
 }
 
 /// Takes the bytes of a stream in order.

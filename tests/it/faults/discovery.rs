@@ -1,5 +1,6 @@
 //! Finding out what there is.
 
+use crc_fast::{CrcAlgorithm, checksum};
 use partwise::origin::Object;
 
 use super::asked::Asked;
@@ -7,6 +8,7 @@ use super::fault::{Fault, fault};
 use super::table::hold;
 use super::{LENGTH, PART};
 use crate::support::fault::{Reply, Step};
+use crate::support::fixture::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery() {
@@ -216,13 +218,39 @@ fn stream(name: &'static str, finish: fn(Reply) -> Reply) -> Fault {
     })
 }
 
+/// Only the end of the connection ends it.
+fn open_ended(reply: Reply) -> Reply {
+    reply.without("content-length").then(Step::Close)
+}
+
+/// The value of `--checksum` for the object of a fault.
+fn its_checksum() -> String {
+    let mut bytes = vec![0; usize::try_from(LENGTH).unwrap()];
+    Object::new(9, LENGTH).read_at(0, &mut bytes);
+    format!("crc32c={:08x}", checksum(CrcAlgorithm::Crc32Iscsi, &bytes))
+}
+
+/// Whether standard error says that nothing proves the object whole.
+#[track_caller]
+fn assert_told_unproven(outcome: &Outcome, expected: bool) {
+    let told = outcome.stderr();
+    let is_told = told.contains("nothing proves that it came whole");
+    assert_eq!(is_told, expected, "{told}");
+}
+
 /// No length at all.
 fn no_lengths() -> Vec<Fault> {
     vec![
-        stream("no length, ended by the connection", |reply| {
-            reply.without("content-length").then(Step::Close)
-        }),
-        stream("no length, in chunks", Reply::chunked),
+        stream("no length, ended by the connection", open_ended)
+            .check(|_, outcome| assert_told_unproven(outcome, true)),
+        stream(
+            "no length, ended by the connection, with a checksum",
+            open_ended,
+        )
+        .option("--checksum", &its_checksum())
+        .check(|_, outcome| assert_told_unproven(outcome, false)),
+        stream("no length, in chunks", Reply::chunked)
+            .check(|_, outcome| assert_told_unproven(outcome, false)),
         stream("no length, cut after a chunk", |reply| {
             reply.cut_after(10_000).then(Step::Close).chunked()
         })
