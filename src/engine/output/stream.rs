@@ -45,6 +45,7 @@ pub(crate) async fn to_file(
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    context.metrics.begin_with(0);
     page::warn(context, &object.metadata);
     context
         .events()
@@ -169,6 +170,7 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    context.metrics.begin_with(0);
     let is_open_ended = body.ends_with_connection();
     let version = version_of(&object.metadata);
     context.metrics.attempted();

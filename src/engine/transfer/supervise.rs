@@ -98,7 +98,10 @@ fn measure<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Met
     if let Some(sample) = meter.sample(now, dispatcher.first_byte()) {
         transfer.tune(|tuner| tuner.observe(sample));
     }
-    if transfer.workers.load(Ordering::Acquire) > transfer.target_connections() {
+    // Without ranges the one that reads the body stays, and the others leave by themselves.
+    if !transfer.remote.is_whole()
+        && transfer.workers.load(Ordering::Acquire) > transfer.target_connections()
+    {
         // Of surplus workers the fastest would finish its lease first and leave; the slowest
         // should.
         dispatcher.abort_slowest();

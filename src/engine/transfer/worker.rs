@@ -77,7 +77,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut carried = None;
         let mut own_rate = None;
         loop {
-            if self.leave_if_surplus() {
+            // Others than the one that reads the body of a remote without ranges leave.
+            if carried.is_none() && self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
             match self.check_next().await {
@@ -141,6 +142,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
             if self.yields_to(&error) {
+                self.metrics.retried();
                 return LeaseEnd::Yield;
             }
             if http::verdict(&error) != Verdict::Fatal && writer.wanted().is_empty() {
@@ -270,7 +272,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             _ if self.replies.count() > 0 && self.is_one_stream() => {
                 return Err(AttemptError::Unproven);
             }
-            _ => {
+            useless => {
+                // There is one body at a time of a remote without ranges.
+                drop(useless);
                 let stream = self.request(range).await?;
                 if self.lacks_ranges() {
                     return Err(AttemptError::Unproven);
@@ -318,6 +322,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let replied = self.remote.fetch(source).await;
         self.metrics.waited_for_reply(asked.elapsed());
         let body = replied?;
+        self.metrics.fetched(body.skipped());
         self.dispatcher.replied(body.first_byte());
         Ok(Carried {
             body,
