@@ -144,8 +144,13 @@ const SECTIONS: &[Section] = &[
         "ENVIRONMENT",
         &[
             (
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
-                "The proxy, if neither --proxy nor --no-proxy is given.",
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
+                "The proxy, if neither --proxy nor --no-proxy is given. One that can't be used is an error.",
+            ),
+            (
+                "NO_PROXY",
+                "What goes through no proxy, also not through that of --proxy: domains, addresses and networks, each with \
+                 or without a port, or * for everything.",
             ),
             ("NETRC", "The file that --netrc reads instead of ~/.netrc."),
             ("NO_COLOR", "If set, partwise prints no colours."),

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, Method, Proxy, Response, retry};
+use reqwest::{ClientBuilder, Method, Response, retry};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
 use super::config::ClientConfig;
 use super::connect::{Dial, WatchLayer};
 use super::error::{HttpError, HttpErrorKind};
+use super::proxy::Proxies;
 use super::resolve::Rotation;
 use super::reuse::Returns;
 use super::source::Location;
@@ -28,8 +29,6 @@ const MOST_HEADERS: usize = 1000;
 /// How often a request is sent again at once after a reused connection was closed under it.
 const MOST_STALE: u32 = 4;
 
-const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
-
 /// Sends requests. Cheap to clone; all clones share one pool of connections.
 #[derive(Clone)]
 pub(crate) struct Client {
@@ -39,6 +38,7 @@ pub(crate) struct Client {
 struct Inner {
     http: reqwest::Client,
     secrets: Secrets,
+    proxies: Proxies,
     returns: Returns,
     connect_timeout: Duration,
     stall_timeout: Duration,
@@ -61,10 +61,12 @@ impl Client {
     /// used.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let secrets = Secrets::new(config)?;
+        let proxies = Proxies::new(config, |name| std::env::var_os(name))?;
         Ok(Self {
             inner: Arc::new(Inner {
-                http: build(config)?,
+                http: build(config, &proxies)?,
                 secrets,
+                proxies,
                 returns: Returns::default(),
                 connect_timeout: config.connect_timeout,
                 stall_timeout: config.stall_timeout,
@@ -132,7 +134,8 @@ impl Client {
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
-            .map_err(HttpError::from_send)?;
+            .map_err(HttpError::from_send)
+            .map_err(|error| self.inner.proxies.blame(hop.to.url(), error))?;
         Ok((response, dial.dialled().unwrap_or(begun).elapsed()))
     }
 
@@ -171,7 +174,7 @@ impl fmt::Debug for Client {
     }
 }
 
-fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
+fn build(config: &ClientConfig, proxies: &Proxies) -> Result<reqwest::Client, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -196,33 +199,13 @@ fn build(config: &ClientConfig) -> Result<reqwest::Client, HttpError> {
     if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
     }
-    if config.no_proxy {
-        builder = builder.no_proxy();
-    } else if let Some(url) = &config.proxy {
-        builder = builder.proxy(proxy(url)?);
-    }
+    // A proxy that is given keeps the client from looking at the environment by itself.
+    let builder = builder.proxy(proxies.rule());
     builder.build().map_err(|error| {
         let causes = HttpError::causes(&error);
         HttpError::configuration(format!("cannot set up the client: {causes}"))
             .with_source(error.without_url())
     })
-}
-
-fn proxy(url: &str) -> Result<Proxy, HttpError> {
-    // The parser's error may contain the URL, and so a password.
-    let wrong = || {
-        HttpError::configuration(
-            "the proxy's URL can't be used: expected http://, https:// or socks5:// with host and port",
-        )
-    };
-    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
-    if !PROXY_SCHEMES
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
-        return Err(wrong());
-    }
-    Proxy::all(url).map_err(|_| wrong())
 }
 
 #[cfg(test)]
