@@ -236,3 +236,13 @@ async fn few_descriptors_are_enough_for_many_connections() {
     }
     fixture.assert_holds_only(names);
 }
+
+/// An allocation that fails would abort the process in the middle of the run.
+#[test]
+fn too_little_address_space_is_told_before_anything_is_asked() {
+    let fixture = Fixture::new();
+    let get = fixture.partwise(["get", "http://127.0.0.1:1/x"]);
+    let outcome = get.limit("-v 60000").exit_code(1);
+    outcome.stderr_has("partwise: error: address space: expected a limit of at least 128");
+    fixture.assert_holds_only([]);
+}
