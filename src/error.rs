@@ -30,7 +30,7 @@ pub enum ErrorKind {
     /// depends on the object's length, as ranges do.
     Usage,
     /// The network or the server failed and the retries are used up, or the server's reply breaks
-    /// the protocol. Starting the download again resumes it.
+    /// the protocol. Starting the download again resumes it, if there is a checkpoint.
     Network,
     /// The server has another version of the object than the one that was asked for: the object
     /// changed during the download, or a condition (`If-Match`, `If-Unmodified-Since`) does not

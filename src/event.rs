@@ -9,8 +9,13 @@ use crate::report::{Report, ValidatorKind};
 
 /// A step of a download, in the order in which the steps happen.
 ///
-/// Every event but [`Event::Progress`] is delivered once to each stream, in order. Progress is
-/// lossy: a reader that is slow gets the newest state, not every state.
+/// Events come in order. Progress is lossy: a reader that is slow gets the newest state, not every
+/// state. Every other event is delivered once to each stream that is read.
+///
+/// A stream holds 512 unread events. If more come, the oldest of [`Verifying`](Self::Verifying),
+/// [`Retrying`](Self::Retrying), [`Committed`](Self::Committed) and [`Warning`](Self::Warning) are
+/// dropped, and others only where none of these is left. [`Missed`](Self::Missed) tells of it. The
+/// newest events are never dropped, so the end of the download is heard.
 ///
 /// The last event is [`Event::Finished`] or [`Event::Failed`]. A download that the caller stopped
 /// or cancelled ends without either of them.
@@ -83,6 +88,12 @@ pub enum Event {
     Warning {
         /// The text, free of secrets.
         message: String,
+    },
+    /// The reader was too slow: so many of the events before the next ones were dropped. It comes
+    /// before all that are left.
+    Missed {
+        /// Number of events.
+        events: u64,
     },
     /// The download is paused: no request is under way, and the checkpoint is committed, unless a
     /// warning said that it can't be written.

@@ -56,9 +56,9 @@ impl DownloadHandle {
 
     /// Returns a stream of the download's events.
     ///
-    /// It begins with the state changes so far, the newest 64 of them, and ends when the download
-    /// has ended. Each call returns an independent stream. A stream that is not read costs a few
-    /// bytes for each state change and does not slow the download.
+    /// It begins with the state changes so far, 64 of them at most, and ends when the download has
+    /// ended. Each call returns an independent stream. A stream that is not read costs bounded
+    /// memory and does not slow the download; [`Event`] says what it loses.
     #[must_use]
     pub fn events(&self) -> Events {
         Events {
@@ -130,20 +130,24 @@ impl DownloadHandle {
     }
 
     /// Ends the download, removes what was written (the partial file and its checkpoint, also those
-    /// of an earlier run), and waits for the end.
+    /// of an earlier run), and waits for the end. After a [`stop`](Self::stop), it removes what that
+    /// left, unless another run has gone on with it.
     ///
-    /// Cancel safe: dropping the future does not take the cancel back.
+    /// Cancel safe: dropping the future does not take the cancel back. After a stop, the files may
+    /// stay then.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::File`] where the files can't be removed.
-    /// * [`ErrorKind::Unexpected`] where the download had finished before. The file stays.
-    /// * The error of the download where that had failed before, or [`ErrorKind::Stopped`] where it
-    ///   had ended by [`stop`](Self::stop). The partial file and its checkpoint stay then.
+    /// * [`ErrorKind::File`] where the files can't be removed, or another run holds them.
+    /// * [`ErrorKind::Unexpected`] where the download had finished before, or where another run
+    ///   changed the partial file or its checkpoint after the stop. The files stay.
+    /// * The error of the download where that had failed before. The partial file and its checkpoint
+    ///   stay then.
     pub async fn cancel(&self) -> Result<(), Error> {
         self.shared.control.ask(Intent::Cancel);
         match self.finish().await {
             Err(error) if error.kind() == ErrorKind::Cancelled => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Stopped => self.shared.remove_left().await,
             Err(error) => Err(error),
             Ok(report) => Err(Error::new(
                 ErrorKind::Unexpected,

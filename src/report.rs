@@ -65,6 +65,10 @@ pub struct Report {
     /// for.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub not_modified: bool,
+    /// Whether only the end of the connection told the end of the object, and no digest was
+    /// compared. One that was cut off looks the same.
+    #[serde(rename = "end_unproven", skip_serializing_if = "std::ops::Not::not")]
+    pub is_end_unproven: bool,
     /// Number of completed parts of an earlier run that did not match their CRCs and were fetched
     /// again.
     pub damaged_parts: u32,

@@ -109,7 +109,7 @@ const SECTIONS: &[Section] = &[
             (
                 "129, 130, 143",
                 "SIGHUP, SIGINT or SIGTERM stopped the command after it committed the checkpoint. If the checkpoint could not \
-                 be written, a message says so.",
+                 be written, a message says so. A signal that is ignored when the command starts stays ignored.",
             ),
             (
                 "141",
@@ -144,14 +144,20 @@ const SECTIONS: &[Section] = &[
         "ENVIRONMENT",
         &[
             (
-                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY",
-                "The proxy, if neither --proxy nor --no-proxy is given.",
+                "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
+                "The proxy, if neither --proxy nor --no-proxy is given. One that can't be used is an error.",
+            ),
+            (
+                "NO_PROXY",
+                "What goes through no proxy, also not through that of --proxy: domains, addresses and networks, each with \
+                 or without a port, or * for everything.",
             ),
             ("NETRC", "The file that --netrc reads instead of ~/.netrc."),
             ("NO_COLOR", "If set, partwise prints no colours."),
             (
                 "PARTWISE_URL",
-                "Set for the command of --refresh-cmd: the URL for which access was refused.",
+                "Set for the command of --refresh-cmd: the URL for which access was refused. The command may take 60 s, and is \
+                 run once more if it fails. What it starts is killed when it ends, and when partwise ends.",
             ),
         ],
     ),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use partwise::{Account, Bottleneck, IdentityKind, Integrity, Report, WriterKind};
+use partwise::{Account, Bottleneck, IdentityKind, Report, WriterKind};
 
 use super::exit::{Exit, Failure};
 use super::settings::Closing;
@@ -53,6 +53,9 @@ fn line(report: &Report) -> String {
         let damaged = text::count(u64::from(report.damaged_parts), "damaged part");
         line = format!("{line}, {damaged} fetched again");
     }
+    if report.is_end_unproven {
+        line.push_str(", of unknown length: can't be proved whole");
+    }
     line
 }
 
@@ -77,7 +80,7 @@ fn account(report: &Report) -> String {
         ("of connections", shares(&report.account)),
         ("processors", processors(report)),
         ("written by", writer(report.writer).to_owned()),
-        ("integrity", integrity(&report.integrity)),
+        ("integrity", integrity(report)),
         ("held back by", bottleneck(report.bottleneck).to_owned()),
     ];
     let rows: Vec<String> = rows
@@ -181,7 +184,11 @@ fn writer(writer: WriterKind) -> &'static str {
     }
 }
 
-fn integrity(checks: &[Integrity]) -> String {
+fn integrity(report: &Report) -> String {
+    let checks = &report.integrity;
+    if report.is_end_unproven {
+        return "nothing; the end of the connection told the end of the object".to_owned();
+    }
     if checks.is_empty() {
         return "length and version of every part; no digest of the whole file".to_owned();
     }

@@ -1,5 +1,5 @@
 //! SIGINT, SIGTERM and SIGHUP: the first signal requests a clean stop, a SIGINT after it exits at
-//! once.
+//! once. One that is ignored when the command starts stays ignored.
 
 use std::io;
 
@@ -50,13 +50,14 @@ impl Signals {
     /// Fails if the handlers can't be installed.
     pub(crate) fn listen() -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::new(Exit::UNEXPECTED, "listen to signals", error);
-        let interrupts = unix::signal(SignalKind::interrupt()).map_err(failed)?;
-        let terminations = unix::signal(SignalKind::terminate()).map_err(failed)?;
-        let hangups = if hangup_is_ignored() {
-            None
-        } else {
-            Some(unix::signal(SignalKind::hangup()).map_err(failed)?)
+        let ignored = Ignored::by_parent();
+        let listen_to = |kind| match ignored.has(kind) {
+            true => Ok(None),
+            false => unix::signal(kind).map(Some).map_err(failed),
         };
+        let interrupts = listen_to(SignalKind::interrupt())?;
+        let terminations = listen_to(SignalKind::terminate())?;
+        let hangups = listen_to(SignalKind::hangup())?;
         let (sender, first) = watch::channel(None);
         tokio::spawn(listen(interrupts, terminations, hangups, sender));
         Ok(Self { first })
@@ -82,41 +83,56 @@ impl Signals {
 }
 
 async fn listen(
-    mut interrupts: unix::Signal,
-    mut terminations: unix::Signal,
+    mut interrupts: Option<unix::Signal>,
+    mut terminations: Option<unix::Signal>,
     mut hangups: Option<unix::Signal>,
     sender: watch::Sender<Option<Signal>>,
 ) {
-    let hangup = async {
-        match &mut hangups {
-            Some(hangups) => hangups.recv().await,
-            None => std::future::pending().await,
-        }
-    };
     let first = tokio::select! {
-        _ = interrupts.recv() => Signal::Interrupt,
-        _ = terminations.recv() => Signal::Terminate,
-        _ = hangup => Signal::Hangup,
+        () = comes(&mut interrupts) => Signal::Interrupt,
+        () = comes(&mut terminations) => Signal::Terminate,
+        () = comes(&mut hangups) => Signal::Hangup,
     };
     sender.send_replace(Some(first));
-    interrupts.recv().await;
+    comes(&mut interrupts).await;
     first.exit().now()
 }
 
-/// Whether this process started with SIGHUP ignored, as under `nohup`.
-fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    ignores_hangup(&status)
+/// Waits for the signal; for ever where it is ignored. Cancel safe.
+async fn comes(signal: &mut Option<unix::Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
-/// Reads the mask of ignored signals from the text of `/proc/self/status`; SIGHUP is its lowest
-/// bit.
-fn ignores_hangup(status: &str) -> bool {
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .is_some_and(|mask| mask & 1 == 1)
+/// The signals that this process started with ignored, as SIGHUP is under `nohup`, and SIGINT in
+/// the background jobs of a shell without job control.
+struct Ignored {
+    /// The lowest bit is that of signal 1.
+    mask: u64,
+}
+
+impl Ignored {
+    fn by_parent() -> Self {
+        Self::read(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+    }
+
+    /// Reads the text of `/proc/self/status`.
+    fn read(status: &str) -> Self {
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigIgn:"))
+            .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+            .unwrap_or(0);
+        Self { mask }
+    }
+
+    fn has(&self, kind: SignalKind) -> bool {
+        (self.mask >> (kind.as_raw_value() - 1)) & 1 == 1
+    }
 }
 
 #[cfg(test)]
@@ -131,12 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn nohup_is_seen_in_the_mask() {
-        assert!(ignores_hangup(
-            "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"
-        ));
-        assert!(!ignores_hangup("SigIgn:\t0000000000001000\n"));
-        assert!(!ignores_hangup("SigIgn:\tnonsense\n"));
-        assert!(!ignores_hangup(""));
+    fn what_is_ignored_is_seen_in_the_mask() {
+        let ignored = |status: &str| {
+            let ignored = Ignored::read(status);
+            let kinds = [SignalKind::hangup(), SignalKind::interrupt()];
+            kinds.map(|kind| ignored.has(kind))
+        };
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t000000000000100";
+        assert_eq!(ignored(&format!("{status}1\n")), [true, false]);
+        assert_eq!(ignored(&format!("{status}2\n")), [false, true]);
+        assert_eq!(ignored(&format!("{status}0\n")), [false, false]);
+        assert_eq!(ignored("SigIgn:\tnonsense\n"), [false, false]);
+        assert_eq!(ignored(""), [false, false]);
     }
 }

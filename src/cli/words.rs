@@ -38,6 +38,15 @@ pub(super) fn hint(error: &Error) -> Option<String> {
     Some(match remedy {
         Remedy::StartAgain => again(error),
         Remedy::StartFresh => fresh(error).to_owned(),
+        Remedy::FreeSpace => format!("make room and {}", again(error)),
+        Remedy::CheckUrl => check_url(error).to_owned(),
+        Remedy::RenewAccess => format!(
+            "{} a fresh URL or credentials: --user, --bearer, --netrc, -H, --refresh-cmd",
+            match error.checkpoint() {
+                Some(_) => "resume with",
+                None => "try",
+            }
+        ),
         _ => of_remedy(remedy)?.to_owned(),
     })
 }
@@ -69,6 +78,13 @@ fn fresh(error: &Error) -> &'static str {
     }
 }
 
+fn check_url(error: &Error) -> &'static str {
+    match error.checkpoint() {
+        Some(_) => "check the URL; what came so far is kept",
+        None => "check the URL",
+    }
+}
+
 fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
     Some(match remedy {
         Remedy::Overwrite => {
@@ -85,7 +101,6 @@ fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
             "log in to the network or the site, or try later, and run the same command again to \
              resume; --fresh throws away what came and downloads what is sent now"
         }
-        Remedy::FreeSpace => "make room and run again to resume",
         Remedy::PositionalWrites => "use --writer pwrite",
         Remedy::AwaitSource => {
             "try again later; --fresh throws away what came and begins with the mirror"
@@ -105,10 +120,6 @@ fn of_remedy(remedy: &Remedy) -> Option<&'static str> {
              leave the condition out to get that one"
         }
         Remedy::QuoteEntityTag => "an entity tag has double quotes of its own: '\"abc\"'",
-        Remedy::CheckUrl => "check the URL; what came so far is kept",
-        Remedy::RenewAccess => {
-            "resume with a fresh URL or credentials: --user, --bearer, --netrc, -H, --refresh-cmd"
-        }
         Remedy::TrustCertificate => {
             "--cacert FILE trusts a certificate of your own; -k checks none, and trusts anybody"
         }

@@ -47,7 +47,11 @@ impl DownloadBuilder {
 
     /// Connects through the proxy at `url`: `http`, `https` or `socks5`, with user information
     /// where the proxy wants it. Default: the one that the environment names (`http_proxy`,
-    /// `https_proxy`, `all_proxy`, `no_proxy`).
+    /// `https_proxy`, `all_proxy`, in lower or upper case). One there that can't be used is an error
+    /// of kind [`ErrorKind::Usage`](crate::ErrorKind::Usage).
+    ///
+    /// What `no_proxy` lists goes through no proxy, also not through `url`: domains, addresses and
+    /// networks, each with or without a port, or `*` for everything.
     #[must_use]
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
         self.network.proxy = Some(url.into());

@@ -1,6 +1,6 @@
 //! Counters and times of a run, for its report and its progress.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     processor_begun: Duration,
     fetched_bytes: AtomicU64,
     useful_bytes: AtomicU64,
+    resumed_bytes: AtomicU64,
+    has_begun: AtomicBool,
     attempts: AtomicU64,
     retries: AtomicU64,
     refusals: AtomicU64,
@@ -69,6 +71,8 @@ impl Metrics {
             processor_begun: processor_time(),
             fetched_bytes: AtomicU64::new(0),
             useful_bytes: AtomicU64::new(0),
+            resumed_bytes: AtomicU64::new(0),
+            has_begun: AtomicBool::new(false),
             attempts: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
@@ -129,9 +133,28 @@ impl Metrics {
         self.replaced.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was fetched so far is of no use to the output.
+    /// What an earlier run left and what was fetched so far is of no use to the output.
     pub(crate) fn none_is_useful(&self) {
+        self.has_begun.store(true, Ordering::Relaxed);
+        self.resumed_bytes.store(0, Ordering::Relaxed);
         self.useful_bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Records that the output has `bytes` bytes that count as a transfer begins. At the first one
+    /// they are of an earlier run. Later what is more than that came in this run, and nothing else
+    /// that came is of use.
+    pub(crate) fn begin_with(&self, bytes: u64) {
+        if !self.has_begun.swap(true, Ordering::Relaxed) {
+            self.resumed_bytes.store(bytes, Ordering::Relaxed);
+        }
+        let resumed = self.resumed_bytes().min(bytes);
+        self.resumed_bytes.store(resumed, Ordering::Relaxed);
+        self.useful_bytes.store(bytes - resumed, Ordering::Relaxed);
+    }
+
+    /// The number of bytes of an earlier run that the output uses.
+    pub(crate) fn resumed_bytes(&self) -> u64 {
+        self.resumed_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts a block that was fetched once more and is the same.
@@ -380,6 +403,23 @@ mod tests {
         drop(third);
         assert_eq!(metrics.ends().full, Some(begun + step * 2));
         assert_eq!(metrics.ends().busy, Some(begun + step * 3));
+    }
+
+    #[test]
+    fn what_was_resumed_fetched_and_wasted_adds_up() {
+        let metrics = Metrics::start();
+        let counted = || (metrics.resumed_bytes(), metrics.useful_bytes());
+        metrics.begin_with(40);
+        metrics.useful(30);
+        // The next pass finds whole parts alone.
+        metrics.begin_with(60);
+        assert_eq!(counted(), (40, 20));
+        metrics.begin_with(10);
+        assert_eq!(counted(), (10, 0));
+        metrics.none_is_useful();
+        metrics.useful(5);
+        metrics.begin_with(5);
+        assert_eq!(counted(), (0, 5));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::schedule::attempts::Failures;
 use super::summary;
 use super::transfer::written_blocks::Doubt;
 use crate::checkpoint;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Remedy};
 use crate::event::Event;
 use crate::http::{Coding, Metadata, Pinned, RangeSupport};
 use crate::object::Proof;
@@ -392,8 +392,11 @@ impl Passes {
     ///
     /// `error` where the caller wants none, or there were too many.
     fn count_restart(&mut self, context: &Context<'_>, error: &Error) -> Result<(), Error> {
-        if context.job.on_change == OnChange::Fail || self.restarts == MOST_RESTARTS {
+        if context.job.on_change == OnChange::Fail {
             return Err(error.clone());
+        }
+        if self.restarts == MOST_RESTARTS {
+            return Err(error.clone().with_remedy(Remedy::StartAgain));
         }
         self.restarts += 1;
         // A cache may go on to tell of the old version, to HEAD alone.

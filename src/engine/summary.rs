@@ -32,7 +32,7 @@ pub(crate) fn report(context: &Context<'_>, bytes: u64) -> Report {
         url: context.source.shown(),
         output: context.output.clone(),
         bytes,
-        resumed_bytes: 0,
+        resumed_bytes: metrics.resumed_bytes(),
         fetched_bytes,
         wasted_bytes: fetched_bytes.saturating_sub(metrics.useful_bytes()),
         part_size: 0,
@@ -52,6 +52,7 @@ pub(crate) fn report(context: &Context<'_>, bytes: u64) -> Report {
         account: account(context),
         samples: context.shared.samples(),
         not_modified: false,
+        is_end_unproven: false,
         damaged_parts: metrics.damaged_parts(),
     }
 }

@@ -14,7 +14,8 @@ use serde::Serialize;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Remedy {
-    /// Starting the same download again resumes it.
+    /// The same download can be started again. It resumes where the error has a
+    /// [`checkpoint`](crate::Error::checkpoint).
     StartAgain,
     /// The file at the final name can be replaced with
     /// [`overwrite`](crate::DownloadBuilder::overwrite), or another name be chosen with
@@ -38,8 +39,8 @@ pub enum Remedy {
     /// site, or try later; [`fresh`](crate::DownloadBuilder::fresh) discards what came and
     /// downloads what is sent now.
     LeavePage,
-    /// The disk, a quota or the process's file size limit is exhausted. With more room a later
-    /// start resumes.
+    /// The disk, a quota or the process's file size limit is exhausted. With more room the download
+    /// can be started again.
     FreeSpace,
     /// The file system can't be mapped safely; [`Writer::Pwrite`](crate::Writer::Pwrite) needs no
     /// map.
@@ -70,7 +71,7 @@ pub enum Remedy {
     DropCondition,
     /// An entity tag includes its double quotes: `"abc"`.
     QuoteEntityTag,
-    /// The URL may be wrong. What came so far is kept.
+    /// The URL may be wrong.
     CheckUrl,
     /// The server refuses access: give a fresh URL or credentials with
     /// [`user`](crate::DownloadBuilder::user), [`bearer`](crate::DownloadBuilder::bearer),
@@ -88,7 +89,7 @@ pub enum Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::StartAgain => "start the download again to resume it",
+            Self::StartAgain => "start the download again; it resumes where there is a checkpoint",
             Self::Overwrite => {
                 "replace the file with `overwrite(true)`, or choose another one with `output`"
             }
@@ -104,7 +105,7 @@ impl fmt::Display for Remedy {
             Self::LeavePage => {
                 "log in to the network or the site, or try later; `fresh(true)` discards what came"
             }
-            Self::FreeSpace => "make room and start again to resume",
+            Self::FreeSpace => "make room and start the download again",
             Self::PositionalWrites => "use `Writer::Pwrite`",
             Self::StartFresh => "download every byte again with `fresh(true)`",
             Self::StartWithoutCheckpoint => {
@@ -127,7 +128,7 @@ impl fmt::Display for Remedy {
                 "leave `if_match` and `if_unmodified_since` out to get the server's version"
             }
             Self::QuoteEntityTag => "an entity tag includes its double quotes: `\"abc\"`",
-            Self::CheckUrl => "check the URL; what came so far is kept",
+            Self::CheckUrl => "check the URL",
             Self::RenewAccess => {
                 "start again with a fresh URL or credentials: `user`, `bearer`, `netrc`, `header`, `refresh_with`"
             }

@@ -35,7 +35,7 @@ pub(crate) struct Body {
     /// The pool of the connection.
     generation: Generation,
     /// Whether the end came without TLS's goodbye, so that anybody on the way may have made it.
-    is_end_unproven: bool,
+    lacks_goodbye: bool,
     /// Bytes that were read ahead.
     ahead: VecDeque<Bytes>,
     stall: Duration,
@@ -61,7 +61,7 @@ impl Body {
             state: State::Open,
             client: client.clone(),
             generation: reply.generation,
-            is_end_unproven: false,
+            lacks_goodbye: false,
             ahead: VecDeque::new(),
             stall,
             timer: Box::pin(tokio::time::sleep(stall)),
@@ -79,8 +79,19 @@ impl Body {
     }
 
     /// Whether the body ended by an end of the connection that TLS does not vouch for.
-    pub(crate) fn is_end_unproven(&self) -> bool {
-        self.is_end_unproven
+    pub(crate) fn lacks_goodbye(&self) -> bool {
+        self.lacks_goodbye
+    }
+
+    /// Whether nothing but the end of the connection tells the end of the body (RFC 9112, section
+    /// 6.3): one that was cut off looks like one that came whole.
+    pub(crate) fn ends_with_connection(&self) -> bool {
+        let headers = self.response.headers();
+        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
+            .iter()
+            .any(|name| headers.contains_key(name));
+        let is_framed = has_end || self.response.version() >= Version::HTTP_2;
+        self.range.is_none() && !is_framed
     }
 
     /// Whether more than `least` bytes come. Reads ahead until that is certain; the bytes are handed
@@ -156,7 +167,7 @@ impl Body {
                 Some(Err(error))
                     if self.ends_with_connection() && HttpError::is_end_without_goodbye(&error) =>
                 {
-                    self.is_end_unproven = true;
+                    self.lacks_goodbye = true;
                     return Ok(None);
                 }
                 Some(Err(error)) => {
@@ -210,15 +221,6 @@ impl Body {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Whether the end of the connection is all that tells where the body ends.
-    fn ends_with_connection(&self) -> bool {
-        let fields = self.response.headers();
-        let has_end = [CONTENT_LENGTH, TRANSFER_ENCODING]
-            .iter()
-            .any(|name| fields.contains_key(name));
-        self.range.is_none() && !has_end && self.response.version() < Version::HTTP_2
     }
 
     /// Records that the connection returns to the pool. An HTTP/2 connection never leaves it.

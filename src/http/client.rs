@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{ClientBuilder, Method, Proxy, Response, retry};
+use reqwest::{ClientBuilder, Method, Response, retry};
 use tokio::time::Instant;
 
 use super::auth::{Permit, Secrets};
@@ -21,6 +21,7 @@ use super::cookies::Cookies;
 use super::error::{HttpError, HttpErrorKind};
 use super::handshake::Handshakes;
 use super::lenient::{self, Lenient};
+use super::proxy::Proxies;
 use super::resolve::Rotation;
 use super::reuse::Returns;
 use super::source::Location;
@@ -31,8 +32,6 @@ const MOST_HEADERS: usize = 1000;
 
 /// How often a request is sent again at once after a reused connection failed under it.
 const MOST_STALE: u32 = 4;
-
-const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// Sends requests. Cheap to clone; all clones share one pool of connections.
 #[derive(Clone)]
@@ -47,6 +46,7 @@ struct Inner {
     lenient: Lenient,
     secrets: Secrets,
     cookies: Cookies,
+    proxies: Proxies,
     returns: Returns,
     handshakes: Handshakes,
 }
@@ -78,15 +78,17 @@ impl Client {
     /// used.
     pub(crate) fn new(config: &ClientConfig) -> Result<Self, HttpError> {
         let secrets = Secrets::new(config)?;
+        let proxies = Proxies::new(config, |name| std::env::var_os(name))?;
         let tls = tls::configure(config)?;
         Ok(Self {
             inner: Arc::new(Inner {
-                connections: Connections::new(Clients::new(config, &tls)?),
+                connections: Connections::new(Clients::new(config, &tls, &proxies)?),
                 config: config.clone(),
                 tls,
                 lenient: Lenient::default(),
                 secrets,
                 cookies: Cookies::default(),
+                proxies,
                 returns: Returns::default(),
                 handshakes: Handshakes::new(config),
             }),
@@ -105,9 +107,14 @@ impl Client {
     }
 
     fn leave(&self, generation: Option<Generation>) {
-        let Inner { config, tls, .. } = &*self.inner;
+        let Inner {
+            config,
+            tls,
+            proxies,
+            ..
+        } = &*self.inner;
         // The same configuration made a client before.
-        let again = || Clients::new(config, tls).ok();
+        let again = || Clients::new(config, tls, proxies).ok();
         self.inner.connections.leave(generation, again);
     }
 
@@ -197,7 +204,8 @@ impl Client {
         let response = self
             .head_in_time(sending, dial, hop.stall)
             .await?
-            .map_err(HttpError::from_send)?;
+            .map_err(HttpError::from_send)
+            .map_err(|error| self.inner.proxies.blame(hop.to.url(), error))?;
         if is_lenient {
             lenient::check(hop.method, &response)?;
         }
@@ -265,10 +273,14 @@ struct Clients {
 }
 
 impl Clients {
-    fn new(config: &ClientConfig, tls: &rustls::ClientConfig) -> Result<Self, HttpError> {
-        let lenient = builder(config, tls.clone())?;
+    fn new(
+        config: &ClientConfig,
+        tls: &rustls::ClientConfig,
+        proxies: &Proxies,
+    ) -> Result<Self, HttpError> {
+        let lenient = builder(config, tls.clone(), proxies)?;
         Ok(Self {
-            strict: build(builder(config, tls.clone())?)?,
+            strict: build(builder(config, tls.clone(), proxies)?)?,
             lenient: build(lenient.http1_ignore_invalid_headers_in_responses(true))?,
         })
     }
@@ -282,7 +294,11 @@ impl Clients {
     }
 }
 
-fn builder(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<ClientBuilder, HttpError> {
+fn builder(
+    config: &ClientConfig,
+    tls: rustls::ClientConfig,
+    proxies: &Proxies,
+) -> Result<ClientBuilder, HttpError> {
     let identity = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     let agent = config
         .user_agent
@@ -309,12 +325,8 @@ fn builder(config: &ClientConfig, tls: rustls::ClientConfig) -> Result<ClientBui
     if config.http_version == HttpVersion::Http11 {
         builder = builder.http1_only();
     }
-    if config.no_proxy {
-        builder = builder.no_proxy();
-    } else if let Some(url) = &config.proxy {
-        builder = builder.proxy(proxy(url)?);
-    }
-    Ok(builder)
+    // A proxy that is given keeps the client from looking at the environment by itself.
+    Ok(builder.proxy(proxies.rule()))
 }
 
 fn build(builder: ClientBuilder) -> Result<reqwest::Client, HttpError> {
@@ -323,23 +335,6 @@ fn build(builder: ClientBuilder) -> Result<reqwest::Client, HttpError> {
         HttpError::configuration(format!("cannot set up the client: {causes}"))
             .with_source(error.without_url())
     })
-}
-
-fn proxy(url: &str) -> Result<Proxy, HttpError> {
-    // The parser's error may contain the URL, and so a password.
-    let wrong = || {
-        HttpError::configuration(
-            "the proxy's URL can't be used: expected http://, https:// or socks5:// with host and port",
-        )
-    };
-    let scheme = url.split_once("://").map_or("http", |(scheme, _)| scheme);
-    if !PROXY_SCHEMES
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known))
-    {
-        return Err(wrong());
-    }
-    Proxy::all(url).map_err(|_| wrong())
 }
 
 #[cfg(test)]

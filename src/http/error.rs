@@ -277,6 +277,14 @@ impl HttpError {
         }
     }
 
+    /// With who failed before the text.
+    pub(super) fn by(self, who: &str) -> Self {
+        Self {
+            text: format!("{}: {}", escape(who), self.text),
+            ..self
+        }
+    }
+
     pub(super) fn with_kind(self, kind: HttpErrorKind) -> Self {
         Self { kind, ..self }
     }

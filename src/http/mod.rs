@@ -22,6 +22,7 @@ mod look;
 mod netrc;
 mod pinned;
 mod probe;
+mod proxy;
 mod redirect;
 mod resolve;
 mod retry;

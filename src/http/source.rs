@@ -13,6 +13,12 @@ use super::escape::{escape, is_hidden};
 /// stays below the file systems' limit of 255.
 const LONGEST_NAME: usize = 240;
 
+/// The longest extension that a cut name keeps, in bytes, its dot included.
+const LONGEST_EXTENSION: usize = 16;
+
+/// The extension of an archive that is compressed as a whole is of two parts, as in `.tar.gz`.
+const ARCHIVE: &str = ".tar";
+
 /// The URL of an object, the URL for its metadata, and the last target of its redirects.
 ///
 /// Cheap to clone; all clones are the same source. The target of a redirect is only kept in memory.
@@ -161,7 +167,7 @@ impl Source {
     }
 
     /// The last segment of the path, percent-decoded, as a safe file name of at most 240 bytes.
-    /// `None` if nothing is left of it.
+    /// A longer one is cut before its extension. `None` if nothing is left of it.
     pub(crate) fn file_name(&self) -> Option<String> {
         let state = self.state();
         safe_name(state.given.url.path_segments()?.next_back()?)
@@ -320,12 +326,33 @@ fn safe_name(segment: &str) -> Option<String> {
     if name.starts_with('.') {
         name.replace_range(..1, "_");
     }
-    let mut end = name.len().min(LONGEST_NAME);
-    while !name.is_char_boundary(end) {
-        end -= 1;
+    if name.len() > LONGEST_NAME {
+        let extension = extension(&name).to_owned();
+        let mut end = LONGEST_NAME - extension.len();
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        name.push_str(&extension);
     }
-    name.truncate(end);
     Some(name)
+}
+
+/// The extension of a file name, its dot included; empty where there is none, or where it is too
+/// long to be one.
+fn extension(name: &str) -> &str {
+    let Some(dot) = name.rfind('.') else {
+        return "";
+    };
+    let from = match name[..dot].rfind('.') {
+        Some(before) if name[before..dot].eq_ignore_ascii_case(ARCHIVE) => before,
+        _ => dot,
+    };
+    match &name[from..] {
+        "." => "",
+        extension if extension.len() <= LONGEST_EXTENSION => extension,
+        _ => "",
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use rustix::process::{Resource, geteuid, getrlimit};
 use super::FileSystem;
 use super::error::{Operation, StorageError};
 use super::mmap::FileMap;
+use super::spare::Spare;
 use super::volume::{Collision, Durability, FileId, FileStamp, FileTime, PartFile, Space, Volume};
 use crate::object::ByteRange;
 
@@ -29,6 +30,7 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// Of the process when the folder was opened: later, descriptors may have run out.
     umask: Option<u32>,
+    spare: Spare,
 }
 
 impl Folder {
@@ -43,9 +45,10 @@ impl Folder {
         let handle = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| StorageError::io(Operation::OpenFolder, path, error.into()))?;
         Ok(Self {
-            handle,
             path: path.to_owned(),
             umask: umask(),
+            spare: Spare::of(&handle),
+            handle,
         })
     }
 
@@ -71,8 +74,13 @@ impl Folder {
     fn created(&self, name: &OsStr, mode: Mode) -> io::Result<DiskFile> {
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = openat(&self.handle, name, flags, mode)?;
+        let file = self.openat(name, flags, mode)?;
         Ok(DiskFile(file.into()))
+    }
+
+    fn openat(&self, name: &OsStr, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        let open = || openat(&self.handle, name, flags, mode);
+        self.spare.open(&self.handle, open)
     }
 
     /// What the name itself stands for, if it is a regular file.
@@ -88,7 +96,8 @@ impl Folder {
 
     fn checked(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(&self.handle, name, flags, Mode::empty()).map_err(|errno| {
+        let opened = self.openat(name, flags, Mode::empty());
+        let file = opened.map_err(|errno| {
             if errno == Errno::LOOP {
                 refusal("it is a symbolic link")
             } else {

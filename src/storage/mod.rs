@@ -16,6 +16,7 @@ mod names;
 mod publish;
 mod reserve;
 mod sink;
+mod spare;
 mod volume;
 
 pub(crate) use error::{Operation, StorageError, StorageErrorKind};

@@ -81,3 +81,31 @@ async fn refusals_and_stalls_are_counted() {
     assert_eq!(report["bottleneck"], "server");
     ran.stderr_has("1 refusal, 1 stall, 0 connections given up");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_connection_that_another_one_stands_in_for_is_a_retry() {
+    let object = Object::new(1, LENGTH);
+    let mut ranges = 0;
+    let origin = FaultOrigin::new(move |request| {
+        ranges += u32::from(request.method == "GET");
+        match (request.method.as_str(), ranges) {
+            ("GET", 1..=3) => Reply::status(503).header("Retry-After", "0"),
+            _ => honest(&object, request),
+        }
+    });
+    let report = get(&Fixture::new(), &origin.url("x"), "-c 4").json();
+    assert_eq!(report["retries"], 3, "{report}");
+}
+
+/// Whether or not the probe told that there are none.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_ranges_the_bytes_come_once() {
+    let origin = Origin::builder(Object::new(1, LENGTH)).without_ranges();
+    let origin = origin.start().await.unwrap();
+    let report = get(&Fixture::new(), &origin.url("x"), "-c 4").json();
+    assert_eq!(report["fetched_bytes"], LENGTH, "{report}");
+    assert_eq!(report["wasted_bytes"], 0, "{report}");
+    let requests = origin.requests();
+    let gets = requests.iter().filter(|request| request.method == "GET");
+    assert_eq!(gets.count(), 1);
+}

@@ -296,16 +296,40 @@ async fn the_last_handle_stops_the_download_when_it_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancel_after_the_stop_leaves_the_files() {
+async fn a_cancel_after_the_stop_removes_the_files() {
     let object = Object::new(1, LENGTH);
     let origin = origin(&object).await;
     let fixture = Fixture::new();
     let handle = under_way(&fixture, &origin).await;
     soon(handle.stop()).await;
-    let error = soon(handle.cancel()).await.unwrap_err();
+    fixture.assert_holds_only(["x.part", "x.part.ckpt"]);
+    soon(handle.cancel()).await.unwrap();
+    fixture.assert_holds_only([]);
+    soon(handle.cancel()).await.unwrap();
+    let error = soon(handle.finish()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Stopped);
     assert_eq!(error.remedy(), Some(&Remedy::StartAgain));
-    fixture.assert_holds_only(["x.part", "x.part.ckpt"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_after_the_stop_leaves_what_another_run_goes_on_with() {
+    let object = Object::new(1, LENGTH);
+    let origin = origin(&object).await;
+    let fixture = Fixture::new();
+    let stopped = under_way(&fixture, &origin).await;
+    soon(stopped.stop()).await;
+
+    let next = start(&fixture, &origin);
+    let mut events = next.events();
+    while !matches!(soon(events.next()).await, Some(Event::Resumed { .. })) {}
+    let error = soon(stopped.cancel()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::File);
+    assert_eq!(error.remedy(), Some(&Remedy::AwaitOtherRun));
+    origin.release();
+    soon(next.finish()).await.unwrap();
+    soon(stopped.cancel()).await.unwrap();
+    fixture.file("x").is(&object);
+    fixture.assert_holds_only(["x"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -219,3 +219,30 @@ async fn standard_output_has_the_bytes_in_order() {
     assert!(outcome.stdout() == expected, "the bytes are not in order");
     fixture.assert_holds_only([]);
 }
+
+/// Connections give way to files: 64 of them, and 64 descriptors in all, soft and hard.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_descriptors_are_enough_for_many_connections() {
+    let object = Object::new(7, 40 * PART);
+    let origin = Origin::start(object.clone()).await.unwrap();
+    let (fixture, part) = (Fixture::new(), PART.to_string());
+    let names = ["a", "b", "c", "d"];
+    let urls = names.map(|name| origin.url(name));
+    let get = ["get", "-j", "4", "-c", "16", "-p", &part];
+    let arguments = get.into_iter().chain(urls.iter().map(String::as_str));
+    fixture.partwise(arguments).limit("-n 64").exit_code(0);
+    for name in names {
+        fixture.file(name).is(&object);
+    }
+    fixture.assert_holds_only(names);
+}
+
+/// An allocation that fails would abort the process in the middle of the run.
+#[test]
+fn too_little_address_space_is_told_before_anything_is_asked() {
+    let fixture = Fixture::new();
+    let get = fixture.partwise(["get", "http://127.0.0.1:1/x"]);
+    let outcome = get.limit("-v 60000").exit_code(1);
+    outcome.stderr_has("partwise: error: address space: expected a limit of at least 128");
+    fixture.assert_holds_only([]);
+}

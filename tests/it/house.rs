@@ -159,7 +159,7 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
         &[
             &["mod"],
             &["leftovers", "open"],
-            &["publish", "restore", "claim"],
+            &["publish", "restore", "claim", "removal"],
             &["ownership"],
             &["checkpointer"],
             &["page", "read_back", "samples"],

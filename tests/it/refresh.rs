@@ -48,7 +48,9 @@ async fn a_function_gives_the_new_url() {
         async move { Ok(new) }
     });
     let report = soon(download.build().unwrap().start().finish()).await;
-    assert_eq!(report.unwrap().bytes, LENGTH);
+    let report = report.unwrap();
+    assert_eq!((report.bytes, report.resumed_bytes), (LENGTH, 0));
+    assert_eq!(report.fetched_bytes - report.wasted_bytes, LENGTH);
     assert_eq!(*seen.lock().unwrap(), [old]);
     fixture.file("x").is(&object);
 }

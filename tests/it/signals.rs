@@ -254,8 +254,8 @@ async fn before_there_is_anything_to_keep_it_stops_as_well() {
         (
             "a fresh URL is awaited",
             Moment::Asked(|request| !request.is_head()),
-            // `exec`, so that there is nobody behind the shell to keep standard error open.
-            &["--refresh-cmd", "exec sleep 60"],
+            // What is left running would keep standard error open.
+            &["--refresh-cmd", "sleep 600 & wait"],
             |_, _| Reply::status(403),
         ),
         (

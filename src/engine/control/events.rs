@@ -1,96 +1,81 @@
 //! Delivers events from the engine to its listeners.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+mod queue;
 
-use tokio::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 
-use crate::event::{Event, Progress};
+use self::queue::Backlog;
+use crate::event::Event;
 
 /// How many past state changes a new listener receives.
 const KEPT_EVENTS: usize = 64;
+/// How many events wait for a listener that does not read.
+const MOST_UNREAD: usize = 512;
 
 /// Delivers every event to every listener.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct EventBus {
     // Held for pushes only, never across an await.
     inner: Mutex<Inner>,
 }
 
 /// The state that the lock guards.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
-    past: VecDeque<Event>,
-    listeners: Vec<Listener>,
+    past: Backlog,
+    listeners: Vec<Weak<Mutex<Queue>>>,
     closed: bool,
 }
 
-/// The bus's side of a subscription.
+/// What a listener has not read.
 #[derive(Debug)]
-struct Listener {
-    items: mpsc::UnboundedSender<Item>,
-    /// The newest progress that the listener has not read.
-    progress: Arc<Mutex<Option<Progress>>>,
+struct Queue {
+    unread: Backlog,
+    /// Whether no further event comes.
+    closed: bool,
+    /// The task that waits for the next event.
+    waiting: Option<Waker>,
 }
 
-/// An entry of a listener's queue.
-#[derive(Debug)]
-enum Item {
-    /// A state change.
-    Change(Event),
-    /// Marks the place of the progress that the slot holds.
-    Progress,
-}
-
-/// A listener's side of a subscription.
-///
-/// The queue holds state changes and at most one progress mark. A listener that does not read thus
-/// costs little memory.
+/// A listener's side of a subscription. One that does not read costs bounded memory.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    items: mpsc::UnboundedReceiver<Item>,
-    progress: Arc<Mutex<Option<Progress>>>,
+    queue: Arc<Mutex<Queue>>,
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                past: Backlog::of_at_most(KEPT_EVENTS),
+                listeners: Vec::new(),
+                closed: false,
+            }),
+        }
+    }
 }
 
 impl EventBus {
     /// Creates a subscription, which starts with the state changes so far.
     pub(crate) fn subscribe(&self) -> Subscription {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let progress = Arc::default();
         let mut inner = lock(&self.inner);
-        for event in &inner.past {
-            // The receiver is alive, so the send can't fail.
-            let _ = sender.send(Item::Change(event.clone()));
-        }
-        if !inner.closed {
-            inner.listeners.push(Listener {
-                items: sender,
-                progress: Arc::clone(&progress),
-            });
-        }
-        Subscription {
-            items: receiver,
-            progress,
-        }
+        let queue = Arc::new(Mutex::new(Queue {
+            unread: inner.past.for_at_most(MOST_UNREAD),
+            closed: inner.closed,
+            waiting: None,
+        }));
+        inner.listeners.push(Arc::downgrade(&queue));
+        Subscription { queue }
     }
 
     /// Delivers an event to every listener.
     pub(crate) fn emit(&self, event: Event) {
         let mut inner = lock(&self.inner);
-        if let Event::Progress(progress) = event {
-            inner
-                .listeners
-                .retain(|listener| listener.advance(&progress));
-            return;
+        inner.tell(|queue| queue.unread.push(event.clone()));
+        if !matches!(event, Event::Progress(_)) {
+            inner.past.push(event);
         }
-        inner
-            .listeners
-            .retain(|listener| listener.items.send(Item::Change(event.clone())).is_ok());
-        if inner.past.len() == KEPT_EVENTS {
-            inner.past.pop_front();
-        }
-        inner.past.push_back(event);
     }
 
     /// Delivers a warning to every listener.
@@ -104,40 +89,44 @@ impl EventBus {
     pub(crate) fn close(&self) {
         let mut inner = lock(&self.inner);
         inner.closed = true;
-        inner.listeners.clear();
+        inner.tell(|queue| queue.closed = true);
     }
 }
 
-impl Listener {
-    /// Merges the progress into the slot. Returns whether the subscription still exists.
-    fn advance(&self, news: &Progress) -> bool {
-        let mut slot = lock(&self.progress);
-        let unread = slot.as_ref().map_or(0, |progress| progress.new_bytes);
-        let waiting = slot.is_some();
-        *slot = Some(Progress {
-            new_bytes: unread + news.new_bytes,
-            ..news.clone()
+/// Nothing more comes then.
+impl Drop for EventBus {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Inner {
+    /// Changes the queue of every listener that still exists, and wakes it.
+    fn tell(&mut self, change: impl Fn(&mut Queue)) {
+        self.listeners.retain(|listener| {
+            let Some(queue) = listener.upgrade() else {
+                return false;
+            };
+            let mut queue = lock(&queue);
+            change(&mut queue);
+            if let Some(waiting) = queue.waiting.take() {
+                waiting.wake();
+            }
+            true
         });
-        if waiting {
-            !self.items.is_closed()
-        } else {
-            self.items.send(Item::Progress).is_ok()
-        }
     }
 }
 
 impl Subscription {
     /// Polls for the next event; `None` once the bus is closed.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
-        loop {
-            match std::task::ready!(self.items.poll_recv(cx)) {
-                None => return Poll::Ready(None),
-                Some(Item::Change(event)) => return Poll::Ready(Some(event)),
-                Some(Item::Progress) => {
-                    if let Some(progress) = lock(&self.progress).take() {
-                        return Poll::Ready(Some(Event::Progress(progress)));
-                    }
-                }
+        let mut queue = lock(&self.queue);
+        match queue.unread.pop() {
+            Some(event) => Poll::Ready(Some(event)),
+            None if queue.closed => Poll::Ready(None),
+            None => {
+                queue.waiting = Some(cx.waker().clone());
+                Poll::Pending
             }
         }
     }
@@ -152,6 +141,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Progress;
     use std::future::poll_fn;
 
     fn progress(new: u64, so_far: u64) -> Event {
@@ -189,5 +179,28 @@ mod tests {
         let mut late = events.subscribe();
         assert_eq!(next(&mut late).await, Some(Event::Paused));
         assert_eq!(next(&mut late).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_listener_that_does_not_read_hears_the_end() {
+        let events = EventBus::default();
+        let mut slow = events.subscribe();
+        for parts in 0..100_000 {
+            events.emit(Event::Committed { parts });
+        }
+        events.emit(Event::Paused);
+        events.close();
+        let missed = 100_001 - MOST_UNREAD as u64;
+        assert_eq!(
+            next(&mut slow).await,
+            Some(Event::Missed { events: missed })
+        );
+        let mut last = None;
+        let mut read = 0;
+        while let Some(event) = next(&mut slow).await {
+            last = Some(event);
+            read += 1;
+        }
+        assert_eq!((read, last), (MOST_UNREAD, Some(Event::Paused)));
     }
 }

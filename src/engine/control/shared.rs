@@ -1,20 +1,36 @@
 //! The state that a running download shares with its handle.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures::future::BoxFuture;
 
 use super::Control;
 use super::events::EventBus;
 use crate::engine::schedule::dispatcher::Dispatcher;
+use crate::error::Error;
 use crate::report::Samples;
 
+/// Removes what a stopped download left.
+pub(crate) type Remove = Box<dyn Fn() -> BoxFuture<'static, Result<(), Error>> + Send + Sync>;
+
 /// The state that a running download shares with its handle.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) control: Control,
     pub(crate) events: Arc<EventBus>,
     /// The dispatcher of the current transfer, once one has started.
     // Held to copy the pointer only.
     dispatcher: Mutex<Option<Arc<Dispatcher>>>,
+    /// Set where a stop ended the download and files of it are left.
+    left: OnceLock<Remove>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("control", &self.control)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -24,6 +40,21 @@ impl Shared {
             control: Control::new(),
             events: Arc::default(),
             dispatcher: Mutex::new(None),
+            left: OnceLock::new(),
+        }
+    }
+
+    /// Records how to remove what the download leaves, which a stop ended.
+    pub(crate) fn leaves(&self, remove: Remove) {
+        // A download ends once.
+        let _ = self.left.set(remove);
+    }
+
+    /// Removes what a stop left.
+    pub(crate) async fn remove_left(&self) -> Result<(), Error> {
+        match self.left.get() {
+            Some(remove) => remove().await,
+            None => Ok(()),
         }
     }
 

@@ -75,6 +75,7 @@ async fn in_parts<R: Remote, W: WriteTarget>(
 ) -> Result<Outcome, Error> {
     let (pinned, found_by) = (object.pinned.clone(), object.found_by);
     announce(context, &object.metadata, &plan);
+    context.metrics.begin_with(0);
     let layout = Layout {
         plan,
         blocks: plan.in_blocks(context.job.block_size),

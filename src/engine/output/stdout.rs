@@ -70,10 +70,12 @@ pub(crate) async fn in_parts<R: Remote>(
         written.hashers = digests::hashers(context, &sent);
     }
     let parts_before = written.parts;
+    let completed = written.completed(&plan);
+    context.metrics.begin_with(completed.bytes(&plan));
     let layout = Layout {
         plan,
         blocks: plan.one_block_a_part(),
-        completed: written.completed(&plan),
+        completed,
         doubtful: written.doubtful(context, &object),
     };
     let buffer = Arc::new(ReorderBuffer::new(plan));

@@ -46,10 +46,12 @@ pub(crate) async fn to_file(
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    context.metrics.begin_with(0);
     page::warn(context, &object.metadata);
     context
         .events()
         .warn("the server does not tell the length: one connection, and no resume");
+    let is_open_ended = body.ends_with_connection();
     let sink = open_empty(context, &volume, &names, &object.metadata).await?;
     let version = version_of(&object.metadata);
     context.metrics.attempted();
@@ -73,11 +75,27 @@ pub(crate) async fn to_file(
                 sent: object.metadata.fields,
             };
             let report = publish::publish(context, whole, volume, names).await?;
-            Ok(Outcome::finished(report))
+            Ok(finished(context, report, is_open_ended))
         }
         Err(Broken::Output(error)) => Err(error.into()),
         Err(Broken::Body(error)) => Ok(Outcome::StreamLost(RequestFailed { error, attempts: 1 })),
     }
+}
+
+/// The end of a stream. Where only the end of the connection told it, and no digest proved it, that
+/// is said.
+fn finished(context: &Context<'_>, report: Report, is_open_ended: bool) -> Outcome {
+    let is_end_unproven = is_open_ended && report.integrity.is_empty();
+    if is_end_unproven {
+        context.events().warn(
+            "the object is of unknown length, and only the end of the connection told its end: \
+             nothing proves that it came whole",
+        );
+    }
+    Outcome::finished(Report {
+        is_end_unproven,
+        ..report
+    })
 }
 
 /// A new partial file, in place of what an earlier run left.
@@ -153,6 +171,8 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
         return Ok(Outcome::LengthMissing);
     };
     announce_stream(context, &object.metadata);
+    context.metrics.begin_with(0);
+    let is_open_ended = body.ends_with_connection();
     let version = version_of(&object.metadata);
     context.metrics.attempted();
     let mut hashers = digests::hashers(context, &object.metadata.fields);
@@ -172,10 +192,11 @@ pub(crate) async fn to_stdout(context: &Context<'_>, object: Discovered) -> Resu
     if let Err(failed) = context.unless_ended(looking).await? {
         return Err(context.request_failed(&failed));
     }
-    Ok(Outcome::finished(Report {
+    let report = Report {
         integrity,
         ..report_of_version(context, bytes, &version)
-    }))
+    };
+    Ok(finished(context, report, is_open_ended))
 }
 
 /// Takes the bytes of a stream in order.
@@ -263,7 +284,7 @@ async fn pour<O: StreamOutput>(
             (announced, announced_bytes) = (now, position);
         }
     }
-    if body.is_end_unproven() {
+    if body.lacks_goodbye() {
         context.events().warn(
             "the connection ended without a goodbye of TLS (close_notify), and the server told no length: \
              whether the object is whole, only a checksum tells",

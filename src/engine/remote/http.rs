@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, NONE_LEFT, Remote, RemoteBody};
-use crate::http::{self, Body, Client, HttpError, HttpErrorKind, Reply};
+use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
 use crate::object::ByteRange;
 
 /// The object on its servers.
@@ -22,6 +23,12 @@ pub(crate) struct HttpRemote {
     whole: AtomicBool,
     /// The probe's own reply, where it was the object.
     first: Mutex<Option<Body>>,
+    /// Whether a body of a server without ranges is being read.
+    is_read: Arc<AtomicBool>,
+    /// Whether it is known if the server has ranges. Before that there is one request at a time, for
+    /// a server without ranges answers each with the whole object.
+    is_known: AtomicBool,
+    turn: AsyncMutex<()>,
 }
 
 /// How many replies may be no range where one is to be compared. One node of several may have none.
@@ -39,6 +46,17 @@ impl HttpRemote {
             servers,
             whole: AtomicBool::new(false),
             first: Mutex::new(None),
+            is_read: Arc::default(),
+            is_known: AtomicBool::new(true),
+            turn: AsyncMutex::default(),
+        }
+    }
+
+    /// As the probe tells it of ranges.
+    pub(crate) fn where_ranges_are(self, ranges: RangeSupport) -> Self {
+        Self {
+            is_known: AtomicBool::new(ranges != RangeSupport::Unknown),
+            ..self
         }
     }
 
@@ -56,6 +74,7 @@ impl HttpRemote {
     }
 
     async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
+        let reading = Reading::begin(&self.is_read).ok_or(FetchError::RangesIgnored)?;
         let first = self
             .first
             .lock()
@@ -68,7 +87,7 @@ impl HttpRemote {
                 http::fetch_whole(&self.client, source, pinned).await?
             }
         };
-        Stream::skip_to(body, start).await
+        Stream::skip_to(body, start, reading).await
     }
 
     /// Asks one server after another, at most as many times as there are servers, until one
@@ -188,10 +207,19 @@ impl Remote for HttpRemote {
     }
 
     async fn fetch(&self, range: ByteRange) -> Result<Stream, FetchError> {
+        let turn = match self.is_known.load(Ordering::Relaxed) {
+            false => Some(self.turn.lock().await),
+            true => None,
+        };
         if self.is_whole() {
+            drop(turn);
             return self.fetch_whole(range.start()).await;
         }
-        let (reply, guard) = match self.ask(range).await {
+        let answered = self.ask(range).await;
+        if answered.is_ok() {
+            self.is_known.store(true, Ordering::Relaxed);
+        }
+        let (reply, guard) = match answered {
             // The bytes of a slice can't be trusted; those of a reply without a range can.
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
                 self.whole.store(true, Ordering::Relaxed);
@@ -203,14 +231,38 @@ impl Remote for HttpRemote {
             Reply::Part(body) => Ok(Stream::of(body, guard)),
             Reply::Whole(body) => {
                 let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
-                if range.start() == 0 && first_to_see {
-                    Ok(Stream::new(body))
-                } else {
-                    *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
-                    Err(FetchError::RangesIgnored)
+                let reading = Reading::begin(&self.is_read);
+                match reading {
+                    Some(reading) if range.start() == 0 && first_to_see => {
+                        Ok(Stream::new(body).alone(reading))
+                    }
+                    reading => {
+                        if reading.is_some() {
+                            *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(body);
+                        }
+                        Err(FetchError::RangesIgnored)
+                    }
                 }
             }
         }
+    }
+}
+
+/// Tells that the body of a server without ranges is being read, until it is dropped.
+#[derive(Debug)]
+struct Reading(Arc<AtomicBool>);
+
+impl Reading {
+    /// `None` where another one is being read.
+    fn begin(is_read: &Arc<AtomicBool>) -> Option<Self> {
+        let is_free = !is_read.swap(true, Ordering::AcqRel);
+        is_free.then(|| Self(Arc::clone(is_read)))
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 
@@ -219,6 +271,8 @@ impl Remote for HttpRemote {
 pub(crate) struct Stream {
     body: Body,
     begun: Option<Bytes>,
+    skipped: u64,
+    _reading: Option<Reading>,
     /// The server that sends the body, where there may be others to ask; given back with the body.
     guard: Option<ServerGuard>,
     has_bytes: bool,
@@ -229,6 +283,8 @@ impl Stream {
         Self {
             body,
             begun: None,
+            skipped: 0,
+            _reading: None,
             guard: None,
             has_bytes: false,
         }
@@ -243,7 +299,14 @@ impl Stream {
         }
     }
 
-    async fn skip_to(mut body: Body, start: u64) -> Result<Self, FetchError> {
+    fn alone(self, reading: Reading) -> Self {
+        Self {
+            _reading: Some(reading),
+            ..self
+        }
+    }
+
+    async fn skip_to(mut body: Body, start: u64, reading: Reading) -> Result<Self, FetchError> {
         let mut position = 0;
         while position < start {
             let Some(mut chunk) = body.chunk().await? else {
@@ -257,18 +320,26 @@ impl Stream {
                 let skip = usize::try_from(start - position).unwrap_or(chunk.len());
                 return Ok(Self {
                     begun: Some(chunk.split_off(skip)),
-                    ..Self::new(body)
+                    skipped: start,
+                    ..Self::new(body).alone(reading)
                 });
             }
             position += length;
         }
-        Ok(Self::new(body))
+        Ok(Self {
+            skipped: start,
+            ..Self::new(body).alone(reading)
+        })
     }
 }
 
 impl RemoteBody for Stream {
     fn first_byte(&self) -> Duration {
         self.body.first_byte()
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     fn server(&self) -> usize {

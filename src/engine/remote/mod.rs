@@ -106,6 +106,11 @@ pub(crate) trait RemoteBody: Send + 'static {
     /// Time to first byte of the reply.
     fn first_byte(&self) -> Duration;
 
+    /// Bytes of the reply that came before those that were asked for, and were thrown away.
+    fn skipped(&self) -> u64 {
+        0
+    }
+
     /// The index of the server that sends it.
     fn server(&self) -> usize;
 
@@ -120,7 +125,7 @@ pub(crate) trait RemoteBody: Send + 'static {
 pub(crate) enum FetchError {
     Http(HttpError),
     /// The server answered a range with the whole object, and the range does not begin where the
-    /// object does.
+    /// object does, or another body of it is being read.
     RangesIgnored,
 }
 

@@ -111,7 +111,8 @@ impl Object<HttpRemote> {
         let remote = if is_whole {
             HttpRemote::whole(client, servers, found.stream)
         } else {
-            HttpRemote::new(client, servers)
+            let ranges = found.metadata.ranges;
+            HttpRemote::new(client, servers).where_ranges_are(ranges)
         };
         Ok(Self {
             wanted,

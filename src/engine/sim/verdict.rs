@@ -77,9 +77,7 @@ impl Trial<'_> {
                 assert!(is_found, "neither probe nor reply found version {version}");
             }
             let useful = report.fetched_bytes - report.wasted_bytes;
-            if versions.len() == 1 && !self.has_changed() && self.world.is_honest() {
-                assert_eq!(report.resumed_bytes + useful, length, "{report:?}");
-            }
+            assert_eq!(report.resumed_bytes + useful, length, "{report:?}");
             self.check_evidence(report, after);
         }
         if !self.has_disk_fault {

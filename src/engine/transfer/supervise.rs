@@ -155,7 +155,8 @@ fn replace_slow<R: Remote, W: WriteTarget>(
         transfer.tune(|tuner| tuner.observe(sample));
     }
     let is_surplus = transfer.workers.load(Ordering::Acquire) > transfer.target_connections();
-    if is_surplus && transfer.metrics.refusals() == 0 {
+    // Without ranges the one that reads the body stays, and the others leave by themselves.
+    if is_surplus && transfer.metrics.refusals() == 0 && !transfer.remote.is_whole() {
         // Of surplus workers the fastest would finish its lease first and leave; the slowest
         // should. A worker that the server refused leaves by itself, and another one may hold all
         // that the server gives.

@@ -90,8 +90,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let mut carried = None;
         let mut own_rate = None;
         loop {
-            let holds_treasure = carried.as_ref().is_some_and(|body| self.is_treasured(body));
-            if !holds_treasure && self.leave_if_surplus() {
+            // Others than the one that reads the body of a remote without ranges leave, and others
+            // than one with a body that may be the last.
+            let stays = |body: &Carried<R::Body>| self.remote.is_whole() || self.is_treasured(body);
+            if !carried.as_ref().is_some_and(stays) && self.leave_if_surplus() {
                 return WorkerEnd::Surplus;
             }
             match self.check_next().await {
@@ -189,6 +191,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Err(AttemptError::Fetch(FetchError::Http(error))) => error,
             };
             if self.yields_to(&error) {
+                self.metrics.retried();
                 return LeaseEnd::Yield;
             }
             if http::verdict(&error) != Verdict::Fatal && writer.wanted().is_empty() {
@@ -359,15 +362,19 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 self.skip_to(range.start(), carried).await
             }
             _ if self.replies.count() > 0 && self.is_one_stream() => Err(AttemptError::Unproven),
-            _ => match self.request(lease, self.to_ask(lease, range)).await {
-                Ok(_) if self.lacks_ranges() => Err(AttemptError::Unproven),
-                Ok(stream) => {
-                    let server = stream.body.server();
-                    self.replies.begin(&self.plan, lease, server, position);
-                    Ok(stream)
+            useless => {
+                // There is one body at a time of a remote without ranges.
+                drop(useless);
+                match self.request(lease, self.to_ask(lease, range)).await {
+                    Ok(_) if self.lacks_ranges() => Err(AttemptError::Unproven),
+                    Ok(stream) => {
+                        let server = stream.body.server();
+                        self.replies.begin(&self.plan, lease, server, position);
+                        Ok(stream)
+                    }
+                    Err(error) => Err(error.into()),
                 }
-                Err(error) => Err(error.into()),
-            },
+            }
         }
     }
 
@@ -423,6 +430,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let body = replied?;
         self.patience.arrived();
         self.replied.notify_one();
+        self.metrics.fetched(body.skipped());
         self.dispatcher.replied(body.first_byte());
         Ok(Carried {
             body,

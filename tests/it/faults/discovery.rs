@@ -1,5 +1,6 @@
 //! Finding out what there is.
 
+use crc_fast::{CrcAlgorithm, checksum};
 use partwise::origin::Object;
 
 use super::asked::Asked;
@@ -7,6 +8,7 @@ use super::fault::{Fault, fault};
 use super::table::hold;
 use super::{LENGTH, PART};
 use crate::support::fault::{Certificate, Reply, Step};
+use crate::support::fixture::Outcome;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery() {
@@ -52,10 +54,10 @@ fn refusals() -> Vec<Fault> {
         fault("HEAD without a length").head(|asked| asked.honest().without("content-length")),
         fault("HEAD and GET refused with 403")
             .serves(|_| Reply::status(403))
-            .fails(7, ["403", "hint: resume with a fresh URL"]),
+            .fails(7, ["403", "hint: try a fresh URL"]),
         fault("HEAD and GET answered with 404")
             .serves(|_| Reply::status(404))
-            .fails(3, ["404", "check the URL"]),
+            .fails(3, ["404", "hint: check the URL\n"]),
     ]
 }
 
@@ -264,12 +266,37 @@ fn stream(name: &'static str, finish: fn(Reply) -> Reply) -> Fault {
     })
 }
 
+/// Only the end of the connection ends it.
+fn open_ended(reply: Reply) -> Reply {
+    reply.without("content-length").then(Step::Close)
+}
+
+/// The value of `--checksum` for the object of a fault.
+fn its_checksum() -> String {
+    let mut bytes = vec![0; usize::try_from(LENGTH).unwrap()];
+    Object::new(9, LENGTH).read_at(0, &mut bytes);
+    format!("crc32c={:08x}", checksum(CrcAlgorithm::Crc32Iscsi, &bytes))
+}
+
+/// Whether standard error says that nothing proves the object whole.
+#[track_caller]
+fn assert_told_unproven(outcome: &Outcome, expected: bool) {
+    let told = outcome.stderr();
+    let is_told = told.contains("nothing proves that it came whole");
+    assert_eq!(is_told, expected, "{told}");
+}
+
 /// No length at all.
 fn no_lengths() -> Vec<Fault> {
     vec![
-        stream("no length, ended by the connection", |reply| {
-            reply.without("content-length").then(Step::Close)
-        }),
+        stream("no length, ended by the connection", open_ended)
+            .check(|_, outcome| assert_told_unproven(outcome, true)),
+        stream(
+            "no length, ended by the connection, with a checksum",
+            open_ended,
+        )
+        .option("--checksum", &its_checksum())
+        .check(|_, outcome| assert_told_unproven(outcome, false)),
         stream("no length, ended without a goodbye of TLS", |reply| {
             reply.without("content-length").then(Step::Leave)
         })
@@ -286,7 +313,8 @@ fn no_lengths() -> Vec<Fault> {
         .arguments(["-k"])
         .healed_by(["-k"])
         .fails(3, ["attempts"]),
-        stream("no length, in chunks", Reply::chunked),
+        stream("no length, in chunks", Reply::chunked)
+            .check(|_, outcome| assert_told_unproven(outcome, false)),
         stream("no length, cut after a chunk", |reply| {
             reply.cut_after(10_000).then(Step::Close).chunked()
         })

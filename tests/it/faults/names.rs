@@ -129,6 +129,18 @@ fn long() -> Vec<Row> {
             format!("x{}", "\u{e9}".repeat(119)),
         ),
         named("%1b".repeat(300), "_".repeat(240)),
+        named(
+            format!("{}.iso", "x".repeat(240)),
+            format!("{}.iso", "x".repeat(236)),
+        ),
+        named(
+            format!("{}.Tar.gz", "%c3%a9".repeat(150)),
+            format!("{}.Tar.gz", "\u{e9}".repeat(116)),
+        ),
+        named(
+            format!("{}.{}", "x".repeat(200), "y".repeat(100)),
+            format!("{}.{}", "x".repeat(200), "y".repeat(39)),
+        ),
     ]
 }
 

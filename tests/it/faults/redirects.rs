@@ -274,7 +274,7 @@ fn refusals() -> Vec<Fault> {
     vec![
         fault("401 from the first request on")
             .serves(|_| Reply::status(401).header("WWW-Authenticate", "Basic realm=\"SECRET\""))
-            .fails(7, ["401", "hint: resume with a fresh URL or credentials"]),
+            .fails(7, ["401", "hint: try a fresh URL or credentials"]),
         fault("401 in mid-run")
             .option("--connections", "4")
             .option("--retries", "8")

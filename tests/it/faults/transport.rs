@@ -171,7 +171,7 @@ fn statuses() -> Vec<Fault> {
     let staying = [
         fault("404 for good")
             .later(|_| Reply::status(404))
-            .fails(3, ["404", "check the URL"]),
+            .fails(3, ["404", "hint: check the URL; what came so far is kept"]),
         fault("404 for a reason that steers a terminal")
             .later(|_| Reply::status(404).reason("\x1b[2JNo\u{202e}"))
             .fails(3, []),

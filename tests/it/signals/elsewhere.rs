@@ -152,6 +152,37 @@ async fn a_second_interrupt_leaves_at_once() {
     assert!(!told.contains("stopped by"), "it was waited for:\n{told}");
 }
 
+/// The command for a fresh URL ends with partwise, and so does what it started: standard error is
+/// closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_outlives_a_kill() {
+    let origin = FaultOrigin::new(|_| Reply::status(403));
+    let fixture = Fixture::new();
+    let command = "echo begun >&2; sleep 600 & wait";
+    let running = spawn(&fixture, &origin.url("x"), &["--refresh-cmd", command]);
+    running.wait_for_text("begun");
+    let outcome = running.kill();
+    assert_eq!(outcome.code(), 137);
+}
+
+/// A signal that is ignored when the command starts does nothing, and another one is heard.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ignored_at_the_start_stays_ignored() {
+    for (ignored, name) in [(Signal::INT, "INT"), (Signal::HUP, "HUP")] {
+        let healed = Arc::new(AtomicBool::new(false));
+        let origin = troubled(stalling, &healed);
+        let fixture = Fixture::new();
+        let url = origin.url("x");
+        let get = ["get", "--progress", "json", &url];
+        let mut running = fixture.partwise(get).ignoring(name).spawn();
+        Moment::Event("progress").comes(&origin, &running).await;
+        running.signal(ignored);
+        running.signal(ignored);
+        let outcome = assert_stops(name, running, Signal::TERM, 143);
+        outcome.stderr_has("partwise: stopped by SIGTERM: ");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_of_a_list_stops() {
     let healed = Arc::new(AtomicBool::new(false));

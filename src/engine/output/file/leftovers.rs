@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::ownership;
 use super::read_back::{must_verify, parts_of, read_back};
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Standing};
+use super::{ownership, removal};
+use crate::checkpoint::{self, Checkpoint, Standing};
 use crate::engine::blocking;
 use crate::engine::context::Context;
 use crate::engine::output::digests;
@@ -13,9 +13,7 @@ use crate::engine::summary;
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::options::Verify;
 use crate::report::Report;
-use crate::storage::{
-    self, AtOutput, Durability, FileStamp, Names, PartFile, Sink, StorageError, Volume,
-};
+use crate::storage::{self, AtOutput, FileStamp, Names, PartFile, Sink, StorageError, Volume};
 
 /// Looks at the final name before anything is asked of a server. Returns a report where an earlier
 /// run had come to its very last step, which is finished now.
@@ -75,58 +73,37 @@ pub(crate) async fn settle<V: Volume>(
     };
     let is_cancelled = error.kind() == ErrorKind::Cancelled;
     let has_partial = context.has_partial.load(Ordering::Relaxed);
-    let settling = blocking::run(move || {
-        let found = checkpoint::load(&*volume, &names);
-        if is_cancelled {
-            discard(&*volume, &names, &found, has_partial)?;
-        } else if has_partial && matches!(found, Ok(None)) {
-            // A partial file without a checkpoint is of no use, and would be taken for another
-            // program's.
-            storage::remove_partial(&*volume, &names)?;
-        }
-        Ok::<_, StorageError>(found.ok().flatten())
-    });
+    let settling = {
+        let (volume, names) = (Arc::clone(&volume), names.clone());
+        blocking::run(move || {
+            let found = checkpoint::load(&*volume, &names);
+            if is_cancelled {
+                removal::discard(&*volume, &names, &found, has_partial)?;
+            } else if has_partial && matches!(found, Ok(None)) {
+                // A partial file without a checkpoint is of no use, and would be taken for another
+                // program's.
+                storage::remove_partial(&*volume, &names)?;
+            }
+            Ok::<_, StorageError>(found.ok().flatten())
+        })
+    };
     let found = settling.await;
     if is_cancelled {
         found?;
         return Err(error);
     }
+    let found = found.ok().flatten();
+    if let (ErrorKind::Stopped, Some(left)) = (error.kind(), found.clone()) {
+        let remove = removal::of_what_a_stop_left(volume, names, left);
+        context.shared.leaves(remove);
+    }
     match error.kind() {
         ErrorKind::Usage | ErrorKind::Unexpected => Err(error),
         _ => {
-            let found = found.ok().flatten();
             let is_useful = found.is_some_and(|found| found.standing != Standing::Claimed);
             let path = context.checkpoint.clone();
             Err(error.with_checkpoint(path.filter(|_| is_useful)))
         }
-    }
-}
-
-/// Removes what a cancelled run leaves, and what an earlier run left that this one `has_taken` or
-/// did not come to. What another program, another run or a newer partwise wrote stays.
-fn discard<V: Volume>(
-    volume: &V,
-    names: &Names,
-    found: &Result<Option<Checkpoint>, CheckpointError>,
-    has_taken: bool,
-) -> Result<(), StorageError> {
-    if has_taken {
-        return storage::remove_partial(volume, names);
-    }
-    let is_readable = match found {
-        Ok(found) => found.is_some(),
-        Err(error) => error.is_damage(),
-    };
-    if !is_readable {
-        return Ok(());
-    }
-    match storage::open_locked(volume, names.part()) {
-        Ok(Some(file)) if ownership::is_ours(volume, names, found, &file) => {
-            storage::remove_part(volume, names)?;
-            storage::remove_checkpoint(volume, names, Durability::Unsynced)
-        }
-        Ok(None) => storage::remove_checkpoint(volume, names, Durability::Unsynced),
-        _ => Ok(()),
     }
 }
 

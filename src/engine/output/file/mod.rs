@@ -8,6 +8,7 @@ mod ownership;
 pub(crate) mod page;
 pub(crate) mod publish;
 pub(crate) mod read_back;
+mod removal;
 pub(crate) mod restore;
 mod samples;
 
@@ -29,7 +30,6 @@ use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{Layout, Transfer};
 use crate::error::{Error, ErrorKind, Remedy};
 use crate::event::Event;
-use crate::report::Report;
 use crate::storage::{Names, Volume};
 
 /// Downloads an object of known length into a file.
@@ -60,10 +60,11 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
         }
         Err(error) => return Err(error),
     };
-    let resumed_bytes = completed.bytes(&plan);
-    if resumed_bytes > 0 {
+    let bytes_before = completed.bytes(&plan);
+    context.metrics.begin_with(bytes_before);
+    if bytes_before > 0 {
         context.events().emit(Event::Resumed {
-            bytes: resumed_bytes,
+            bytes: bytes_before,
             parts: completed.completed.count(),
         });
     }
@@ -117,12 +118,7 @@ pub(crate) async fn in_parts<V: Volume, R: Remote>(
             };
             publish::publish(context, whole, volume, names)
                 .await
-                .map(|report| {
-                    Outcome::finished(Report {
-                        resumed_bytes,
-                        ..report
-                    })
-                })
+                .map(Outcome::finished)
         }
     };
     match &outcome {

@@ -85,7 +85,11 @@ pub(super) fn proxies() -> Vec<Fault> {
                 let _ = &dead;
                 vec!["--proxy".to_owned(), base.clone()]
             })
-            .fails(3, ["could not connect"]),
+            .fails(3, ["the proxy http://127.0.0.1:", "could not connect"]),
+        fault("a proxy of the environment that can't be used")
+            .environment(|_| vec!["all_proxy=ftp://me:PROXYSECRET@h".to_owned()])
+            .healed_by(["--no-proxy"])
+            .fails(2, ["the environment variable `all_proxy`"]),
         fault("a proxy of the environment that can't reach the server")
             .elsewhere(|_| Reply::status(504))
             .environment(|world| {
