@@ -79,6 +79,8 @@ pub enum Event {
         #[serde(rename = "seconds", serialize_with = "seconds")]
         gone: Duration,
     },
+    /// Access had run out, and the caller gave a fresh URL. The download goes on under it.
+    Refreshed,
     /// A checkpoint is on disk.
     Committed {
         /// Number of completed parts that it names.

@@ -218,6 +218,7 @@ impl View<'_> {
                 )
             }
             Event::Offline => WAITING.to_owned(),
+            Event::Refreshed => "going on under a fresh URL".to_owned(),
             Event::Online { gone } => {
                 format!("the network is back after {}", text::duration(*gone))
             }

@@ -70,8 +70,11 @@ impl DownloadBuilder {
         self
     }
 
-    /// Calls `refresh` with the URL, its query included, when the server refuses access to it (401,
-    /// 403), and continues under the URL that it returns. Replaces
+    /// Calls `refresh` with the URL, its query included, when access to it has run out, and continues
+    /// under the URL that it returns. Access has run out if nothing else is being transferred and
+    /// the server refuses a request with 401, 403 or 410, with a code of an object store such as
+    /// `ExpiredToken`, or, after bytes came under the URL, with any status of the 4xx class that may
+    /// be due to the URL. Replaces
     /// [`refresh_command`](Self::refresh_command). Default: none, and the download fails.
     ///
     /// The function is called up to three times without a byte of progress in between. partwise
@@ -98,8 +101,7 @@ impl DownloadBuilder {
         self
     }
 
-    /// Runs `command` through `/bin/sh` when the server refuses access (401, 403), and continues
-    /// under the URL that is the first line of its output. The environment variable `PARTWISE_URL`
+    /// Runs `command` through `/bin/sh` when access has run out, and continues under the URL that is the first line of its output. The environment variable `PARTWISE_URL`
     /// holds the old URL, its query included. Replaces [`refresh_with`](Self::refresh_with), which
     /// describes the rest. Default: none.
     ///

@@ -24,6 +24,8 @@ pub(crate) struct Context<'a> {
     /// Where the object is fetched from now: the URL of the job, or the last one that a refresh
     /// gave.
     pub(crate) source: Source,
+    /// Where it was fetched from before in this run. A refresh replaced these.
+    pub(crate) replaced: Vec<Source>,
     /// The current boot of the machine; `None` where the system does not tell.
     pub(crate) boot: Option<[u8; 16]>,
     /// The final name, for messages and the report.

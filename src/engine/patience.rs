@@ -89,6 +89,8 @@ pub(crate) enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pause {
     delay: Duration,
+    /// Failed attempts in a row.
+    pub(crate) attempts: u32,
     /// Whether the caller is told. Of attempts that fail together, one is announced.
     is_told: bool,
     /// Whether the pause is that of the turn, which all share.
@@ -168,6 +170,7 @@ impl Patience {
         let now = Instant::now();
         let cause = self.cause(error);
         let judged = self.note(turn, cause, now);
+        self.changed.notify_waiters();
         let attempts = failures.count.max(judged.failures);
         // As long as other transfers go on, a network that is gone for this one is not waited for.
         let is_passing = cause == Cause::Offline && !judged.in_outage;
@@ -186,6 +189,7 @@ impl Patience {
         self.changed.notify_waiters();
         Next::Again(Pause {
             delay,
+            attempts,
             is_told: judged.leads && judged.offline.is_none(),
             is_shared: judged.in_outage,
         })
@@ -281,6 +285,12 @@ impl Patience {
         if let Some(span) = gone {
             self.announce_online(span);
         }
+    }
+
+    /// Lets the next attempt begin now: it asks in another way.
+    pub(crate) fn again_at_once(&self) {
+        self.lock().wait_until(Instant::now());
+        self.changed.notify_waiters();
     }
 
     /// Takes note that every transfer has been silent since `since`: requests go over new

@@ -107,6 +107,7 @@ pub(crate) fn context<'a, V: Volume>(
         metrics,
         patience: Arc::new(patience),
         source: job.source.clone(),
+        replaced: Vec::new(),
         boot,
         output: destination.output(),
         checkpoint: destination.checkpoint(),
@@ -141,12 +142,24 @@ async fn pass(
     passes: &mut Passes,
 ) -> Result<Outcome, Error> {
     let Pass { probe, restore } = passes.next.clone();
-    let discovering = discover(context, probe);
-    let mut found = match context.unless_ended(discovering).await? {
-        Ok(Discovery::Object(found)) => *found,
-        Ok(Discovery::NotModified) => return Ok(Outcome::finished(summary::not_modified(context))),
-        Err(failed) => return judge_request(context, &failed, false),
+    let mut found = match passes.known_again(context) {
+        Some(metadata) => Discovered {
+            metadata,
+            stream: None,
+            source: context.source.clone(),
+            found_by: probe,
+            stands_in_for: None,
+        },
+        None => match context.unless_ended(discover(context, probe)).await? {
+            Ok(Discovery::Object(found)) => *found,
+            Ok(Discovery::NotModified) => {
+                return Ok(Outcome::finished(summary::not_modified(context)));
+            }
+            Err(failed) => return judge_request(context, &failed, false),
+        },
     };
+    let has_length = found.metadata.length.is_some();
+    passes.known = (has_length && found.stands_in_for.is_none()).then(|| found.metadata.clone());
     if passes.has_no_ranges {
         found.metadata.ranges = RangeSupport::No;
     }
@@ -232,6 +245,8 @@ pub(crate) struct Passes {
     pub(crate) next: Pass,
     /// The version that the last pass fetched.
     version: Option<Pinned>,
+    /// What the last pass found of an object of known length at the source.
+    known: Option<Metadata>,
     /// Whether the next pass must find that version again, because only the URL was replaced.
     must_find_again: bool,
     /// Whether the server turned out to have no ranges.
@@ -256,6 +271,7 @@ impl Passes {
                 },
             },
             version: None,
+            known: None,
             must_find_again: false,
             has_no_ranges: false,
             told_coding: None,
@@ -263,6 +279,14 @@ impl Passes {
             refreshes: 0,
             losses: Failures::none(Instant::now()),
         }
+    }
+
+    /// What is known of the object, where another probe might use up the fresh link: the one before
+    /// brought nothing. The next replies prove that the object is the same.
+    fn known_again(&mut self, context: &Context<'_>) -> Option<Metadata> {
+        let brought_nothing = context.metrics.fetched_bytes() == 0 || self.refreshes > 1;
+        let known = self.known.take();
+        known.filter(|_| self.must_find_again && brought_nothing)
     }
 
     /// Warns once where the object is stored in a content coding.
@@ -375,7 +399,9 @@ impl Passes {
                 let refreshing = refresh::refreshed(context);
                 match context.unless_ended(refreshing).await?? {
                     Some(source) => {
-                        context.source = source;
+                        let replaced = std::mem::replace(&mut context.source, source);
+                        context.replaced.push(replaced);
+                        context.events().emit(Event::Refreshed);
                         self.has_no_ranges = false;
                         self.must_find_again = true;
                     }

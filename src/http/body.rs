@@ -68,8 +68,8 @@ impl Body {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn range(&self) -> Option<ByteRange> {
+    /// The promised bytes' positions in the object; `None` if its length is unknown.
+    pub(crate) fn range(&self) -> Option<ByteRange> {
         self.range
     }
 

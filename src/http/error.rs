@@ -144,6 +144,15 @@ impl HttpError {
         is_closed || self.is_offline()
     }
 
+    /// Why the object has changed where the server says so by 412, and tells nothing of it.
+    pub(super) const PRECONDITION: &str =
+        "the server says that it is no longer the version asked for (412)";
+
+    /// Whether the server refused the condition that tells the version (412).
+    pub(crate) fn is_precondition(&self) -> bool {
+        matches!(&self.kind, HttpErrorKind::Changed(why) if why == Self::PRECONDITION)
+    }
+
     /// Whether the connection may be dead without a sign.
     pub(super) fn is_silence(&self) -> bool {
         matches!(self.kind, HttpErrorKind::Stalled | HttpErrorKind::Timeout)

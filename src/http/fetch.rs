@@ -48,7 +48,7 @@ pub(crate) async fn fetch(
     let ask = Ask {
         method: Method::GET,
         endpoint: Endpoint::Object,
-        fields: fields(&pinned.validator(), range)?,
+        fields: fields(pinned, range)?,
         stall: client.stall_timeout(),
     };
     let is_alone = range == ByteRange::whole(pinned.length) && pinned.is_open();
@@ -77,7 +77,7 @@ pub(crate) async fn fetch_whole(
     let ask = Ask {
         method: Method::GET,
         endpoint: Endpoint::Object,
-        fields: conditions(&pinned.validator()),
+        fields: conditions(pinned),
         stall: client.stall_timeout(),
     };
     let answer = ask_alone(client, source, ask, pinned.is_open()).await?;
@@ -112,22 +112,25 @@ async fn ask_alone(
 }
 
 fn precondition_failed() -> HttpError {
-    HttpError::changed("the server says that it is no longer the version asked for (412)")
+    HttpError::changed(HttpError::PRECONDITION)
 }
 
-/// `Range`, and the condition that the validator allows.
-fn fields(validator: &Validator, range: ByteRange) -> Result<HeaderMap, HttpError> {
+/// `Range`, and the condition that the version allows.
+fn fields(pinned: &Pinned, range: ByteRange) -> Result<HeaderMap, HttpError> {
     let range = range
         .to_header()
         .ok_or_else(|| HttpError::protocol("an empty range can't be asked for"))?;
-    let mut fields = conditions(validator);
+    let mut fields = conditions(pinned);
     fields.insert(RANGE, ascii(&range));
     Ok(fields)
 }
 
-/// The condition that the validator allows.
-fn conditions(validator: &Validator) -> HeaderMap {
+/// The condition that the version allows.
+fn conditions(pinned: &Pinned) -> HeaderMap {
     let mut fields = HeaderMap::new();
+    let Some(validator) = pinned.condition() else {
+        return fields;
+    };
     if let Some(tag) = validator.if_match() {
         fields.insert(IF_MATCH, ascii(tag.as_str()));
     }

@@ -46,5 +46,5 @@ pub(crate) use pinned::Pinned;
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
 #[cfg(fuzzing)]
 pub(crate) use retry::{LONGEST_RETRY_AFTER, parse_retry_after};
-pub(crate) use retry::{Verdict, backoff, is_refusal, longest_backoff, verdict};
+pub(crate) use retry::{Verdict, backoff, is_refusal, longest_backoff, may_have_expired, verdict};
 pub(crate) use source::Source;

@@ -47,6 +47,8 @@ struct Version {
     replies: u64,
     /// Whether the version was so new that another change in the same second would not show.
     is_young: bool,
+    /// Whether requests carry no condition, because the server refuses them.
+    has_no_condition: bool,
 }
 
 impl Pinned {
@@ -62,6 +64,7 @@ impl Pinned {
             seen: Instant::now(),
             replies: 0,
             is_young: false,
+            has_no_condition: false,
         };
         Self {
             length,
@@ -98,9 +101,28 @@ impl Pinned {
         anew
     }
 
-    /// The condition that requests for this version carry.
+    /// What tells this version in a request.
     pub(super) fn validator(&self) -> Validator {
         self.version().identity.validator()
+    }
+
+    /// The condition that requests for this version carry, if the server takes one.
+    pub(super) fn condition(&self) -> Option<Validator> {
+        let version = self.version();
+        (!version.has_no_condition).then(|| version.identity.validator())
+    }
+
+    /// Whether requests for this version carry a condition.
+    pub(crate) fn is_conditional(&self) -> bool {
+        let condition = self.condition();
+        condition.is_some_and(|validator| {
+            validator.if_match().is_some() || validator.if_unmodified_since().is_some()
+        })
+    }
+
+    /// Sends no condition any more. The fields of each reply must prove the version.
+    pub(crate) fn forgo_condition(&self) {
+        self.version().has_no_condition = true;
     }
 
     /// What every reply with bytes proved, or could have proved where none came.

@@ -13,6 +13,7 @@ use super::error::{HttpError, HttpErrorKind};
 use super::error_body;
 use super::explanation::Explanation;
 use super::head::Head;
+use super::retry::is_for_the_link;
 use super::source::{Endpoint, Location, Source, Start};
 
 /// How many redirects one request follows.
@@ -77,7 +78,7 @@ pub(super) async fn follow(
     let start = source.start(ask.endpoint);
     if let Some(target) = &start.target {
         match walk(client, &start, target, ask).await {
-            Ok((answer, _)) if is_expired(answer.response.status()) => {
+            Ok((answer, _)) if is_for_the_link(answer.response.status()) => {
                 source.forget_this_target(target);
             }
             Ok((answer, _)) => return Ok(answer),
@@ -215,14 +216,6 @@ fn text_of(location: &[u8]) -> Cow<'_, str> {
         Ok(text) => text.into(),
         Err(_) => percent_encode(location, &AsciiSet::EMPTY).into(),
     }
-}
-
-/// Whether a remembered target has probably expired.
-fn is_expired(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE
-    )
 }
 
 /// Whether a target does not answer at all, so that the next attempt should resolve a new one.

@@ -68,6 +68,41 @@ pub(crate) fn is_refusal(error: &HttpError) -> bool {
     )
 }
 
+/// Whether access under this URL may have run out, so that another URL or a new resolving of the
+/// redirects may help. After a success under the URL, any error of the client may say so.
+pub(crate) fn may_have_expired(error: &HttpError, has_succeeded: bool) -> bool {
+    let Some(status) = error.status() else {
+        return false;
+    };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::GONE => true,
+        _ if error.code().is_some_and(is_of_expiry) => true,
+        _ => has_succeeded && is_for_the_link(status),
+    }
+}
+
+/// Whether this status may be due to the URL, and not to what was asked of it.
+pub(crate) fn is_for_the_link(status: StatusCode) -> bool {
+    let is_of_request = matches!(
+        status,
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::TOO_EARLY
+            | StatusCode::TOO_MANY_REQUESTS
+    );
+    status.is_client_error() && !is_of_request
+}
+
+/// The codes of object stores for a signature or a token that is no longer valid.
+fn is_of_expiry(code: &str) -> bool {
+    matches!(
+        code,
+        "ExpiredToken" | "RequestTimeTooSkewed" | "TokenRefreshRequired" | "AuthenticationFailed"
+    )
+}
+
 impl HttpError {
     /// The same failure, made retryable, because another source may succeed.
     pub(crate) fn passing(self) -> Self {
@@ -200,6 +235,29 @@ mod tests {
             assert!(!is_one(status), "{status}");
         }
         assert!(!is_refusal(&HttpError::protocol("x")));
+    }
+
+    #[test]
+    fn access_may_have_run_out() {
+        let error = |status| HttpError::status_of(StatusCode::from_u16(status).unwrap(), None);
+        for (status, at_once, after_success) in [
+            (400, false, true),
+            (401, true, true),
+            (403, true, true),
+            (404, false, true),
+            (407, false, false),
+            (408, false, false),
+            (410, true, true),
+            (412, false, false),
+            (416, false, false),
+            (429, false, false),
+            (500, false, false),
+        ] {
+            let error = error(status);
+            assert_eq!(may_have_expired(&error, false), at_once, "{status}");
+            assert_eq!(may_have_expired(&error, true), after_success, "{status}");
+        }
+        assert!(!may_have_expired(&HttpError::protocol("x"), true));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! shows a secret, memory and time are bounded, and the next run, in a world that has come to its
 //! senses, completes the file.
 
+mod access;
 mod asked;
 mod checkpoint;
 mod coding;

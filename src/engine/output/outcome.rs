@@ -6,7 +6,7 @@ use crate::engine::remote::probe::ProbeMethod;
 use crate::engine::transfer::written_blocks::Doubt;
 use crate::engine::transfer::{TransferEnd, TransferError};
 use crate::error::{Error, Remedy};
-use crate::http::HttpErrorKind;
+use crate::http::{self, HttpErrorKind};
 use crate::options::Connections;
 use crate::report::Report;
 
@@ -108,6 +108,12 @@ pub(crate) fn judge_request(
     match failed.error.kind() {
         HttpErrorKind::Changed(_) => Ok(Outcome::Changed(error)),
         HttpErrorKind::Refused(_) => Ok(Outcome::Refused { error, progressed }),
+        // Something came under this URL before.
+        _ if context.job.refresh.is_some()
+            && http::may_have_expired(&failed.error, context.metrics.fetched_bytes() > 0) =>
+        {
+            Ok(Outcome::Refused { error, progressed })
+        }
         _ => Err(error),
     }
 }

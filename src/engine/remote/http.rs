@@ -9,6 +9,7 @@ use futures::future::join_all;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
+use super::concessions::{Concession, Concessions};
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::{FetchError, NONE_LEFT, Remote, RemoteBody};
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
@@ -29,6 +30,7 @@ pub(crate) struct HttpRemote {
     /// a server without ranges answers each with the whole object.
     is_known: AtomicBool,
     turn: AsyncMutex<()>,
+    concessions: Concessions,
 }
 
 /// How many replies may be no range where one is to be compared. One node of several may have none.
@@ -49,6 +51,7 @@ impl HttpRemote {
             is_read: Arc::default(),
             is_known: AtomicBool::new(true),
             turn: AsyncMutex::default(),
+            concessions: Concessions::default(),
         }
     }
 
@@ -111,7 +114,8 @@ impl HttpRemote {
 
     async fn ask_one(&self, guard: &ServerGuard, range: ByteRange) -> Result<Reply, HttpError> {
         let Server { source, pinned, .. } = guard.server();
-        let answered = http::fetch(&self.client, source, pinned, range).await;
+        let asked = self.concessions.asked(range);
+        let answered = http::fetch(&self.client, source, pinned, asked).await;
         let why = match &answered {
             Ok(Reply::Whole(_)) => WHOLE,
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
@@ -183,7 +187,8 @@ impl Remote for HttpRemote {
                 return Err(HttpError::protocol(NONE_LEFT).into());
             };
             let Server { source, pinned, .. } = guard.server();
-            let error = match http::fetch(&self.client, source, pinned, range).await {
+            let asked = self.concessions.asked(range);
+            let error = match http::fetch(&self.client, source, pinned, asked).await {
                 Ok(Reply::Part(body)) => return Ok(Stream::of(body, guard)),
                 Ok(Reply::Whole(_)) => HttpError::protocol(WHOLE).passing(),
                 Err(error) if *error.kind() == HttpErrorKind::Sliced => error.passing(),
@@ -200,6 +205,41 @@ impl Remote for HttpRemote {
         }
         self.whole.store(true, Ordering::Relaxed);
         Err(FetchError::RangesIgnored)
+    }
+
+    fn manner(&self) -> u32 {
+        self.concessions.manner()
+    }
+
+    async fn concede(&self, error: &HttpError, wanted: ByteRange, manner: u32) -> bool {
+        let _turn = self.turn.lock().await;
+        if manner != self.manner() {
+            return true;
+        }
+        if self.is_whole() {
+            return false;
+        }
+        let Some(guard) = self.servers.last() else {
+            return false;
+        };
+        let Server { source, pinned, .. } = guard.server();
+        if error.is_precondition() && http::look(&self.client, source, pinned).await.is_err() {
+            return false;
+        }
+        let (has_condition, has_ranges) = (pinned.is_conditional(), guard.has_ranges());
+        let Some(next) = self
+            .concessions
+            .next(error, wanted, has_condition, has_ranges)
+        else {
+            return false;
+        };
+        guard.warn(&format!("{error}: {}", next.told()));
+        match next {
+            Concession::Unconditional => pinned.forgo_condition(),
+            Concession::Whole => self.whole.store(true, Ordering::Relaxed),
+            Concession::Short | Concession::ExclusiveEnd => {}
+        }
+        true
     }
 
     fn is_whole(&self) -> bool {
@@ -340,6 +380,10 @@ impl RemoteBody for Stream {
 
     fn skipped(&self) -> u64 {
         self.skipped
+    }
+
+    fn end(&self) -> Option<u64> {
+        self.body.range().map(ByteRange::end)
     }
 
     fn server(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Where bytes come from: discovery, the servers of one object, and the trait through which workers
 //! fetch.
 
+mod concessions;
 pub(crate) mod discovery;
 pub(crate) mod http;
 mod mirror_check;
@@ -56,6 +57,23 @@ pub(crate) trait Remote: Send + Sync + 'static {
         self.fetch(range)
     }
 
+    /// Numbers the way in which requests are made now.
+    fn manner(&self) -> u32 {
+        0
+    }
+
+    /// Asks otherwise from now on, after a request for `wanted`, made in this manner, failed for good,
+    /// if there is another way to ask. Returns whether there is.
+    fn concede(
+        &self,
+        error: &HttpError,
+        wanted: ByteRange,
+        manner: u32,
+    ) -> impl Future<Output = bool> + Send {
+        let _ = (error, wanted, manner);
+        async { false }
+    }
+
     /// Asks whether the object is still of the version whose bytes came, where no reply has told so
     /// for a while.
     ///
@@ -109,6 +127,12 @@ pub(crate) trait RemoteBody: Send + 'static {
     /// Bytes of the reply that came before those that were asked for, and were thrown away.
     fn skipped(&self) -> u64 {
         0
+    }
+
+    /// The position in the object at which it ends, where that is before the end of the range that
+    /// was asked for.
+    fn end(&self) -> Option<u64> {
+        None
     }
 
     /// The index of the server that sends it.

@@ -154,6 +154,14 @@ impl ServerPool {
         self.guard(at)
     }
 
+    /// The one server that is left; `None` where there are several.
+    pub(crate) fn last(self: &Arc<Self>) -> Option<ServerGuard> {
+        let is_left = |at: &usize| !self.servers[*at].is_excluded();
+        let mut left = (0..self.len()).filter(is_left);
+        let at = left.next()?;
+        left.next().is_none().then(|| self.guard(at))
+    }
+
     /// The server that the caller named; where it is excluded, another one that is not in doubt.
     pub(crate) fn to_compare_with(self: &Arc<Self>) -> Option<ServerGuard> {
         let is_fit = |at: &usize| {
@@ -182,6 +190,11 @@ impl ServerGuard {
     /// The server's index in the pool; 0 is the server that the caller named.
     pub(crate) fn index(&self) -> usize {
         self.at
+    }
+
+    /// Warns the caller.
+    pub(crate) fn warn(&self, message: &str) {
+        self.servers.events.warn(message);
     }
 
     /// Whether every other server is excluded.

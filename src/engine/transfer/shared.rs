@@ -69,6 +69,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) patience: Arc<Patience>,
     // Locked at a refusal and at a tick, never across an await.
     pub(super) tuner: Mutex<Tuner>,
+    /// Whether the caller can give a fresh URL.
+    pub(super) can_refresh: bool,
     /// How long the other workers wait for the reply to the first request.
     pub(super) first_goes_ahead: Option<Duration>,
     /// Notified at each reply.
@@ -187,6 +189,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             metrics: Arc::clone(&context.metrics),
             patience: Arc::clone(&context.patience),
             tuner: Mutex::new(tuner),
+            can_refresh: job.refresh.is_some(),
             replied: Notify::new(),
             first_goes_ahead: first_goes_ahead(&context.source, first_byte),
             has_asked: AtomicBool::new(false),

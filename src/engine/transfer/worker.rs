@@ -25,6 +25,9 @@ use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Proof};
 use crate::storage::StorageError;
 
+/// How many failed attempts at a server that has sent no byte are a reason to ask otherwise.
+const HOPELESS: u32 = 4;
+
 /// Why a worker ended.
 #[derive(Debug)]
 pub(super) enum WorkerEnd {
@@ -156,10 +159,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         lease
     }
 
-    /// Whether a body is all that the server may give: it refused other requests, perhaps because
-    /// the link may be used once.
+    /// Whether a body may be all that the server gives, because the link may be used a few times and
+    /// no fresh one is to be had: the server refused other requests, or has not answered as many as
+    /// are wanted.
     fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
-        !self.remote.is_whole() && self.metrics.refusals() > 0 && carried.position < carried.end
+        let wanted = usize::try_from(self.target_connections()).unwrap_or(usize::MAX);
+        !self.can_refresh
+            && !self.remote.is_whole()
+            && (self.metrics.refusals() > 0 || self.replies.count() < wanted)
+            && carried.position < carried.end
     }
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
@@ -177,7 +185,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             number += 1;
             lease.does(Activity::Paused);
             let turn = self.patience.turn().await;
-            let begun = writer.position();
+            let (begun, manner) = (writer.position(), self.remote.manner());
             let error = match self.attempt(lease, &mut writer, carried, number).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
@@ -198,7 +206,16 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 return LeaseEnd::Done;
             }
             let failures = self.dispatcher.failed(lease, begun);
-            let pause = match self.patience.judge(turn, &error, failures) {
+            let next = self.patience.judge(turn, &error, failures);
+            if self.is_hopeless(next) && self.concedes(&error, writer.wanted(), manner).await {
+                self.patience.again_at_once();
+                if self.remote.is_whole() {
+                    self.tune(Tuner::single);
+                    return LeaseEnd::Yield;
+                }
+                continue;
+            }
+            let pause = match next {
                 Next::Again(pause) => pause,
                 Next::GiveUp { attempts } => {
                     let failed = RequestFailed { error, attempts };
@@ -214,6 +231,25 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             let part = part.map_or(0, |part| part.index.0);
             lease.does(Activity::Paused);
             self.patience.pause(part, &error, pause).await;
+        }
+    }
+
+    /// Whether no further attempt is made, or so many failed at a server that has sent no byte, that
+    /// it may be the way of asking.
+    fn is_hopeless(&self, next: Next) -> bool {
+        match next {
+            Next::GiveUp { .. } => true,
+            Next::Again(pause) => pause.attempts >= HOPELESS && self.replies.count() == 0,
+        }
+    }
+
+    /// Whether there is another way to ask for what is wanted of the output, after this failure. A
+    /// fresh URL is the better one where access may have run out.
+    async fn concedes(&self, error: &HttpError, wanted: ByteRange, manner: u32) -> bool {
+        let is_for_refresh = self.can_refresh && http::may_have_expired(error, false);
+        match self.selection.locate(wanted) {
+            Some(wanted) if !is_for_refresh => self.remote.concede(error, wanted, manner).await,
+            _ => false,
         }
     }
 
@@ -278,8 +314,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             self.metrics.stalled();
         }
         // Where nothing arrives, no other transfer is what the server prefers to this one.
-        let may_be_crowded =
-            matches!(http::verdict(error), Verdict::Throttled { .. }) || http::is_refusal(error);
+        let may_be_crowded = matches!(http::verdict(error), Verdict::Throttled { .. })
+            || http::is_refusal(error)
+            || http::may_have_expired(error, true);
         if self.patience.is_tried() || !may_be_crowded {
             return false;
         }
@@ -432,11 +469,12 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.replied.notify_one();
         self.metrics.fetched(body.skipped());
         self.dispatcher.replied(body.first_byte());
+        let end = body.end().map_or(source.end(), |end| end.min(source.end()));
         Ok(Carried {
             body,
             position: source.start(),
             written: lease.position(),
-            end: source.end(),
+            end,
             rest: Bytes::new(),
             waits: None,
         })
