@@ -1,6 +1,7 @@
 //! The transfer of one object: workers fetch what is missing, a committer keeps up with them, and
 //! the caller may pause or end it.
 
+mod attempt;
 mod backpressure;
 pub(crate) mod closing;
 pub(crate) mod commit;

@@ -5,25 +5,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::{AbortHandle, Abortable};
 use tokio::time::Instant;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::{Instrument, debug_span, field};
+use tracing::{Instrument, debug_span};
 
+use super::attempt::{AttemptError, Carried};
 use super::shared::{Transfer, TransferError};
-use super::waiting::WaitingBody;
 use super::window::{WindowBuffer, WriteTarget};
 use super::writer::LeaseWriter;
 use super::written_blocks::Doubt;
 use crate::engine::context::RequestFailed;
 use crate::engine::patience::Next;
-use crate::engine::remote::{FetchError, Remote, RemoteBody};
+use crate::engine::remote::{FetchError, Remote};
 use crate::engine::schedule::lease::{ActiveLease, Activity};
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
 use crate::object::{ByteRange, Proof};
-use crate::storage::StorageError;
 
 /// How many failed attempts at a server that has sent no byte are a reason to ask otherwise.
 const HOPELESS: u32 = 4;
@@ -52,25 +50,6 @@ enum LeaseEnd {
 fn rate(lease: &ActiveLease, span: Duration) -> Option<f64> {
     let bytes = lease.position() - lease.range.start();
     (bytes > 0 && !span.is_zero()).then(|| bytes as f64 / span.as_secs_f64())
-}
-
-/// A body that may continue past the end of a lease.
-struct Carried<B> {
-    body: B,
-    /// The position of its next byte in the object, and in the output.
-    position: u64,
-    written: u64,
-    /// The end of the range that was asked for.
-    end: u64,
-    rest: Bytes,
-    /// Counts the body while no lease takes bytes out of it.
-    waits: Option<WaitingBody>,
-}
-
-impl<B> Carried<B> {
-    fn covers(&self, position: u64) -> bool {
-        (self.position..self.end).contains(&position)
-    }
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
@@ -162,7 +141,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether a body may be all that the server gives, because the link may be used a few times and
     /// no fresh one is to be had: the server refused other requests, or has not answered as many as
     /// are wanted.
-    fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
+    pub(super) fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
         let wanted = usize::try_from(self.target_connections()).unwrap_or(usize::MAX);
         !self.can_refresh
             && !self.remote.is_whole()
@@ -266,14 +245,14 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether the remote turned out to have no ranges, and nothing tells whether what it sends is
     /// of one version, nor of that of an earlier run. Then all bytes must come in one stream, which
     /// begins anew, unless it is the first reply of one connection.
-    fn lacks_ranges(&self) -> bool {
+    pub(super) fn lacks_ranges(&self) -> bool {
         let is_unnamed = self.remote.is_whole() && self.pinned.proof() == Proof::None;
         is_unnamed && !(self.begins_with_whole() && self.earlier.is_empty())
     }
 
     /// Whether all bytes must come in one stream: no other one would be known to be of the same
     /// version. Ranges that don't ascend can't.
-    fn is_one_stream(&self) -> bool {
+    pub(super) fn is_one_stream(&self) -> bool {
         self.begins_with_whole()
             && self.pinned.proof() == Proof::None
             && self.selection.is_ascending()
@@ -323,235 +302,5 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.metrics.refused();
         let working = self.metrics.active() + self.waiting.count();
         self.tune(|tuner| tuner.refused(working))
-    }
-
-    /// Fetches from the writer's position to the end of the lease. Short replies, which are
-    /// legal, and gaps between selected ranges take a request each.
-    async fn attempt(
-        &self,
-        lease: &Arc<ActiveLease>,
-        writer: &mut LeaseWriter<'_, W>,
-        carried: &mut Option<Carried<R::Body>>,
-        number: u32,
-    ) -> Result<(), AttemptError> {
-        while let Some(range) = self.selection.locate(writer.wanted()) {
-            let span = debug_span!(
-                "attempt",
-                attempt = number,
-                %range,
-                server = field::Empty,
-                status = field::Empty,
-            );
-            self.bring_range(lease, writer, carried, range)
-                .instrument(span)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Fetches `range` of the object, or a beginning of it, and writes what comes.
-    async fn bring_range(
-        &self,
-        lease: &Arc<ActiveLease>,
-        writer: &mut LeaseWriter<'_, W>,
-        carried: &mut Option<Carried<R::Body>>,
-        range: ByteRange,
-    ) -> Result<(), AttemptError> {
-        let _active = self.metrics.start_transfer();
-        let position = writer.position();
-        let mut stream = self.stream(lease, position, carried.take(), range).await?;
-        stream.waits = None;
-        lease.comes_from(stream.body.server());
-        let end = self.pour(lease, writer, &mut stream, range.end()).await?;
-        if end == PourEnd::MoreToCome {
-            stream.written = writer.position();
-            stream.waits = Some(self.waiting.one());
-            *carried = Some(stream);
-        }
-        Ok(())
-    }
-
-    /// A body that brings `range` of the object, for this position of the output: one that was carried
-    /// here, or that of a new reply.
-    async fn stream(
-        &self,
-        lease: &Arc<ActiveLease>,
-        position: u64,
-        carried: Option<Carried<R::Body>>,
-        range: ByteRange,
-    ) -> Result<Carried<R::Body>, AttemptError> {
-        let go_on = |carried: &Carried<R::Body>| {
-            if !self.remote.is_whole() {
-                let server = carried.body.server();
-                self.replies.go_on(&self.plan, lease, server, position);
-            }
-        };
-        match carried {
-            Some(carried) if carried.position == range.start() => {
-                go_on(&carried);
-                Ok(carried)
-            }
-            Some(carried) if carried.position < range.start() && self.is_one_stream() => {
-                self.skip_to(range.start(), carried).await
-            }
-            Some(carried) if self.is_treasured(&carried) && carried.covers(range.start()) => {
-                go_on(&carried);
-                self.skip_to(range.start(), carried).await
-            }
-            _ if self.replies.count() > 0 && self.is_one_stream() => Err(AttemptError::Unproven),
-            useless => {
-                // There is one body at a time of a remote without ranges.
-                drop(useless);
-                match self.request(lease, self.to_ask(lease, range)).await {
-                    Ok(_) if self.lacks_ranges() => Err(AttemptError::Unproven),
-                    Ok(stream) => {
-                        let server = stream.body.server();
-                        self.replies.begin(&self.plan, lease, server, position);
-                        Ok(stream)
-                    }
-                    Err(error) => Err(error.into()),
-                }
-            }
-        }
-    }
-
-    /// Winds a body forward to this position of the object: another body might be of
-    /// another version.
-    async fn skip_to(
-        &self,
-        position: u64,
-        mut stream: Carried<R::Body>,
-    ) -> Result<Carried<R::Body>, AttemptError> {
-        while stream.position < position {
-            if stream.rest.is_empty() {
-                let Some(bytes) = stream.body.chunk().await? else {
-                    let why = "the object ended before the range that was asked for";
-                    return Err(HttpError::protocol(why).into());
-                };
-                self.metrics.fetched(bytes.len() as u64);
-                stream.rest = bytes;
-            }
-            let left = usize::try_from(position - stream.position).unwrap_or(usize::MAX);
-            let skipped = stream.rest.split_to(left.min(stream.rest.len()));
-            stream.position += skipped.len() as u64;
-        }
-        Ok(stream)
-    }
-
-    /// The range to ask for, of which the lease needs `range`.
-    ///
-    /// The first request asks for all missing bytes that follow. A link that may be used once
-    /// brings all of them then, if the server refuses the other requests. If it does not, other
-    /// leases hold what follows, and the connection is given up where this one ends.
-    fn to_ask(&self, lease: &ActiveLease, range: ByteRange) -> ByteRange {
-        if self.has_asked.swap(true, Ordering::Relaxed) || self.remote.is_whole() {
-            return range;
-        }
-        let longer = ByteRange::new(lease.position(), self.dispatcher.missing_until(lease));
-        let located = longer.and_then(|longer| self.selection.locate(longer));
-        located
-            .filter(|longer| longer.start() == range.start())
-            .unwrap_or(range)
-    }
-
-    async fn request(
-        &self,
-        lease: &ActiveLease,
-        source: ByteRange,
-    ) -> Result<Carried<R::Body>, FetchError> {
-        self.metrics.attempted();
-        let asked = Instant::now();
-        lease.does(Activity::Waiting);
-        let replied = self.remote.fetch(source).await;
-        self.metrics.waited_for_reply(asked.elapsed());
-        let body = replied?;
-        self.patience.arrived();
-        self.replied.notify_one();
-        self.metrics.fetched(body.skipped());
-        self.dispatcher.replied(body.first_byte());
-        let end = body.end().map_or(source.end(), |end| end.min(source.end()));
-        Ok(Carried {
-            body,
-            position: source.start(),
-            written: lease.position(),
-            end,
-            rest: Bytes::new(),
-            waits: None,
-        })
-    }
-
-    /// Takes bytes out of the stream up to object position `end`, to its own end, or to the end of
-    /// the lease where that comes nearer meanwhile.
-    async fn pour(
-        &self,
-        lease: &ActiveLease,
-        writer: &mut LeaseWriter<'_, W>,
-        stream: &mut Carried<R::Body>,
-        end: u64,
-    ) -> Result<PourEnd, AttemptError> {
-        while stream.position < end && writer.position() < lease.limit() {
-            if stream.rest.is_empty() {
-                lease.does(Activity::Waiting);
-                let Some(bytes) = stream.body.chunk().await? else {
-                    return Ok(PourEnd::Ended);
-                };
-                lease.does(Activity::Writing);
-                self.metrics.fetched(bytes.len() as u64);
-                self.patience.arrived();
-                if let Some(limiter) = &self.limiter {
-                    limiter.pass(bytes.len()).await;
-                }
-                stream.rest = bytes;
-            }
-            // What was taken over since is another's to write.
-            let own = lease.limit().saturating_sub(writer.position());
-            let left = own.min(end - stream.position);
-            let left = usize::try_from(left).unwrap_or(usize::MAX);
-            let now = stream.rest.split_to(left.min(stream.rest.len()));
-            stream.position += now.len() as u64;
-            writer.take(now).await?;
-        }
-        let at_promised_end = stream.position == stream.end && stream.rest.is_empty();
-        if at_promised_end && !self.remote.is_whole() {
-            // Sees the end of the body, which makes the connection fit for the next request.
-            stream.body.chunk().await?;
-            return Ok(PourEnd::Ended);
-        }
-        Ok(PourEnd::MoreToCome)
-    }
-}
-
-/// Where a stream stands after bytes were taken out of it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum PourEnd {
-    /// There is nothing more in it.
-    Ended,
-    /// As far as is known, more bytes follow.
-    MoreToCome,
-}
-
-/// Why an attempt failed.
-enum AttemptError {
-    Fetch(FetchError),
-    /// The remote has no ranges, and nothing tells whether two replies are of one version.
-    Unproven,
-    Storage(StorageError),
-}
-
-impl From<FetchError> for AttemptError {
-    fn from(error: FetchError) -> Self {
-        Self::Fetch(error)
-    }
-}
-
-impl From<HttpError> for AttemptError {
-    fn from(error: HttpError) -> Self {
-        Self::Fetch(error.into())
-    }
-}
-
-impl From<StorageError> for AttemptError {
-    fn from(error: StorageError) -> Self {
-        Self::Storage(error)
     }
 }
