@@ -306,6 +306,13 @@ impl Patience {
         self.changed.notify_waiters();
     }
 
+    /// Forgets what failed before a pause, whose time does not count.
+    pub(crate) fn begin_anew(&self) {
+        let mut outages = self.lock();
+        outages.begin_anew();
+        self.follow(&outages);
+    }
+
     /// Opens new connections for all requests from now on.
     pub(crate) fn leave_connections(&self) {
         self.client.leave_connections();

@@ -192,6 +192,12 @@ impl Outages {
         outage.next = outage.next.min(now);
     }
 
+    /// The caller paused, and the time of that does not count: whatever failed before is forgotten.
+    pub(super) fn begin_anew(&mut self) {
+        self.current = None;
+        self.failed = None;
+    }
+
     /// Something arrived. Returns how long the network was gone, if it was.
     pub(super) fn arrived(&mut self, now: Instant) -> Option<Duration> {
         self.has_heard = true;
@@ -287,6 +293,19 @@ mod tests {
         assert_eq!(outages.admit(later), Admission::Scout);
         assert_eq!(outages.arrived(later), Some(SECOND * 4));
         assert_eq!(outages.admit(later), Admission::Free);
+    }
+
+    #[test]
+    fn a_pause_is_no_time_of_an_outage() {
+        let now = Instant::now();
+        let (mut outages, _) = begun(now, Cause::Offline);
+        outages.begin_anew();
+        let later = now + SECOND * 3600;
+        assert_eq!(outages.admit(later), Admission::Free);
+        let first = attempt(&outages, later, Cause::Offline);
+        assert!(!outages.failed(&first, 10, later).in_outage);
+        let second = attempt(&outages, later, Cause::Offline);
+        assert_eq!(outages.failed(&second, 10, later).offline, Some(later));
     }
 
     #[test]

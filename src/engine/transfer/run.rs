@@ -78,7 +78,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 End::Halted(Intent::Pause) => {
                     self.events.emit(Event::Paused);
                     match control.rest().await {
-                        Intent::Run | Intent::Pause => meter.resume(),
+                        Intent::Run | Intent::Pause => {
+                            meter.resume();
+                            self.patience.begin_anew();
+                        }
                         Intent::Stop => return Ok(TransferEnd::Stopped),
                         Intent::Cancel => return Ok(TransferEnd::Cancelled),
                     }
