@@ -55,6 +55,11 @@ pub(super) fn of_what_a_stop_left<V: Volume>(
 /// `File` where the files can't be removed or another run holds them; `Unexpected` where they are
 /// another run's or another program's by now.
 fn remove_left<V: Volume>(volume: &V, names: &Names, left: &Checkpoint) -> Result<(), Error> {
+    if matches!(checkpoint::load(volume, names), Ok(None)) {
+        return Ok(());
+    }
+    // The lock comes first: a run that goes on replaces the checkpoint again and again.
+    let file = storage::open_locked(volume, names.part())?;
     let found = checkpoint::load(volume, names);
     match &found {
         Ok(None) => return Ok(()),
@@ -62,7 +67,7 @@ fn remove_left<V: Volume>(volume: &V, names: &Names, left: &Checkpoint) -> Resul
         Ok(Some(_)) => return Err(gone_on(volume, names)),
         Err(_) => return found.map(|_| ()).map_err(Error::from),
     }
-    match storage::open_locked(volume, names.part())? {
+    match file {
         Some(file) if ownership::is_ours(volume, names, &found, &file) => {
             Ok(remove_both(volume, names)?)
         }
