@@ -30,10 +30,8 @@ use crate::storage::{Durability, StorageError};
 
 /// The longest time to first byte of a server to which a round trip costs nothing.
 const NEAR: Duration = Duration::from_millis(5);
-/// How long the other workers wait for the reply to the first request: at least and at most, and as a
-/// multiple of the time to first byte.
-const AHEAD: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-const AHEAD_FIRST_BYTES: u32 = 4;
+/// The longest time that the other workers wait for the reply to the first request.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// A transfer that runs, or is about to.
 pub(crate) struct Transfer<R, W> {
@@ -129,8 +127,7 @@ impl From<StorageError> for TransferError {
 /// so it is for signed links only.
 fn first_goes_ahead(source: &Source, first_byte: Duration) -> Option<Duration> {
     let is_cheap = first_byte < NEAR || source.has_query();
-    let (least, most) = AHEAD;
-    is_cheap.then(|| (first_byte * AHEAD_FIRST_BYTES).clamp(least, most))
+    is_cheap.then_some(AHEAD)
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
