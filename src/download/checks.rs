@@ -101,9 +101,10 @@ impl DownloadBuilder {
         self
     }
 
-    /// Runs `command` through `/bin/sh` when access has run out, and continues under the URL that is the first line of its output. The environment variable `PARTWISE_URL`
-    /// holds the old URL, its query included. Replaces [`refresh_with`](Self::refresh_with), which
-    /// describes the rest. Default: none.
+    /// Runs `command` through `/bin/sh` when access has run out, and continues under the URL that is
+    /// the first line of its output. The environment variable `PARTWISE_URL` holds the old URL, its
+    /// query included. Replaces [`refresh_with`](Self::refresh_with), which describes the rest.
+    /// Default: none.
     ///
     /// A run may take 60 s. One that takes longer, fails or prints no URL is tried once more. The
     /// command has a process group of its own and no standard input. The group is killed when the

@@ -170,11 +170,12 @@ impl Patience {
         let now = Instant::now();
         let cause = self.cause(error);
         let judged = self.note(turn, cause, now);
-        self.changed.notify_waiters();
         let attempts = failures.count.max(judged.failures);
         // As long as other transfers go on, a network that is gone for this one is not waited for.
         let is_passing = cause == Cause::Offline && !judged.in_outage;
         if !is_passing && self.is_over(error, failures, &judged, now) {
+            // Another attempt may go ahead in its place.
+            self.changed.notify_waiters();
             return Next::GiveUp { attempts };
         }
         let longest = match error.is_unanswered() {

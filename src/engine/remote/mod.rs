@@ -62,8 +62,8 @@ pub(crate) trait Remote: Send + Sync + 'static {
         0
     }
 
-    /// Asks otherwise from now on, after a request for `wanted`, made in this manner, failed for good,
-    /// if there is another way to ask. Returns whether there is.
+    /// Asks otherwise from now on, after a request for `wanted`, made in this manner, failed for
+    /// good, if there is another way to ask. Returns whether there is.
     fn concede(
         &self,
         error: &HttpError,
