@@ -88,9 +88,9 @@ impl Client {
                 lenient: Lenient::default(),
                 secrets,
                 cookies: Cookies::default(),
+                handshakes: Handshakes::new(proxies.clone()),
                 proxies,
                 returns: Returns::default(),
-                handshakes: Handshakes::new(config),
             }),
         })
     }

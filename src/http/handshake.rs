@@ -5,36 +5,28 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::config::ClientConfig;
+use super::proxy::Proxies;
 use super::source::Location;
-
-/// The variables that may name a proxy, in lower case.
-const PROXY_VARIABLES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
 
 /// The shortest handshakes with the servers.
 #[derive(Debug)]
 pub(super) struct Handshakes {
-    /// Whether a connection may lead to a proxy, and so tell nothing of the server.
-    may_be_proxied: bool,
+    /// A connection to one of these tells nothing of the server.
+    proxies: Proxies,
     shortest: Mutex<BTreeMap<String, Duration>>,
 }
 
 impl Handshakes {
-    pub(super) fn new(config: &ClientConfig) -> Self {
-        let is_set = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-            let name = name.to_string_lossy().to_ascii_lowercase();
-            PROXY_VARIABLES.contains(&name.as_str()) && !value.is_empty()
-        };
-        let is_given = config.proxy.is_some() || std::env::vars_os().any(is_set);
+    pub(super) fn new(proxies: Proxies) -> Self {
         Self {
-            may_be_proxied: is_given && !config.no_proxy,
+            proxies,
             shortest: Mutex::default(),
         }
     }
 
     /// Records that a connection to `to` took so long to open.
     pub(super) fn note(&self, to: &Location, took: Duration) {
-        if self.may_be_proxied {
+        if self.proxies.of(to.url()).is_some() {
             return;
         }
         // TLS takes another round trip or two.
@@ -61,11 +53,12 @@ impl Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::config::ClientConfig;
 
     const LONG: Duration = Duration::from_millis(900);
 
     fn trip(config: &ClientConfig, url: &str, took: &[u64]) -> u128 {
-        let handshakes = Handshakes::new(config);
+        let handshakes = Handshakes::new(Proxies::new(config, |_| None).unwrap());
         let to = Location::parse(url).unwrap();
         for took in took {
             handshakes.note(&to, Duration::from_millis(*took));

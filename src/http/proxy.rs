@@ -73,7 +73,7 @@ impl Proxies {
     }
 
     /// The proxy for requests to this URL; `None` where they go to the server itself.
-    fn of(&self, url: &Url) -> Option<&Url> {
+    pub(super) fn of(&self, url: &Url) -> Option<&Url> {
         let proxy = match url.scheme() {
             "https" => self.https.as_ref(),
             _ => self.http.as_ref(),
@@ -92,7 +92,10 @@ impl Proxies {
     pub(super) fn blame(&self, url: &Url, error: HttpError) -> HttpError {
         let is_of_connecting = matches!(
             error.kind(),
-            HttpErrorKind::Connect | HttpErrorKind::Resolve { .. } | HttpErrorKind::Timeout
+            HttpErrorKind::Connect
+                | HttpErrorKind::Unreachable
+                | HttpErrorKind::Resolve { .. }
+                | HttpErrorKind::Timeout
         );
         match self.of(url) {
             Some(proxy) if is_of_connecting => error.by(&format!("the proxy {}", shown(proxy))),
@@ -105,7 +108,7 @@ impl Proxies {
 fn of_environment(
     value: impl Fn(&str) -> Option<String>,
 ) -> Result<(Option<Url>, Option<Url>), HttpError> {
-    // In a CGI program that is the header `Proxy` of whoever asks.
+    // A CGI program gets the request's header `Proxy` as `HTTP_PROXY`, and anybody may send one.
     let is_cgi = value("REQUEST_METHOD").is_some();
     let named = |names: &[&str]| {
         let mut names = names.iter();
@@ -241,6 +244,23 @@ mod tests {
 
     fn of(proxies: &Proxies, url: &str) -> Option<String> {
         proxies.of(&Url::parse(url).unwrap()).map(shown)
+    }
+
+    #[test]
+    fn an_error_of_connecting_names_the_proxy_and_another_does_not() {
+        let proxies = proxies(Some("http://user:SECRET@p:3128"), &[]).unwrap();
+        let url = Url::parse("http://h/x").unwrap();
+        for (kind, is_named) in [
+            (HttpErrorKind::Connect, true),
+            (HttpErrorKind::Unreachable, true),
+            (HttpErrorKind::Timeout, true),
+            (HttpErrorKind::Resolve { temporary: true }, true),
+            (HttpErrorKind::Stalled, false),
+        ] {
+            let text = proxies.blame(&url, HttpError::new(kind, "why")).to_string();
+            assert_eq!(text.contains("the proxy http://p:3128"), is_named, "{text}");
+            assert!(!text.contains("SECRET"), "{text}");
+        }
     }
 
     #[test]

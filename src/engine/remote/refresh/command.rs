@@ -119,7 +119,7 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.id().and_then(Pid::from_raw) {
-            // It fails only where nobody is left.
+            // The kernel refuses only if no process of the group is left.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
