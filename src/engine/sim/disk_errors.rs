@@ -2,8 +2,9 @@
 //! make durable.
 
 use super::oracle::{self, Final};
-use super::power_cuts::{BOOT, Case, cases, images};
+use super::power_cuts::{Case, cases, images};
 use super::scenario::Played;
+use super::world::BOOT;
 use crate::error::{Error, ErrorKind};
 use crate::report::Report;
 use crate::storage::fake::FakeDisk;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use super::line::{Line, LineOutage, Shows};
 use super::oracle::{self, Final};
-use super::power_cuts::BOOT;
 use super::remote::{ServerEvent, Weather};
 use super::scenario::{Played, Scenario};
 use super::world::{World, job};
@@ -57,14 +56,7 @@ fn play(seed: u64, seconds: u64, shows: Shows, options: Options) -> (Played, Fak
         wait_online: Duration::from_secs(options.wait_online),
         ..job(&world, PART)
     };
-    let scenario = Scenario {
-        world: &world,
-        version: 0,
-        weather: &weather,
-        job: &job,
-        acts: &[],
-        boot: BOOT,
-    };
+    let scenario = Scenario::undisturbed(&world, &weather, &job);
     let disk = FakeDisk::default();
     (scenario.play(&disk, seed), disk, world)
 }

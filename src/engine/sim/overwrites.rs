@@ -66,12 +66,8 @@ fn overwritten(seed: u64) -> (Played, Final) {
     };
     let acts = [(Duration::from_millis(rng.u64(0..15_000)), Act::Change)];
     let scenario = Scenario {
-        world: &world,
-        version: 0,
-        weather: &slow,
-        job: &job,
         acts: &acts,
-        boot: [1; 16],
+        ..Scenario::undisturbed(&world, &slow, &job)
     };
     let disk = FakeDisk::default();
     let played = scenario.play(&disk, seed);

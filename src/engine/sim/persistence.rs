@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::oracle::{self, Final};
-use super::power_cuts::BOOT;
 use super::remote::{ServerEvent, Weather};
 use super::scenario::Scenario;
 use super::world::{World, job};
@@ -42,17 +41,9 @@ fn fails_after_six_attempts(seed: u64, hangs: bool) {
     };
     let job = Job {
         retries: 5,
-        wait_online: Duration::from_secs(600),
         ..job(&world, PART)
     };
-    let scenario = Scenario {
-        world: &world,
-        version: 0,
-        weather: &weather,
-        job: &job,
-        acts: &[],
-        boot: BOOT,
-    };
+    let scenario = Scenario::undisturbed(&world, &weather, &job);
     let disk = FakeDisk::default();
     let played = scenario.play(&disk, seed);
     let error = played.outcome.as_ref().expect_err("the range always fails");

@@ -8,15 +8,13 @@ use std::time::Duration;
 use super::oracle::{self, Final};
 use super::remote::Weather;
 use super::scenario::{Act, Scenario};
-use super::world::{World, job};
+use super::world::{BOOT, World, job};
 use crate::engine::job::Job;
 use crate::error::ErrorKind;
 use crate::options::Connections;
 use crate::storage::Durability;
 use crate::storage::fake::FakeDisk;
 
-/// The boot ID of the first run.
-pub(super) const BOOT: [u8; 16] = [1; 16];
 /// The boot ID after a power cut.
 pub(super) const NEXT_BOOT: [u8; 16] = [2; 16];
 /// The boot ID after a second power cut.

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::idle_gate::IdleGate;
 use super::oracle;
 use super::remote::{ServerEvent, SimServer, Weather};
-use super::world::{World, names};
+use super::world::{BOOT, World, names};
 use crate::engine::context::Context;
 use crate::engine::control::Intent;
 use crate::engine::control::shared::Shared;
@@ -107,7 +107,19 @@ impl Played {
     }
 }
 
-impl Scenario<'_> {
+impl<'a> Scenario<'a> {
+    /// A first run, of the first version, in which nobody interferes.
+    pub(super) fn undisturbed(world: &'a World, weather: &'a Weather, job: &'a Job) -> Self {
+        Self {
+            world,
+            version: 0,
+            weather,
+            job,
+            acts: &[],
+            boot: BOOT,
+        }
+    }
+
     /// Plays the run on `disk`. The same seed and disk give the same run.
     pub(super) fn play(self, disk: &FakeDisk, seed: u64) -> Played {
         fastrand::seed(seed);

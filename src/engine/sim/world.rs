@@ -166,6 +166,9 @@ impl World {
     }
 }
 
+/// The boot ID of the first run.
+pub(super) const BOOT: [u8; 16] = [1; 16];
+
 /// The file names of every simulated download.
 pub(super) fn names() -> Names {
     Names::new(OsStr::new("v")).unwrap()
