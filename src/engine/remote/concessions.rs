@@ -24,7 +24,6 @@ struct Granted {
     longest: Option<u64>,
     /// Whether the server takes the end of a range for the first byte after it.
     end_is_exclusive: bool,
-    has_no_condition: bool,
     /// How many concessions there were.
     count: u32,
 }
@@ -112,8 +111,8 @@ impl Granted {
             self.longest = Some(SHORT);
             return Some(Concession::Short);
         }
-        if has_condition && !self.has_no_condition {
-            self.has_no_condition = true;
+        // Once that is granted, the caller sends no condition any more.
+        if has_condition {
             return Some(Concession::Unconditional);
         }
         (!has_ranges).then_some(Concession::Whole)
@@ -165,7 +164,12 @@ mod tests {
     fn all(error: &HttpError, has_ranges: bool) -> Vec<Concession> {
         let concessions = Concessions::default();
         let wanted = ByteRange::whole(10 * SHORT);
-        let next = || concessions.next(error, wanted, true, has_ranges);
+        let mut has_condition = true;
+        let next = || {
+            let next = concessions.next(error, wanted, has_condition, has_ranges)?;
+            has_condition &= next != Concession::Unconditional;
+            Some(next)
+        };
         std::iter::from_fn(next).take(3).collect()
     }
 
