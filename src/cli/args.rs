@@ -137,8 +137,8 @@ pub(crate) struct SourceArgs {
     /// [default: the URL itself]
     #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) head_url: Option<String>,
-    /// Run CMD in the shell when access is refused or has run out; its first line of output is the
-    /// new URL; $PARTWISE_URL contains the old one
+    /// Run CMD in the shell when access is refused, has run out or is about to; its first line of
+    /// output is the new URL; $PARTWISE_URL contains the old one
     #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
     pub(crate) refresh_cmd: Option<String>,
 }

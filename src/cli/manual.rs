@@ -156,8 +156,8 @@ const SECTIONS: &[Section] = &[
             ("NO_COLOR", "If set, partwise prints no colours."),
             (
                 "PARTWISE_URL",
-                "Set for the command of --refresh-cmd: the URL for which access was refused. The command may take 60 s, and is \
-                 run once more if it fails. What it starts is killed when it ends, and when partwise ends.",
+                "Set for the command of --refresh-cmd: the URL that was refused or is about to expire. The command may take 60 s, \
+                 and is run once more if it fails. What it starts is killed when it ends, and when partwise ends.",
             ),
         ],
     ),

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use super::control::events::EventBus;
 use super::control::shared::Shared;
@@ -13,7 +14,7 @@ use super::metrics::Metrics;
 use super::patience::Patience;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::http::{HttpError, Source};
+use crate::http::{self, HttpError, Source};
 
 /// What lasts through one download, over every version of the object and every URL.
 pub(crate) struct Context<'a> {
@@ -21,11 +22,9 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) patience: Arc<Patience>,
-    /// Where the object is fetched from now: the URL of the job, or the last one that a refresh
+    /// Where the object is fetched from: under the URL of the job, or the last one that a refresh
     /// gave.
     pub(crate) source: Source,
-    /// Where it was fetched from before in this run. A refresh replaced these.
-    pub(crate) replaced: Vec<Source>,
     /// The current boot of the machine; `None` where the system does not tell.
     pub(crate) boot: Option<[u8; 16]>,
     /// The final name, for messages and the report.
@@ -68,7 +67,16 @@ impl Context<'_> {
 
     /// The error of a request that failed for good.
     pub(crate) fn request_failed(&self, failed: &RequestFailed) -> Error {
-        Error::from_http(self.subject(), &failed.error, failed.attempts)
+        let RequestFailed { error, attempts } = failed;
+        let expired = self.source.expiry().filter(|at| *at < SystemTime::now());
+        let subject = match expired.filter(|_| http::may_have_expired(error, true)) {
+            Some(at) => {
+                let at = httpdate::fmt_http_date(at);
+                format!("{}, whose URL expired on {at}", self.subject())
+            }
+            None => self.subject(),
+        };
+        Error::from_http(subject, error, *attempts)
     }
 
     /// The error in which a download ends that the caller stopped or cancelled.

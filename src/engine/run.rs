@@ -19,9 +19,10 @@ use super::output::{discard, file, stdout, stream};
 use super::patience::{Limits, Next, Patience};
 use super::remote::discovery::{Discovery, discover};
 use super::remote::http::HttpRemote;
+use super::remote::mirrors;
 use super::remote::object::{Discovered, Object};
 use super::remote::probe::ProbeMethod;
-use super::remote::{mirrors, refresh};
+use super::remote::refresh::refreshed;
 use super::schedule::attempts::Failures;
 use super::summary;
 use super::transfer::written_blocks::Doubt;
@@ -73,8 +74,8 @@ impl Drop for EndOnDrop {
 
 async fn download(job: &Job, shared: &Shared) -> Result<Report, Error> {
     let mut destination = OpenDestination::open(job).await?;
-    let mut context = context(job, shared, &destination, checkpoint::boot_id());
-    let outcome = run(&mut context, &mut destination).await;
+    let context = context(job, shared, &destination, checkpoint::boot_id());
+    let outcome = run(&context, &mut destination).await;
     match destination {
         OpenDestination::File { volume, names } => {
             leftovers::settle(&context, volume, names, outcome).await
@@ -107,7 +108,6 @@ pub(crate) fn context<'a, V: Volume>(
         metrics,
         patience: Arc::new(patience),
         source: job.source.clone(),
-        replaced: Vec::new(),
         boot,
         output: destination.output(),
         checkpoint: destination.checkpoint(),
@@ -117,7 +117,7 @@ pub(crate) fn context<'a, V: Volume>(
 
 /// Passes at the object, one after the other, until one of them ends the download.
 async fn run(
-    context: &mut Context<'_>,
+    context: &Context<'_>,
     destination: &mut OpenDestination<Folder>,
 ) -> Result<Report, Error> {
     if let OpenDestination::File { volume, names } = destination {
@@ -339,7 +339,7 @@ impl Passes {
     /// The error that ends the download.
     pub(crate) async fn after(
         &mut self,
-        context: &mut Context<'_>,
+        context: &Context<'_>,
         outcome: Outcome,
     ) -> Result<Option<Report>, Error> {
         match outcome {
@@ -396,17 +396,15 @@ impl Passes {
                 if self.refreshes > MOST_REFRESHES {
                     return Err(error);
                 }
-                let refreshing = refresh::refreshed(context);
-                match context.unless_ended(refreshing).await?? {
-                    Some(source) => {
-                        let replaced = std::mem::replace(&mut context.source, source);
-                        context.replaced.push(replaced);
-                        context.events().emit(Event::Refreshed);
-                        self.has_no_ranges = false;
-                        self.must_find_again = true;
-                    }
-                    None => return Err(error),
-                }
+                let Some(refresh) = &context.job.refresh else {
+                    return Err(error);
+                };
+                let refreshing = refreshed(refresh, &context.source, context.events());
+                let fresh = context.unless_ended(refreshing).await??;
+                context.source.take_url_of(&fresh);
+                context.events().emit(Event::Refreshed);
+                self.has_no_ranges = false;
+                self.must_find_again = true;
             }
         }
         Ok(None)

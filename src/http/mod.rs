@@ -13,6 +13,7 @@ mod cookies;
 mod error;
 mod error_body;
 mod escape;
+mod expiry;
 mod explanation;
 mod fetch;
 mod handshake;

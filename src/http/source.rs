@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 use super::error::HttpError;
 use super::escape::{escape, is_hidden};
+use super::expiry::expiry;
 
 /// The longest file name taken from a URL, in bytes: with `.part.ckpt` and a temporary suffix it
 /// stays below the file systems' limit of 255.
@@ -39,6 +41,8 @@ struct State {
     given: Location,
     // INVARIANT: the target of the redirects of `given`.
     target: Option<Location>,
+    /// The URLs that `given` replaced.
+    former: Vec<Location>,
 }
 
 /// Scheme, host and port (RFC 6454).
@@ -110,6 +114,7 @@ impl Source {
         let state = Mutex::new(State {
             given,
             target: None,
+            former: Vec::new(),
         });
         Self {
             inner: Arc::new(Inner { home, head, state }),
@@ -158,12 +163,19 @@ impl Source {
 
     /// The query as text, for a keyed hash; empty where there is none.
     pub(crate) fn query_text(&self) -> String {
-        self.state()
-            .given
-            .url
-            .query()
-            .unwrap_or_default()
-            .to_owned()
+        self.state().given.query_text().to_owned()
+    }
+
+    /// Whether `is` holds for the query of this URL, or of one that it replaced.
+    pub(crate) fn any_query(&self, is: impl Fn(&str) -> bool) -> bool {
+        let state = self.state();
+        let mut all = std::iter::once(&state.given).chain(&state.former);
+        all.any(|location| is(location.query_text()))
+    }
+
+    /// When the URL expires, where its query tells that.
+    pub(crate) fn expiry(&self) -> Option<SystemTime> {
+        expiry(&self.state().given.url)
     }
 
     /// The last segment of the path, percent-decoded, as a safe file name of at most 240 bytes.
@@ -183,6 +195,15 @@ impl Source {
         let given = Location::parse(url)?;
         let Inner { home, head, .. } = &*self.inner;
         Ok(Self::build(home.clone(), given, head.clone()))
+    }
+
+    /// Takes the URL of `fresh`, for all clones, in place of its own.
+    pub(crate) fn take_url_of(&self, fresh: &Self) {
+        let given = fresh.state().given.clone();
+        let mut state = self.state();
+        let former = std::mem::replace(&mut state.given, given);
+        state.former.push(former);
+        state.target = None;
     }
 
     pub(super) fn start(&self, endpoint: Endpoint) -> Start {
@@ -295,6 +316,10 @@ impl Location {
 
     pub(super) fn origin(&self) -> WebOrigin {
         WebOrigin(self.url.origin().ascii_serialization())
+    }
+
+    fn query_text(&self) -> &str {
+        self.url.query().unwrap_or_default()
     }
 
     pub(super) fn shown(&self) -> String {

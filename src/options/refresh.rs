@@ -1,6 +1,7 @@
 //! How a download gets a new URL for one that has expired.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -23,6 +24,13 @@ impl Refresh {
         F: Future<Output = Refreshed> + Send + 'static,
     {
         Self::Function(Arc::new(move |old| Box::pin(refresh(old))))
+    }
+}
+
+/// A command may hold a secret.
+impl fmt::Debug for Refresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Refresh(..)")
     }
 }
 

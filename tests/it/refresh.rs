@@ -4,9 +4,11 @@ use std::error::Error as _;
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
-use partwise::origin::Object;
-use partwise::{DownloadBuilder, ErrorKind, PartSize};
+use futures::StreamExt;
+use partwise::origin::{Object, Origin};
+use partwise::{DownloadBuilder, ErrorKind, Event, PartSize};
 
 use crate::support::fault::{FaultOrigin, Reply, honest};
 use crate::support::fixture::Fixture;
@@ -95,6 +97,42 @@ async fn the_function_s_own_error_is_the_source() {
         Some("http://h/?SECRET")
     );
     assert!(error.checkpoint().is_some_and(std::path::Path::exists));
+}
+
+/// A URL that expires in the seconds to come.
+fn expiring(origin: &Origin, seconds: u64) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let expiry = now.unwrap().as_secs() + seconds;
+    origin.url(&format!("x?Expires={expiry}&Signature=s"))
+}
+
+/// The server sends no more than half of the object before the URL is replaced, and refuses
+/// nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_url_is_replaced_before_it_expires() {
+    let object = Object::new(1, LENGTH);
+    let origin = Origin::builder(object.clone()).hold_after(LENGTH / 2);
+    let (origin, fixture) = (Arc::new(origin.start().await.unwrap()), Fixture::new());
+    let calls = Arc::new(AtomicU32::new(0));
+    let (counted, held) = (Arc::clone(&calls), Arc::clone(&origin));
+    let download = download(&fixture, expiring(&origin, 2)).refresh_with(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let held = Arc::clone(&held);
+        async move { Ok(expiring(&held, 3600) + "&fresh") }
+    });
+    let handle = download.build().unwrap().start();
+    let mut events = handle.events();
+    while soon(events.next()).await.unwrap() != Event::Refreshed {}
+    origin.hang_up();
+    origin.release();
+    let report = soon(handle.finish()).await.unwrap();
+    assert_eq!(report.fetched_bytes - report.wasted_bytes, LENGTH);
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+    let requests = origin.requests();
+    assert!(requests.iter().all(|request| request.status < 300));
+    let last = requests.iter().rfind(|request| request.method == "GET");
+    assert!(last.unwrap().path.ends_with("&fresh"));
+    fixture.file("x").is(&object);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! The object on HTTP servers.
 
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,9 +13,12 @@ use tokio::time::timeout;
 
 use super::concessions::{Concession, Concessions};
 use super::pool::{After, Server, ServerGuard, ServerPool};
+use super::renewal::Renewal;
 use super::{FetchError, NONE_LEFT, Remote, RemoteBody};
+use crate::engine::control::events::EventBus;
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
 use crate::object::ByteRange;
+use crate::options::Refresh;
 
 /// The object on its servers.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub(crate) struct HttpRemote {
     is_known: AtomicBool,
     turn: AsyncMutex<()>,
     concessions: Concessions,
+    renewal: Option<Renewal>,
 }
 
 /// How many replies may be no range where one is to be compared. One node of several may have none.
@@ -52,6 +58,19 @@ impl HttpRemote {
             is_known: AtomicBool::new(true),
             turn: AsyncMutex::default(),
             concessions: Concessions::default(),
+            renewal: None,
+        }
+    }
+
+    /// With a caller who gives fresh URLs.
+    pub(crate) fn renewed_by(self, refresh: &Refresh, events: &Arc<EventBus>) -> Self {
+        let Server { source, pinned, .. } = self.servers.first();
+        let (source, pinned) = (source.clone(), pinned.clone());
+        let (refresh, client) = (refresh.clone(), self.client.clone());
+        let renewal = Renewal::new(refresh, client, source, pinned, Arc::clone(events));
+        Self {
+            renewal: Some(renewal),
+            ..self
         }
     }
 
@@ -240,6 +259,13 @@ impl Remote for HttpRemote {
             Concession::Short | Concession::ExclusiveEnd => {}
         }
         true
+    }
+
+    async fn keep_access(&self) -> Infallible {
+        if let Some(renewal) = &self.renewal {
+            renewal.run().await;
+        }
+        pending().await
     }
 
     fn is_whole(&self) -> bool {

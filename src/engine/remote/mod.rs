@@ -10,7 +10,9 @@ pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod probe;
 pub(crate) mod refresh;
+mod renewal;
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
@@ -72,6 +74,12 @@ pub(crate) trait Remote: Send + Sync + 'static {
     ) -> impl Future<Output = bool> + Send {
         let _ = (error, wanted, manner);
         async { false }
+    }
+
+    /// Keeps the access to the object from running out, as far as that can be foreseen. Goes on as
+    /// long as it is polled.
+    fn keep_access(&self) -> impl Future<Output = Infallible> + Send {
+        std::future::pending()
     }
 
     /// Asks whether the object is still of the version whose bytes came, where no reply has told so

@@ -106,14 +106,18 @@ impl Object<HttpRemote> {
         let is_whole = found.is_whole();
         let wanted = Wanted::new(context.job, pinned.length)?;
         let client = context.job.client.clone();
+        let is_source = found.source.is(&context.source);
         let first = Server::new(found.source, pinned.clone());
         let servers = ServerPool::new(first, mirrors, Arc::clone(context.events()));
-        let remote = if is_whole {
+        let mut remote = if is_whole {
             HttpRemote::whole(client, servers, found.stream)
         } else {
             let ranges = found.metadata.ranges;
             HttpRemote::new(client, servers).where_ranges_are(ranges)
         };
+        if let Some(refresh) = context.job.refresh.as_ref().filter(|_| is_source) {
+            remote = remote.renewed_by(refresh, context.events());
+        }
         Ok(Self {
             wanted,
             metadata: found.metadata,

@@ -6,6 +6,7 @@ mod backpressure;
 pub(crate) mod closing;
 pub(crate) mod commit;
 pub(crate) mod drawn_blocks;
+mod expiry_notice;
 mod progress;
 pub(crate) mod rate_limit;
 pub(crate) mod replies;

@@ -1,10 +1,11 @@
 //! Turns counters into throughput samples for the tuner and progress for the caller.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::expiry_notice::ExpiryNotice;
 use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::Metrics;
 use crate::engine::schedule::dispatcher::Dispatcher;
@@ -30,6 +31,7 @@ pub(crate) struct Meter {
     /// When the transfer started, or resumed after a pause.
     begun: Instant,
     slowness: Option<Slowness>,
+    expiry: ExpiryNotice,
     /// The start of the current throughput sample.
     sampled: Snapshot,
     /// The last progress.
@@ -55,6 +57,7 @@ impl Meter {
         dispatcher: &Dispatcher,
         plan: &Plan,
         lowest: Option<LowestSpeed>,
+        expiry: Option<SystemTime>,
     ) -> Self {
         let resumed_bytes = dispatcher.completed_bytes();
         let start = Snapshot {
@@ -69,6 +72,7 @@ impl Meter {
             resumed_bytes: resumed_bytes.saturating_sub(metrics.useful_bytes()),
             begun: start.at,
             slowness: lowest.map(|lowest| Slowness::new(lowest, start.fetched, start.at)),
+            expiry: ExpiryNotice::new(expiry, SystemTime::now()),
             sampled: start,
             shown: start,
             shown_bytes: resumed_bytes,
@@ -124,6 +128,12 @@ impl Meter {
         let fetched = self.metrics.fetched_bytes();
         let slowness = self.slowness.as_mut();
         slowness.is_some_and(|slowness| slowness.is_too_slow(fetched, now))
+    }
+
+    /// What to tell the caller where the URL expires before this progress is at its end.
+    pub(crate) fn expiry_notice(&mut self, now: Instant, progress: &Progress) -> Option<String> {
+        let eta = Duration::from_secs(progress.eta_seconds?);
+        self.expiry.take(now - self.begun, eta, SystemTime::now())
     }
 
     /// The progress since the last call.

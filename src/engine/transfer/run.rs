@@ -37,6 +37,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             &self.dispatcher,
             &self.plan,
             self.lowest_speed,
+            self.expiry,
         );
         loop {
             let (over, mut is_over) = watch::channel(false);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
@@ -69,6 +69,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) tuner: Mutex<Tuner>,
     /// Whether the caller can give a fresh URL.
     pub(super) can_refresh: bool,
+    /// When the URL expires, where the caller can't give a fresh one.
+    pub(super) expiry: Option<SystemTime>,
     /// How long the other workers wait for the reply to the first request.
     pub(super) first_goes_ahead: Option<Duration>,
     /// Notified at each reply.
@@ -187,6 +189,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             patience: Arc::clone(&context.patience),
             tuner: Mutex::new(tuner),
             can_refresh: job.refresh.is_some(),
+            expiry: context.source.expiry().filter(|_| job.refresh.is_none()),
             replied: Notify::new(),
             first_goes_ahead: first_goes_ahead(&context.source, first_byte),
             has_asked: AtomicBool::new(false),

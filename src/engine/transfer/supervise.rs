@@ -1,5 +1,6 @@
 //! Keeps as many workers at work as the tuner wants, and measures them.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -44,6 +45,7 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alone = transfer.first_goes_ahead.map(sleep).map(Box::pin);
+    let mut keeping_access = pin!(transfer.remote.keep_access());
     let end = loop {
         let most = if alone.is_some() { 1 } else { u32::MAX };
         spawn_missing(transfer, &mut workers, &target_users, most);
@@ -66,6 +68,7 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
                 WorkerEnd::Surplus => {}
             },
             () = first_goes_ahead => alone = None,
+            never = &mut keeping_access => match never {},
             _ = tick.tick() => {
                 if let Some(error) = measure(transfer, meter) {
                     break End::Failed(error);
@@ -167,5 +170,8 @@ fn replace_slow<R: Remote, W: WriteTarget>(
 
 fn announce<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Meter, now: Instant) {
     let progress = meter.progress(now, &transfer.dispatcher);
+    if let Some(notice) = meter.expiry_notice(now, &progress) {
+        transfer.events.warn(notice);
+    }
     transfer.events.emit(Event::Progress(progress));
 }

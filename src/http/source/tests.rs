@@ -110,6 +110,12 @@ fn a_target_belongs_to_the_url_it_came_from() {
     fresh.remember_target(&old, target);
     assert!(fresh.start(Endpoint::Object).target.is_none());
     assert!(source.refreshed("junk").is_err());
+    source.take_url_of(&fresh);
+    let clone = source.clone();
+    assert!(clone.start(Endpoint::Object).target.is_none());
+    assert_eq!(clone.given_url(), "http://h/x?fresh");
+    let any = |query: &str| clone.any_query(|found| found == query);
+    assert!(any("fresh") && any("") && !any("other"));
     assert_eq!(
         fresh.start(Endpoint::Object).given.url().as_str(),
         "http://h/x?fresh"

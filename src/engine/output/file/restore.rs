@@ -12,7 +12,6 @@ use crate::engine::context::{Context, RequestFailed};
 use crate::engine::remote::object::Object;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::error::{Error, Remedy};
-use crate::http::Source;
 use crate::object::{Mismatch, Plan, Proof};
 use crate::storage::{self, FileStamp, Names, PartFile, Sink, StorageError, Volume};
 
@@ -195,9 +194,8 @@ fn usable<F: PartFile, R>(
     let is_same_path =
         object.stands_in_for.is_none() && checkpoint.is_of_url(&context.source.key_text());
     // A link that this run replaced led to the same object, as its caller and the tag say.
-    let is_of = |source: &Source| checkpoint.is_of_query(&source.query_text());
-    let is_same_url =
-        is_same_path && (is_of(&context.source) || context.replaced.iter().any(is_of));
+    let is_of = |query: &str| checkpoint.is_of_query(query);
+    let is_same_url = is_same_path && context.source.any_query(is_of);
     if checkpoint.length != wanted.length {
         return Err(Unusable::Length {
             was: checkpoint.length,
