@@ -9,8 +9,8 @@ use crate::report::{Report, ValidatorKind};
 
 /// A step of a download, in the order in which the steps happen.
 ///
-/// Events come in order. Progress is lossy: a reader that is slow gets the newest state, not every
-/// state. Every other event is delivered once to each stream that is read.
+/// Events come in order. Progress is lossy: a reader that is slow gets the newest state, in the place
+/// of the oldest one that it has not read, with the new bytes of all of them. Every other event is delivered once to each stream that is read.
 ///
 /// A stream holds 512 unread events. If more come, the oldest of [`Verifying`](Self::Verifying),
 /// [`Retrying`](Self::Retrying), [`Committed`](Self::Committed) and [`Warning`](Self::Warning) are
@@ -69,9 +69,9 @@ pub enum Event {
         #[serde(rename = "delay_seconds", serialize_with = "seconds")]
         delay: Duration,
     },
-    /// The network is gone: there is no route, no address or no answer of a name server, and nothing
-    /// arrives. The download waits for it, up to
-    /// [`DownloadBuilder::wait_online`](crate::DownloadBuilder::wait_online).
+    /// The network is gone, and nothing arrives. The download waits for it, up to
+    /// [`DownloadBuilder::wait_online`](crate::DownloadBuilder::wait_online), which tells what counts
+    /// as gone.
     Offline,
     /// The network is back.
     Online {
@@ -79,7 +79,8 @@ pub enum Event {
         #[serde(rename = "seconds", serialize_with = "seconds")]
         gone: Duration,
     },
-    /// Access had run out, and the caller gave a fresh URL. The download goes on under it.
+    /// Access had run out or was about to, and the caller gave a fresh URL. The download goes on
+    /// under it.
     Refreshed,
     /// A checkpoint is on disk.
     Committed {

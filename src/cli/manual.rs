@@ -122,6 +122,49 @@ const SECTIONS: &[Section] = &[
         ],
     ),
     (
+        "WHEN THE NETWORK FAILS",
+        &[
+            (
+                "The address changes",
+                "As from Wi-Fi to cellular. All connections fall silent at once; after about 1 s one new connection is tried, and \
+                 the others follow it.",
+            ),
+            (
+                "The network is gone",
+                "No route, no address, no name server, or no answer of a server that has answered before. partwise says so, \
+                 and tries again each second, for up to --wait-online (600 s). No retry is counted.",
+            ),
+            (
+                "The server is down",
+                "It refuses connections, or closes them before it answers. partwise tries again for 2 minutes, or half of \
+                 that if the server has never answered; --retries (8) changes that.",
+            ),
+            (
+                "The server answers with an error that may pass",
+                "429, 500, 502, 503, 504 and others: --retries (8) further attempts for a range, counted anew after each byte.",
+            ),
+            (
+                "The server refuses some of the requests",
+                "As for a link that may be used a few times. The requests under way go on, and fewer connections are used.",
+            ),
+            (
+                "The URL has expired",
+                "--refresh-cmd gives a fresh one after 401, 403, 410 and what a store says of expiry; after bytes came under \
+                 the URL, after any 4xx that may be due to the URL; and ahead of time if the URL tells when it expires. It is \
+                 asked at most three times without a byte in between. Without it, exit status 7.",
+            ),
+            (
+                "No byte comes, though others do",
+                "After --stall-timeout (15 s), the bytes are requested over another connection.",
+            ),
+            (
+                "A connection is slow",
+                "Towards the end of the file, a faster one takes over what it has left. --lowest-speed (none) replaces it \
+                 earlier, and sets a bound for the whole.",
+            ),
+        ],
+    ),
+    (
         "FILES",
         &[
             (

@@ -23,5 +23,6 @@ mod signals;
 mod temporary;
 mod text;
 mod trace;
+mod trouble;
 mod value;
 mod words;

@@ -13,6 +13,7 @@ use super::pace::Pace;
 use super::settings::Display;
 use super::text;
 use super::trace::Trace;
+use super::trouble::Trouble;
 use super::words;
 
 /// Standard error, shared by all downloads of a run: bars at the bottom, lines above them.
@@ -76,6 +77,7 @@ impl Console {
             place,
             verbosity,
             is_offline: false,
+            trouble: Trouble::default(),
             face,
         }
     }
@@ -97,6 +99,7 @@ pub(crate) struct View<'a> {
     verbosity: Verbosity,
     /// Whether the network is gone.
     is_offline: bool,
+    trouble: Trouble,
     face: Face,
 }
 
@@ -119,6 +122,11 @@ impl View<'_> {
             Event::Online { .. } => false,
             _ => self.is_offline,
         };
+        if let Some(notice) = self.trouble.notice(event, Instant::now())
+            && self.tells_trouble()
+        {
+            self.say(&notice);
+        }
         match (&mut self.face, event) {
             (Face::Quiet, _) => {}
             (Face::Json, Event::Failed(error)) if error.kind() == ErrorKind::ReaderGone => {}
@@ -135,6 +143,7 @@ impl View<'_> {
             (Face::Bar(bar), Event::Progress(progress)) => {
                 let state = match self.is_offline {
                     true => WAITING.to_owned(),
+                    false if self.trouble.is_told() => NO_ANSWER.to_owned(),
                     false => state(progress),
                 };
                 bar.set_message(format!("{}  {state}", self.label));
@@ -168,6 +177,11 @@ impl View<'_> {
                 }
             }
         }
+    }
+
+    /// Whether failed attempts have no lines of their own.
+    fn tells_trouble(&self) -> bool {
+        self.verbosity == Verbosity::Normal && !matches!(self.face, Face::Json | Face::Quiet)
     }
 
     fn say(&self, what: &str) {
@@ -248,6 +262,7 @@ impl Drop for View<'_> {
 
 const STRIP_CELLS: usize = 64;
 const WAITING: &str = "waiting for the network";
+const NO_ANSWER: &str = "nothing comes; trying again";
 
 fn bar(label: &str) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_msg}\n{prefix}")

@@ -112,15 +112,18 @@ impl DownloadBuilder {
     }
 
     /// Gives an attempt up where no byte comes for `timeout`, more than 0. Default: 15 s.
+    ///
+    /// Where all transfers fall silent at once, one of them is given up for a new connection after
+    /// about 1 s (3 s if there is one alone), unless its reply may be all that the URL gives.
     #[must_use]
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.network.stall_timeout = timeout;
         self
     }
 
-    /// Waits up to this long for a network that is gone: no route to the server, no address, no
-    /// answer of a name server, or no connection within its time after the server had answered
-    /// before, while nothing else arrives. Default: 600 s.
+    /// Waits up to this long for a network that is gone, while nothing arrives: no route to the
+    /// server, no address, no answer of a name server, or, after the server had answered before, no
+    /// connection within 2 s or a name that is not known any more. Default: 600 s.
     ///
     /// The network is tried about once a second, and no attempt is counted. With 0 it is a failure
     /// like any other, and [`retries`](Self::retries) apply.

@@ -1,6 +1,7 @@
 //! What the steps of one download borrow: the job, the way to the caller, the counters, and the
 //! texts of an end.
 
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -69,13 +70,14 @@ impl Context<'_> {
     pub(crate) fn request_failed(&self, failed: &RequestFailed) -> Error {
         let RequestFailed { error, attempts } = failed;
         let expired = self.source.expiry().filter(|at| *at < SystemTime::now());
-        let subject = match expired.filter(|_| http::may_have_expired(error, true)) {
-            Some(at) => {
-                let at = httpdate::fmt_http_date(at);
-                format!("{}, whose URL expired on {at}", self.subject())
-            }
-            None => self.subject(),
-        };
+        let mut subject = self.subject();
+        if let Some(at) = expired.filter(|_| http::may_have_expired(error, true)) {
+            let at = httpdate::fmt_http_date(at);
+            let _ = write!(subject, ", whose URL expired on {at}");
+        }
+        if let Some(gone) = self.patience.offline() {
+            let _ = write!(subject, ", after {} s without a network", gone.as_secs());
+        }
         Error::from_http(subject, error, *attempts)
     }
 
@@ -89,6 +91,39 @@ impl Context<'_> {
             Intent::Run | Intent::Pause | Intent::Stop => (ErrorKind::Stopped, "stopped"),
         };
         Error::new(kind, self.subject(), why)
+    }
+
+    /// Runs `step` to its end. If the caller pauses the download, it is dropped, and begins anew after
+    /// the pause.
+    pub(crate) async fn unless_paused<T, F: Future<Output = T>>(
+        &self,
+        step: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        loop {
+            tokio::select! {
+                biased;
+                intent = self.control().halted() => self.rest(intent).await?,
+                done = step() => return Ok(done),
+            }
+        }
+    }
+
+    /// Rests through a pause that the caller wants.
+    ///
+    /// # Errors
+    ///
+    /// The end that the caller wants instead, or after the pause.
+    pub(crate) async fn rest(&self, wanted: Intent) -> Result<(), Error> {
+        let mut intent = wanted;
+        if intent == Intent::Pause {
+            self.events().emit(Event::Paused);
+            intent = self.control().rest().await;
+            self.patience.begin_anew();
+        }
+        match intent {
+            Intent::Run | Intent::Pause => Ok(()),
+            Intent::Stop | Intent::Cancel => Err(self.ended_by(intent)),
+        }
     }
 
     /// Runs `step` to its end, unless the caller ends the download first: then `step` is dropped.

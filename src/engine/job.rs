@@ -53,7 +53,7 @@ impl LowestSpeed {
     /// How long the whole download may be slower. The transfers that are replaced after one span
     /// get another one.
     pub(crate) fn longest(self) -> Duration {
-        self.span * 2
+        self.span.saturating_mul(2)
     }
 
     /// The failure of a download that was slower for that long.

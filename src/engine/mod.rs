@@ -6,6 +6,7 @@
 mod blocking;
 mod context;
 mod control;
+mod failures;
 #[cfg(feature = "internals")]
 pub(crate) mod internals;
 mod job;

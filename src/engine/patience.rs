@@ -13,21 +13,16 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use self::outage::{Admission, Cause, Failed, Judged, Outages};
+use self::outage::{Admission, Cause, Failed, Judged, News, Outages};
 use super::control::events::EventBus;
+use super::failures::Failures;
 use super::metrics::Metrics;
-use super::schedule::attempts::Failures;
 use crate::event::Event;
 use crate::http::{self, Client, HttpError, HttpErrorKind, Verdict};
 
 /// The longest pause where the server does not answer at all. It costs such a server nothing, and
 /// the download goes on soon after it is back.
 const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
-
-/// How long a connection may take to open while nothing arrives: this long, or so many usual times
-/// to first byte. A packet that is lost on a dead line is sent again after one second, then two.
-const OPEN_WITHIN: Duration = Duration::from_secs(2);
-const OPEN_FIRST_BYTES: u32 = 10;
 
 /// What the caller allows.
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +90,8 @@ pub(crate) struct Pause {
     is_told: bool,
     /// Whether the pause is that of the turn, which all share.
     is_shared: bool,
+    /// Whether it counts as a retry, which the lack of a network is not.
+    counts: bool,
 }
 
 impl Patience {
@@ -115,6 +112,11 @@ impl Patience {
         }
     }
 
+    /// Where the caller is told of what happens.
+    pub(crate) fn events(&self) -> &EventBus {
+        &self.events
+    }
+
     /// Waits until the next attempt may begin. Returns at once unless nothing arrives anywhere.
     ///
     /// Cancel safe: a dropped call has no turn.
@@ -126,7 +128,11 @@ impl Patience {
             let begun = Instant::now();
             let (admission, round) = {
                 let mut outages = self.lock();
-                (outages.admit(begun), outages.round())
+                let admission = outages.admit(begun);
+                if admission == Admission::Scout {
+                    self.client.open_within(outages.open_within());
+                }
+                (admission, outages.round())
             };
             let is_scout = admission == Admission::Scout;
             match admission {
@@ -159,21 +165,37 @@ impl Patience {
         }
     }
 
-    /// Judges a failed attempt. `failures` are those in a row of what was asked for, this one
-    /// included.
-    pub(crate) fn judge(&self, turn: Turn<'_>, error: &HttpError, failures: Failures) -> Next {
-        let (Verdict::Retry { after } | Verdict::Throttled { after }) = http::verdict(error) else {
-            return Next::GiveUp {
-                attempts: failures.count,
-            };
+    /// Judges a failed attempt. `count` counts it, and returns those in a row of what was asked for;
+    /// it is not called while the network is gone.
+    pub(crate) fn judge(
+        &self,
+        turn: Turn<'_>,
+        error: &HttpError,
+        count: impl FnOnce() -> Failures,
+    ) -> Next {
+        let cause = self.cause(error);
+        let after = match (cause, http::verdict(error)) {
+            (Cause::Offline, _) => None,
+            (_, Verdict::Retry { after } | Verdict::Throttled { after }) => after,
+            (_, Verdict::Fatal) => {
+                let attempts = count().count;
+                return Next::GiveUp { attempts };
+            }
         };
         let now = Instant::now();
-        let cause = self.cause(error);
         let judged = self.note(turn, cause, now);
-        let attempts = failures.count.max(judged.failures);
-        // As long as other transfers go on, a network that is gone for this one is not waited for.
-        let is_passing = cause == Cause::Offline && !judged.in_outage;
-        if !is_passing && self.is_over(error, failures, &judged, now) {
+        let (attempts, is_over) = match judged.offline {
+            Some(since) => (1, now - since >= self.limits.wait_online),
+            // As long as other transfers go on, a network that is gone for this one is not waited
+            // for.
+            None if cause == Cause::Offline => (judged.failures.max(1), false),
+            None => {
+                let failures = count();
+                let attempts = failures.count.max(judged.failures);
+                (attempts, self.is_over(error, failures, &judged, now))
+            }
+        };
+        if is_over {
             // Another attempt may go ahead in its place.
             self.changed.notify_waiters();
             return Next::GiveUp { attempts };
@@ -183,7 +205,8 @@ impl Patience {
             false => Duration::MAX,
         };
         let backoff = http::backoff(attempts, fastrand::f64()).min(longest);
-        let delay = after.unwrap_or(backoff);
+        // A server that asks for less than a pause may ask so again and again.
+        let delay = after.map_or(backoff, |after| after.max(backoff));
         if judged.in_outage && judged.leads && judged.offline.is_none() {
             self.lock().wait_until(now + delay);
         }
@@ -191,8 +214,9 @@ impl Patience {
         Next::Again(Pause {
             delay,
             attempts,
-            is_told: judged.leads && judged.offline.is_none(),
+            is_told: judged.leads && judged.offline.is_none() && cause != Cause::Offline,
             is_shared: judged.in_outage,
+            counts: cause != Cause::Offline && judged.offline.is_none(),
         })
     }
 
@@ -205,18 +229,9 @@ impl Patience {
             cause,
         };
         let mut outages = self.lock();
-        let was_gone = outages.offline();
         let judged = outages.failed(&failed, self.metrics.fetched_bytes(), now);
         self.follow(&outages);
-        drop(outages);
-        match (was_gone, judged.offline) {
-            (None, Some(_)) => {
-                tracing::debug!("waiting for the network");
-                self.events.emit(Event::Offline);
-            }
-            (Some(since), None) => self.announce_online(now - since),
-            _ => {}
-        }
+        self.tell(judged.news);
         judged
     }
 
@@ -224,12 +239,14 @@ impl Patience {
         match error.kind() {
             _ if self.limits.wait_online.is_zero() => Cause::Server,
             _ if error.is_offline() => Cause::Offline,
+            // A name that was known before: the name server of another network, or of none.
+            HttpErrorKind::Resolve { .. } if self.lock().has_heard() => Cause::Offline,
             HttpErrorKind::Timeout => Cause::NoAnswer,
             _ => Cause::Server,
         }
     }
 
-    /// Whether the patience is used up.
+    /// Whether the patience with a server is used up.
     fn is_over(
         &self,
         error: &HttpError,
@@ -237,9 +254,6 @@ impl Patience {
         judged: &Judged,
         now: Instant,
     ) -> bool {
-        if let Some(since) = judged.offline {
-            return now - since >= self.limits.wait_online;
-        }
         let since = match judged.in_outage {
             true => judged.since.min(failures.since),
             false => failures.since,
@@ -254,7 +268,9 @@ impl Patience {
     ///
     /// Cancel safe: the retry counts from the first poll on.
     pub(crate) async fn pause(&self, part: u32, error: &HttpError, pause: Pause) {
-        self.metrics.retried();
+        if pause.counts {
+            self.metrics.retried();
+        }
         let Pause { delay, .. } = pause;
         tracing::debug!(part, %error, ?delay, "retrying");
         if pause.is_told {
@@ -272,20 +288,22 @@ impl Patience {
     /// Records that something arrived, which ends an outage.
     pub(crate) fn arrived(&self) {
         if self.is_on.load(Ordering::Relaxed) {
-            self.answered();
+            self.end(&mut self.lock());
         }
     }
 
-    /// Records that a server answered.
-    pub(crate) fn answered(&self) {
+    /// Records that a server answered, after this time to first byte.
+    pub(crate) fn answered(&self, first_byte: Duration) {
         let mut outages = self.lock();
-        let gone = outages.arrived(Instant::now());
-        self.follow(&outages);
-        drop(outages);
+        outages.answered(first_byte);
+        self.end(&mut outages);
+    }
+
+    fn end(&self, outages: &mut Outages) {
+        let news = outages.arrived(Instant::now());
+        self.follow(outages);
         self.changed.notify_waiters();
-        if let Some(span) = gone {
-            self.announce_online(span);
-        }
+        self.tell(news);
     }
 
     /// Lets the next attempt begin now: it asks in another way.
@@ -295,15 +313,12 @@ impl Patience {
     }
 
     /// Takes note that every transfer has been silent since `since`: requests go over new
-    /// connections, one of them goes ahead. `first_byte` is the usual time to first byte.
-    pub(crate) fn suspect(&self, since: Instant, first_byte: Duration) {
+    /// connections, one of them goes ahead.
+    pub(crate) fn suspect(&self, since: Instant) {
+        self.leave_connections();
         let mut outages = self.lock();
         outages.suspect(since, Instant::now());
-        self.is_on.store(true, Ordering::Relaxed);
-        drop(outages);
-        self.leave_connections();
-        let limit = OPEN_WITHIN.max(first_byte * OPEN_FIRST_BYTES);
-        self.client.open_within(Some(limit));
+        self.follow(&outages);
         self.changed.notify_waiters();
     }
 
@@ -320,20 +335,35 @@ impl Patience {
     }
 
     /// Whether nothing arrives anywhere.
-    pub(crate) fn is_tried(&self) -> bool {
+    pub(crate) fn is_in_outage(&self) -> bool {
         self.is_on.load(Ordering::Relaxed)
     }
 
+    /// How long the network has been gone, if it is.
+    pub(crate) fn offline(&self) -> Option<Duration> {
+        let is_on = self.is_in_outage();
+        is_on.then(|| self.lock().offline(Instant::now())).flatten()
+    }
+
+    // The lock is held, here and in `tell`, for others to see and to hear the changes in order.
     fn follow(&self, outages: &Outages) {
-        let is_on = outages.is_on();
-        if self.is_on.swap(is_on, Ordering::Relaxed) && !is_on {
-            self.client.open_within(None);
+        if self.is_on.swap(outages.is_on(), Ordering::Relaxed) != outages.is_on() {
+            self.client.open_within(outages.open_within());
         }
     }
 
-    fn announce_online(&self, gone: Duration) {
-        tracing::debug!(?gone, "the network is back");
-        self.events.emit(Event::Online { gone });
+    fn tell(&self, news: Option<News>) {
+        match news {
+            Some(News::Gone) => {
+                tracing::debug!("waiting for the network");
+                self.events.emit(Event::Offline);
+            }
+            Some(News::Back(gone)) => {
+                tracing::debug!(?gone, "the network is back");
+                self.events.emit(Event::Online { gone });
+            }
+            None => {}
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Outages> {
@@ -351,3 +381,6 @@ impl Drop for Turn<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,7 @@ use tracing::{Instrument, info_span};
 
 use super::context::{Context, RequestFailed};
 use super::control::shared::Shared;
+use super::failures::Failures;
 use super::job::Job;
 use super::metrics::Metrics;
 use super::output::destination::OpenDestination;
@@ -22,8 +23,7 @@ use super::remote::http::HttpRemote;
 use super::remote::mirrors;
 use super::remote::object::{Discovered, Object};
 use super::remote::probe::ProbeMethod;
-use super::remote::refresh::refreshed;
-use super::schedule::attempts::Failures;
+use super::remote::refresh::Refresher;
 use super::summary;
 use super::transfer::written_blocks::Doubt;
 use crate::checkpoint;
@@ -150,7 +150,7 @@ async fn pass(
             found_by: probe,
             stands_in_for: None,
         },
-        None => match context.unless_ended(discover(context, probe)).await? {
+        None => match context.unless_paused(|| discover(context, probe)).await? {
             Ok(Discovery::Object(found)) => *found,
             Ok(Discovery::NotModified) => {
                 return Ok(Outcome::finished(summary::not_modified(context)));
@@ -283,10 +283,10 @@ impl Passes {
 
     /// What is known of the object, where another probe might use up the fresh link: the one before
     /// brought nothing. The next replies prove that the object is the same.
-    fn known_again(&mut self, context: &Context<'_>) -> Option<Metadata> {
+    fn known_again(&self, context: &Context<'_>) -> Option<Metadata> {
         let brought_nothing = context.metrics.fetched_bytes() == 0 || self.refreshes > 1;
-        let known = self.known.take();
-        known.filter(|_| self.must_find_again && brought_nothing)
+        let is_to_be_used = self.must_find_again && brought_nothing;
+        self.known.clone().filter(|_| is_to_be_used)
     }
 
     /// Warns once where the object is stored in a content coding.
@@ -381,10 +381,10 @@ impl Passes {
                 };
             }
             Outcome::StreamLost(failed) => {
-                if failed.attempts == 0 {
+                // Nothing broke, and it is known from now on. A second time something did.
+                if failed.attempts == 0 && !self.has_no_ranges {
                     self.has_no_ranges = true;
                 } else {
-                    self.losses = self.losses.and_one(Instant::now());
                     self.pause_after_loss(context, failed).await?;
                 }
             }
@@ -396,11 +396,10 @@ impl Passes {
                 if self.refreshes > MOST_REFRESHES {
                     return Err(error);
                 }
-                let Some(refresh) = &context.job.refresh else {
+                let Some(refresher) = Refresher::of(context) else {
                     return Err(error);
                 };
-                let refreshing = refreshed(refresh, &context.source, context.events());
-                let fresh = context.unless_ended(refreshing).await??;
+                let fresh = context.unless_ended(refresher.fresh()).await??;
                 context.source.take_url_of(&fresh);
                 context.events().emit(Event::Refreshed);
                 self.has_no_ranges = false;
@@ -436,13 +435,14 @@ impl Passes {
     }
 
     async fn pause_after_loss(
-        &self,
+        &mut self,
         context: &Context<'_>,
         failed: RequestFailed,
     ) -> Result<(), Error> {
         let patience = &context.patience;
         let turn = patience.past_turn();
-        match patience.judge(turn, &failed.error, self.losses) {
+        let count = || self.losses.add(Instant::now());
+        match patience.judge(turn, &failed.error, count) {
             Next::Again(pause) => {
                 let pausing = patience.pause(0, &failed.error, pause);
                 context.unless_ended(pausing).await

@@ -33,8 +33,14 @@ impl Cookies {
             // A domain would send it to other hosts.
             cookie.unset_domain();
             let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-            if store.iter_any().count() < MOST_COOKIES {
-                has_one |= store.insert_raw(&cookie, from.url()).is_ok();
+            let url = from.url();
+            let is_known = || {
+                store
+                    .get_request_values(url)
+                    .any(|(name, _)| name == cookie.name())
+            };
+            if store.iter_any().count() < MOST_COOKIES || is_known() {
+                has_one |= store.insert_raw(&cookie, url).is_ok();
             }
         }
         has_one

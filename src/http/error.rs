@@ -75,6 +75,8 @@ pub(crate) enum HttpErrorKind {
     PreconditionFailed,
     /// The server answered a range with 200 and a body that may be that range.
     Sliced,
+    /// The server answered a range with the whole object, though others with ranges.
+    NotRanged,
     /// 416 for a range that the object has, without the length that it has now.
     Unsatisfied,
     /// The object is not the pinned version.
@@ -186,6 +188,11 @@ impl HttpError {
     pub(crate) fn protocol(why: impl AsRef<str>) -> Self {
         let why = escape(why.as_ref());
         Self::new(HttpErrorKind::Protocol(why.clone()), why)
+    }
+
+    /// A range was answered with the whole object, though others were with ranges.
+    pub(crate) fn not_ranged(why: &str) -> Self {
+        Self::new(HttpErrorKind::NotRanged, why)
     }
 
     pub(super) fn page(what: &str) -> Self {

@@ -1,5 +1,6 @@
 //! How long connections took to open, which tells how far away a server is. The time to the first
-//! byte of a reply also has what the server does meanwhile.
+//! byte of a reply also has what the server does meanwhile. A lookup of the name counts, too, but
+//! the shortest of several times is likely to have none.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,6 +8,9 @@ use std::time::Duration;
 
 use super::proxy::Proxies;
 use super::source::Location;
+
+/// The most servers of which that is kept. Beyond them it is measured anew.
+const MOST_ORIGINS: usize = 64;
 
 /// The shortest handshakes with the servers.
 #[derive(Debug)]
@@ -32,7 +36,11 @@ impl Handshakes {
         // TLS takes another round trip or two.
         let trips = if to.url().scheme() == "https" { 2 } else { 1 };
         let trip = took / trips;
-        self.shortest()
+        let mut shortest = self.shortest();
+        if shortest.len() >= MOST_ORIGINS {
+            shortest.clear();
+        }
+        shortest
             .entry(to.origin().to_string())
             .and_modify(|shortest| *shortest = trip.min(*shortest))
             .or_insert(trip);

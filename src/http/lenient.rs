@@ -12,6 +12,9 @@ use reqwest::{Method, Response};
 use super::error::HttpError;
 use super::source::Location;
 
+/// The most origins that are kept. Beyond them they are found out anew.
+const MOST_ORIGINS: usize = 64;
+
 /// The origins of which lines that can't be read are left out.
 #[derive(Debug, Default)]
 pub(super) struct Lenient {
@@ -21,7 +24,11 @@ pub(super) struct Lenient {
 impl Lenient {
     /// Admits the origin of `to`.
     pub(super) fn admit(&self, to: &Location) {
-        self.origins().insert(to.origin().to_string());
+        let mut origins = self.origins();
+        if origins.len() >= MOST_ORIGINS {
+            origins.clear();
+        }
+        origins.insert(to.origin().to_string());
     }
 
     /// Whether the origin of `to` is admitted.

@@ -1,5 +1,6 @@
 //! The way to the server: every reply's head is checked before a byte of it is handed out.
 
+mod access;
 mod auth;
 mod body;
 mod causes;
@@ -34,6 +35,7 @@ pub(crate) mod testing;
 mod tls;
 mod trust;
 
+pub(crate) use access::{may_be_crowded, may_have_expired};
 pub(crate) use body::Body;
 pub(crate) use client::Client;
 pub(crate) use coding::Coding;
@@ -47,5 +49,5 @@ pub(crate) use pinned::Pinned;
 pub(crate) use probe::{Metadata, Probed, RangeSupport, probe, probe_by_get};
 #[cfg(fuzzing)]
 pub(crate) use retry::{LONGEST_RETRY_AFTER, parse_retry_after};
-pub(crate) use retry::{Verdict, backoff, is_refusal, longest_backoff, may_have_expired, verdict};
+pub(crate) use retry::{Verdict, backoff, longest_backoff, verdict};
 pub(crate) use source::Source;

@@ -7,13 +7,13 @@ use hyper::header::{HeaderMap, LOCATION};
 use percent_encoding::{AsciiSet, percent_encode};
 use reqwest::{Method, Response, StatusCode};
 
+use super::access::is_for_the_link;
 use super::client::{Client, Hop, Replied};
 use super::connections::Generation;
 use super::error::{HttpError, HttpErrorKind};
 use super::error_body;
 use super::explanation::Explanation;
 use super::head::Head;
-use super::retry::is_for_the_link;
 use super::source::{Endpoint, Location, Source, Start};
 
 /// How many redirects one request follows.

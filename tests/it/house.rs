@@ -141,7 +141,7 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
             &["patience"],
             &["control"],
             &["schedule"],
-            &["metrics", "blocking", "job"],
+            &["failures", "metrics", "blocking", "job"],
         ],
     ),
     (

@@ -2,6 +2,7 @@
 
 mod queue;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -25,6 +26,8 @@ pub(crate) struct EventBus {
 struct Inner {
     past: Backlog,
     listeners: Vec<Weak<Mutex<Queue>>>,
+    /// Warnings that are given once.
+    warned: BTreeSet<&'static str>,
     closed: bool,
 }
 
@@ -50,6 +53,7 @@ impl Default for EventBus {
             inner: Mutex::new(Inner {
                 past: Backlog::of_at_most(KEPT_EVENTS),
                 listeners: Vec::new(),
+                warned: BTreeSet::new(),
                 closed: false,
             }),
         }
@@ -75,6 +79,14 @@ impl EventBus {
         inner.tell(|queue| queue.unread.push(event.clone()));
         if !matches!(event, Event::Progress(_)) {
             inner.past.push(event);
+        }
+    }
+
+    /// Warns the caller, unless that was done before.
+    pub(crate) fn warn_once(&self, message: &'static str) {
+        let is_new = lock(&self.inner).warned.insert(message);
+        if is_new {
+            self.warn(message);
         }
     }
 

@@ -18,7 +18,6 @@ use super::outcome::{Outcome, judge_request};
 use super::stdout::write_all;
 use crate::engine::blocking;
 use crate::engine::context::{Context, RequestFailed};
-use crate::engine::control::Intent;
 use crate::engine::metrics::TICK;
 use crate::engine::remote::object::{Discovered, announce_stream};
 use crate::engine::schedule::slowness::Slowness;
@@ -57,7 +56,10 @@ pub(crate) async fn to_file(
     context.metrics.attempted();
     let poured = tokio::select! {
         biased;
-        intent = context.control().halted() => return halted(context, intent).await,
+        intent = context.control().halted() => {
+            context.rest(intent).await?;
+            return Ok(Outcome::Paused);
+        }
         poured = pour(context, body, Growing(&sink)) => poured,
     };
     match poured {
@@ -150,19 +152,6 @@ async fn look(
     closing::look(context.events(), looking)
         .await
         .map_err(|error| RequestFailed { error, attempts: 1 })
-}
-
-async fn halted(context: &Context<'_>, intent: Intent) -> Result<Outcome, Error> {
-    let intent = if intent == Intent::Pause {
-        context.events().emit(Event::Paused);
-        context.control().rest().await
-    } else {
-        intent
-    };
-    match intent {
-        Intent::Run | Intent::Pause => Ok(Outcome::Paused),
-        Intent::Stop | Intent::Cancel => Err(context.ended_by(intent)),
-    }
 }
 
 /// Downloads the object that is the body of the probe's own reply to standard output.
@@ -264,9 +253,14 @@ async fn pour<O: StreamOutput>(
         if let Some(limiter) = &limiter {
             limiter.pass(bytes.len()).await;
         }
+        let came = Instant::now();
         let taken = output.take(start, bytes).await;
         taken.map_err(Broken::Output)?;
         let now = Instant::now();
+        if let Some(slowness) = &mut slowness {
+            // The server is not to blame for the output.
+            slowness.excuse(now - came);
+        }
         let is_too_slow = |slowness: &mut Slowness| slowness.is_too_slow(position, now);
         if let Some(lowest) = lowest
             && slowness.as_mut().is_some_and(is_too_slow)

@@ -11,6 +11,15 @@ use tokio::time::Instant;
 
 /// How often a network that is gone is tried.
 const OFFLINE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a connection may take to open while nothing arrives: this long, or so many usual times
+/// to first byte. A packet that is lost on a dead line is sent again after one second, then two.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+const OPEN_FIRST_BYTES: u32 = 10;
+/// Of so many attempts of an outage, one has the usual time to connect: the line that comes back may
+/// be a slower one.
+const PATIENT_ATTEMPT: u32 = 8;
+/// Weight of the newest time to first byte in the moving average.
+const NEWEST_WEIGHT: f64 = 0.3;
 
 /// Follows the outages of one run.
 #[derive(Debug, Default)]
@@ -22,6 +31,10 @@ pub(super) struct Outages {
     failed: Option<(u64, Instant)>,
     /// Whether any server has answered in this run.
     has_heard: bool,
+    /// The usual time to first byte; zero where unknown.
+    first_byte: Duration,
+    /// Since when the network is gone, as far as the caller was told.
+    told_gone: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -29,6 +42,8 @@ struct Outage {
     since: Instant,
     /// Rounds that failed, those of a network that was gone left out.
     failures: u32,
+    /// Attempts that went ahead.
+    attempts: u32,
     /// When the next attempt may begin.
     next: Instant,
     /// The round of the attempt that the others wait for.
@@ -84,6 +99,16 @@ pub(super) struct Judged {
     pub(super) since: Instant,
     /// Since when the network is gone.
     pub(super) offline: Option<Instant>,
+    /// What the caller is to be told.
+    pub(super) news: Option<News>,
+}
+
+/// What the caller is to be told of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    Gone,
+    /// It is back, after this time.
+    Back(Duration),
 }
 
 impl Outages {
@@ -91,9 +116,10 @@ impl Outages {
         self.current.is_some()
     }
 
-    /// Since when the network is gone.
-    pub(super) fn offline(&self) -> Option<Instant> {
-        self.current.as_ref()?.offline
+    /// How long the network has been gone at `now`, if it is.
+    pub(super) fn offline(&self, now: Instant) -> Option<Duration> {
+        let since = self.current.as_ref()?.offline?;
+        Some(now - since)
     }
 
     pub(super) fn has_heard(&self) -> bool {
@@ -112,9 +138,17 @@ impl Outages {
             Some(outage) if outage.next > now => Admission::NotBefore(outage.next),
             Some(outage) => {
                 outage.scout = Some(self.round);
+                outage.attempts = outage.attempts.wrapping_add(1);
                 Admission::Scout
             }
         }
+    }
+
+    /// How long a connection may take to open now; `None` for as long as usual.
+    pub(super) fn open_within(&self) -> Option<Duration> {
+        let outage = self.current.as_ref().filter(|_| self.has_heard)?;
+        let is_patient = outage.attempts % PATIENT_ATTEMPT == PATIENT_ATTEMPT - 1;
+        (!is_patient).then(|| OPEN_WITHIN.max(self.first_byte * OPEN_FIRST_BYTES))
     }
 
     /// Ends the attempt that went ahead in this round, without an outcome.
@@ -144,6 +178,7 @@ impl Outages {
                 failures: 0,
                 since,
                 offline: None,
+                news: None,
             };
         }
         let outage = self.current.get_or_insert_with(|| Outage::new(since));
@@ -163,16 +198,31 @@ impl Outages {
                 outage.offline.get_or_insert(now);
                 outage.next = now.max(failed.begun + OFFLINE_INTERVAL);
             } else {
-                outage.offline = None;
+                if outage.offline.take().is_some() {
+                    // The time without a network was none of the server's.
+                    (outage.failures, outage.since) = (0, now);
+                }
                 outage.failures += 1;
             }
         }
+        let news = match (self.told_gone, outage.offline) {
+            (None, Some(since)) => {
+                self.told_gone = Some(since);
+                Some(News::Gone)
+            }
+            (Some(since), None) if failed.cause == Cause::Server => {
+                self.told_gone = None;
+                Some(News::Back(now - since))
+            }
+            _ => None,
+        };
         Judged {
             in_outage: true,
             leads,
             failures: outage.failures,
             since: outage.since,
             offline: outage.offline,
+            news,
         }
     }
 
@@ -198,11 +248,21 @@ impl Outages {
         self.failed = None;
     }
 
-    /// Something arrived. Returns how long the network was gone, if it was.
-    pub(super) fn arrived(&mut self, now: Instant) -> Option<Duration> {
+    /// A server answered, after this time to first byte.
+    pub(super) fn answered(&mut self, first_byte: Duration) {
         self.has_heard = true;
-        let outage = self.current.take()?;
-        outage.offline.map(|since| now - since)
+        self.first_byte = match self.first_byte {
+            Duration::ZERO => first_byte,
+            usual => usual.mul_f64(1.0 - NEWEST_WEIGHT) + first_byte.mul_f64(NEWEST_WEIGHT),
+        };
+    }
+
+    /// Something arrived, which ends the outage. Returns what the caller is to be told.
+    pub(super) fn arrived(&mut self, now: Instant) -> Option<News> {
+        self.has_heard = true;
+        self.begin_anew();
+        let since = self.told_gone.take()?;
+        Some(News::Back(now - since))
     }
 }
 
@@ -211,6 +271,7 @@ impl Outage {
         Self {
             since,
             failures: 0,
+            attempts: 0,
             next: since,
             scout: None,
             offline: None,
@@ -219,135 +280,4 @@ impl Outage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn attempt(outages: &Outages, begun: Instant, cause: Cause) -> Failed {
-        Failed {
-            round: outages.round(),
-            begun,
-            is_scout: outages.is_on(),
-            cause,
-        }
-    }
-
-    /// Outages that have just begun: two attempts failed without a byte in between.
-    fn begun(now: Instant, cause: Cause) -> (Outages, Judged) {
-        let mut outages = Outages::default();
-        let first = attempt(&outages, now, cause);
-        outages.failed(&first, 10, now);
-        let second = attempt(&outages, now, cause);
-        let judged = outages.failed(&second, 10, now);
-        (outages, judged)
-    }
-
-    #[test]
-    fn failures_with_bytes_between_them_are_no_outage() {
-        let now = Instant::now();
-        let mut outages = Outages::default();
-        for fetched in 0..5 {
-            let failed = attempt(&outages, now, Cause::Server);
-            assert!(!outages.failed(&failed, fetched, now).in_outage);
-            assert_eq!(outages.admit(now), Admission::Free);
-        }
-    }
-
-    #[test]
-    fn one_attempt_goes_ahead_and_those_that_fail_together_count_once() {
-        let now = Instant::now();
-        let (mut outages, judged) = begun(now, Cause::Server);
-        assert!(judged.in_outage && judged.leads);
-        assert_eq!(judged.failures, 1);
-        let late = Failed {
-            round: outages.round() - 1,
-            is_scout: false,
-            ..attempt(&outages, now, Cause::Server)
-        };
-        let again = outages.failed(&late, 10, now);
-        assert_eq!((again.leads, again.failures), (false, 1));
-        outages.wait_until(now + SECOND);
-        assert_eq!(outages.admit(now), Admission::NotBefore(now + SECOND));
-        assert_eq!(outages.admit(now + SECOND), Admission::Scout);
-        assert_eq!(outages.admit(now + SECOND), Admission::Behind);
-        let scout = attempt(&outages, now + SECOND, Cause::Server);
-        let judged = outages.failed(&scout, 10, now + SECOND);
-        assert_eq!((judged.leads, judged.failures), (true, 2));
-        assert_eq!(judged.since, now);
-        assert_eq!(outages.admit(now + SECOND * 9), Admission::Scout);
-        outages.scout_ended(outages.round());
-        assert_eq!(outages.admit(now + SECOND * 9), Admission::Scout);
-    }
-
-    #[test]
-    fn a_network_that_is_gone_is_tried_each_second_and_counts_no_failure() {
-        let now = Instant::now();
-        let (mut outages, judged) = begun(now, Cause::Offline);
-        assert_eq!((judged.offline, judged.failures), (Some(now), 0));
-        assert_eq!(outages.admit(now), Admission::NotBefore(now + SECOND));
-        assert_eq!(outages.admit(now + SECOND), Admission::Scout);
-        let slow = attempt(&outages, now + SECOND, Cause::Offline);
-        let later = now + SECOND * 4;
-        assert_eq!(outages.failed(&slow, 10, later).offline, Some(now));
-        assert_eq!(outages.admit(later), Admission::Scout);
-        assert_eq!(outages.arrived(later), Some(SECOND * 4));
-        assert_eq!(outages.admit(later), Admission::Free);
-    }
-
-    #[test]
-    fn a_pause_is_no_time_of_an_outage() {
-        let now = Instant::now();
-        let (mut outages, _) = begun(now, Cause::Offline);
-        outages.begin_anew();
-        let later = now + SECOND * 3600;
-        assert_eq!(outages.admit(later), Admission::Free);
-        let first = attempt(&outages, later, Cause::Offline);
-        assert!(!outages.failed(&first, 10, later).in_outage);
-        let second = attempt(&outages, later, Cause::Offline);
-        assert_eq!(outages.failed(&second, 10, later).offline, Some(later));
-    }
-
-    #[test]
-    fn an_answer_of_any_kind_says_that_the_network_is_back() {
-        let now = Instant::now();
-        let (mut outages, _) = begun(now, Cause::Offline);
-        let refused = attempt(&outages, now, Cause::Server);
-        let judged = outages.failed(&refused, 10, now);
-        assert_eq!((judged.offline, judged.failures), (None, 1));
-    }
-
-    #[test]
-    fn a_server_that_never_answered_may_be_none() {
-        let now = Instant::now();
-        let mut silent = Outages::default();
-        silent.suspect(now, now);
-        let first = attempt(&silent, now, Cause::NoAnswer);
-        assert_eq!(silent.failed(&first, 0, now).offline, None);
-        let mut outages = Outages::default();
-        outages.arrived(now);
-        outages.suspect(now, now + SECOND);
-        assert_eq!(outages.admit(now + SECOND), Admission::Scout);
-        let scout = attempt(&outages, now + SECOND, Cause::NoAnswer);
-        let judged = outages.failed(&scout, 10, now + SECOND * 3);
-        assert_eq!(judged.offline, Some(now + SECOND * 3));
-    }
-
-    #[test]
-    fn silent_transfers_that_fail_later_do_not_end_the_wait_for_the_network() {
-        let now = Instant::now();
-        let mut outages = Outages::default();
-        outages.arrived(now);
-        let silent = Failed {
-            is_scout: false,
-            ..attempt(&outages, now, Cause::Server)
-        };
-        outages.suspect(now, now + SECOND);
-        outages.admit(now + SECOND);
-        let scout = attempt(&outages, now + SECOND, Cause::Offline);
-        outages.failed(&scout, 10, now + SECOND);
-        let judged = outages.failed(&silent, 10, now + SECOND * 15);
-        assert_eq!((judged.leads, judged.failures), (false, 0));
-        assert_eq!(judged.offline, Some(now + SECOND));
-    }
-}
+mod tests;

@@ -24,6 +24,10 @@ struct Granted {
     longest: Option<u64>,
     /// Whether the server takes the end of a range for the first byte after it.
     end_is_exclusive: bool,
+    /// Whether no condition is sent any more.
+    is_unconditional: bool,
+    /// Whether the whole object is asked for.
+    is_whole: bool,
     /// How many concessions there were.
     count: u32,
 }
@@ -82,7 +86,7 @@ impl Concessions {
         has_condition: bool,
         has_ranges: bool,
     ) -> Option<Concession> {
-        let refusal = Refusal::of(error)?;
+        let refusal = Refusal::of(error, has_ranges)?;
         let mut granted = self.lock();
         let next = granted.next(refusal, wanted, has_condition, has_ranges)?;
         granted.count += 1;
@@ -103,19 +107,28 @@ impl Granted {
         has_condition: bool,
         has_ranges: bool,
     ) -> Option<Concession> {
-        if has_ranges && wanted.len() == 1 && !self.end_is_exclusive {
+        let is_last_byte = refusal == Refusal::Range && wanted.len() == 1;
+        if has_ranges && is_last_byte && !self.end_is_exclusive {
             self.end_is_exclusive = true;
             return Some(Concession::ExclusiveEnd);
         }
-        if self.longest.is_none() && refusal == Refusal::OfTheRange {
+        if refusal == Refusal::Ranges {
+            let is_new = !std::mem::replace(&mut self.is_whole, true);
+            return is_new.then_some(Concession::Whole);
+        }
+        if self.longest.is_none() && refusal == Refusal::Range {
             self.longest = Some(SHORT);
             return Some(Concession::Short);
         }
-        // Once that is granted, the caller sends no condition any more.
-        if has_condition {
+        if has_condition && !self.is_unconditional {
+            self.is_unconditional = true;
             return Some(Concession::Unconditional);
         }
-        (!has_ranges).then_some(Concession::Whole)
+        if !has_ranges && !self.is_whole {
+            self.is_whole = true;
+            return Some(Concession::Whole);
+        }
+        None
     }
 }
 
@@ -123,26 +136,32 @@ impl Granted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     /// The range, or the condition.
-    OfTheRange,
+    Range,
     /// The condition.
-    OfTheCondition,
+    Condition,
+    /// Ranges altogether, which it had before.
+    Ranges,
 }
 
 impl Refusal {
-    /// `None` for a failure that has another cause.
-    fn of(error: &HttpError) -> Option<Self> {
+    /// `None` for a failure that has another cause. Once a server `has_ranges`, that it refuses
+    /// access tells nothing of the range.
+    fn of(error: &HttpError, has_ranges: bool) -> Option<Self> {
         if error.is_precondition() {
-            return Some(Self::OfTheCondition);
+            return Some(Self::Condition);
         }
-        if *error.kind() == HttpErrorKind::Unsatisfied {
-            return Some(Self::OfTheRange);
+        match error.kind() {
+            HttpErrorKind::Unsatisfied => return Some(Self::Range),
+            HttpErrorKind::NotRanged => return Some(Self::Ranges),
+            _ => {}
         }
         match error.status()? {
-            StatusCode::NOT_IMPLEMENTED => Some(Self::OfTheCondition),
+            StatusCode::NOT_IMPLEMENTED => Some(Self::Condition),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => (!has_ranges).then_some(Self::Range),
             StatusCode::BAD_REQUEST
-            | StatusCode::FORBIDDEN
-            | StatusCode::NOT_FOUND
-            | StatusCode::INTERNAL_SERVER_ERROR => Some(Self::OfTheRange),
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::INTERNAL_SERVER_ERROR => Some(Self::Range),
             _ => None,
         }
     }
@@ -164,13 +183,7 @@ mod tests {
     fn all(error: &HttpError, has_ranges: bool) -> Vec<Concession> {
         let concessions = Concessions::default();
         let wanted = ByteRange::whole(10 * SHORT);
-        let mut has_condition = true;
-        let next = || {
-            let next = concessions.next(error, wanted, has_condition, has_ranges)?;
-            has_condition &= next != Concession::Unconditional;
-            Some(next)
-        };
-        std::iter::from_fn(next).take(3).collect()
+        std::iter::from_fn(|| concessions.next(error, wanted, true, has_ranges)).collect()
     }
 
     #[test]
@@ -183,8 +196,16 @@ mod tests {
                 [Short, Unconditional, Whole],
                 "{refused}"
             );
-            assert_eq!(all(&error, true), [Short, Unconditional], "{refused}");
+            let is_of_access = [403, 404].contains(&refused);
+            let with_ranges = if is_of_access {
+                vec![]
+            } else {
+                vec![Short, Unconditional]
+            };
+            assert_eq!(all(&error, true), with_ranges, "{refused}");
         }
+        let no_ranges = HttpError::scripted(HttpErrorKind::NotRanged, None);
+        assert_eq!(all(&no_ranges, true), [Whole]);
         let not_implemented = status(StatusCode::NOT_IMPLEMENTED);
         assert_eq!(all(&not_implemented, true), [Unconditional]);
         for final_one in [401, 410, 418, 502] {

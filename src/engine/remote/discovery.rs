@@ -6,8 +6,8 @@ use super::mirrors;
 use super::object::Discovered;
 use super::probe::{ProbeMethod, probe};
 use crate::engine::context::{Context, RequestFailed};
+use crate::engine::failures::Failures;
 use crate::engine::patience::Next;
-use crate::engine::schedule::attempts::Failures;
 use crate::http::Probed;
 
 /// Attempts at the source that was asked for before its mirrors are asked.
@@ -33,11 +33,12 @@ pub(crate) async fn discover(
 ) -> Result<Discovery, RequestFailed> {
     let patience = &context.patience;
     let mut failures = Failures::none(Instant::now());
+    let mut failed_attempts = 0;
     loop {
         let turn = patience.turn().await;
         let error = match probe(context, &context.source, method).await {
             Ok(Probed::Found { metadata, stream }) => {
-                patience.answered();
+                patience.answered(metadata.first_byte);
                 return Ok(Discovery::Object(Box::new(Discovered {
                     metadata,
                     stream,
@@ -49,18 +50,18 @@ pub(crate) async fn discover(
             Ok(Probed::NotModified) => return Ok(Discovery::NotModified),
             Err(error) => error,
         };
-        failures = failures.and_one(Instant::now());
-        let next = patience.judge(turn, &error, failures);
+        let next = patience.judge(turn, &error, || failures.add(Instant::now()));
+        failed_attempts += 1;
         let attempts = match next {
-            Next::Again(_) => failures.count,
+            Next::Again(_) => failed_attempts,
             Next::GiveUp { attempts } => attempts,
         };
         let mut failed = RequestFailed { error, attempts };
         let is_over = matches!(next, Next::GiveUp { .. });
-        if is_over || failures.count == ATTEMPTS_BEFORE_MIRRORS {
+        if is_over || failed_attempts == ATTEMPTS_BEFORE_MIRRORS {
             failed = match mirrors::stand_in(context, method, failed).await {
                 Ok(found) => {
-                    patience.answered();
+                    patience.answered(found.metadata.first_byte);
                     return Ok(Discovery::Object(Box::new(found)));
                 }
                 Err(failed) => failed,

@@ -1,6 +1,5 @@
 //! The object on HTTP servers.
 
-use std::convert::Infallible;
 use std::future::pending;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +12,12 @@ use tokio::time::timeout;
 
 use super::concessions::{Concession, Concessions};
 use super::pool::{After, Server, ServerGuard, ServerPool};
+use super::refresh::Refresher;
 use super::renewal::Renewal;
-use super::{FetchError, NONE_LEFT, Remote, RemoteBody};
+use super::{FetchError, NO_RANGES, NONE_LEFT, Remote, RemoteBody};
 use crate::engine::control::events::EventBus;
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
 use crate::object::ByteRange;
-use crate::options::Refresh;
 
 /// The object on its servers.
 #[derive(Debug)]
@@ -63,11 +62,9 @@ impl HttpRemote {
     }
 
     /// With a caller who gives fresh URLs.
-    pub(crate) fn renewed_by(self, refresh: &Refresh, events: &Arc<EventBus>) -> Self {
-        let Server { source, pinned, .. } = self.servers.first();
-        let (source, pinned) = (source.clone(), pinned.clone());
-        let (refresh, client) = (refresh.clone(), self.client.clone());
-        let renewal = Renewal::new(refresh, client, source, pinned, Arc::clone(events));
+    pub(crate) fn renewed_by(self, refresher: Refresher, events: &Arc<EventBus>) -> Self {
+        let pinned = self.servers.first().pinned.clone();
+        let renewal = Renewal::new(refresher, self.client.clone(), pinned, Arc::clone(events));
         Self {
             renewal: Some(renewal),
             ..self
@@ -95,7 +92,7 @@ impl HttpRemote {
         }
     }
 
-    async fn fetch_whole(&self, start: u64) -> Result<Stream, FetchError> {
+    async fn fetch_whole(&self) -> Result<Stream, FetchError> {
         let reading = Reading::begin(&self.is_read).ok_or(FetchError::RangesIgnored)?;
         let first = self
             .first
@@ -109,7 +106,16 @@ impl HttpRemote {
                 http::fetch_whole(&self.client, source, pinned).await?
             }
         };
-        Stream::skip_to(body, start, reading).await
+        Ok(Stream::new(body).alone(reading))
+    }
+
+    /// Notes that the server has no ranges. Returns whether that was not known.
+    fn note_whole(&self) -> bool {
+        let is_new = !self.whole.swap(true, Ordering::Relaxed);
+        if is_new {
+            self.servers.events().warn_once(NO_RANGES);
+        }
+        is_new
     }
 
     /// Asks one server after another, at most as many times as there are servers, until one
@@ -153,12 +159,11 @@ impl HttpRemote {
         if guard.may_be_whole() {
             return answered;
         }
-        let error = HttpError::protocol(why);
         // One node of several may have no ranges.
         Err(if guard.has_ranges() {
-            error.passing()
+            HttpError::not_ranged(why)
         } else {
-            error
+            HttpError::protocol(why)
         })
     }
 }
@@ -222,7 +227,7 @@ impl Remote for HttpRemote {
             }
             whole += 1;
         }
-        self.whole.store(true, Ordering::Relaxed);
+        self.note_whole();
         Err(FetchError::RangesIgnored)
     }
 
@@ -261,11 +266,22 @@ impl Remote for HttpRemote {
         true
     }
 
-    async fn keep_access(&self) -> Infallible {
-        if let Some(renewal) = &self.renewal {
-            renewal.run().await;
+    fn access(&self) -> u64 {
+        self.renewal.as_ref().map_or(0, Renewal::number)
+    }
+
+    async fn regained(&self, refused: u64) -> bool {
+        match &self.renewal {
+            Some(renewal) => renewal.regained(refused).await,
+            None => false,
         }
-        pending().await
+    }
+
+    async fn renewed(&self) {
+        match &self.renewal {
+            Some(renewal) => renewal.renewed().await,
+            None => pending().await,
+        }
     }
 
     fn is_whole(&self) -> bool {
@@ -279,7 +295,7 @@ impl Remote for HttpRemote {
         };
         if self.is_whole() {
             drop(turn);
-            return self.fetch_whole(range.start()).await;
+            return self.fetch_whole().await;
         }
         let answered = self.ask(range).await;
         if answered.is_ok() {
@@ -288,7 +304,7 @@ impl Remote for HttpRemote {
         let (reply, guard) = match answered {
             // The bytes of a slice can't be trusted; those of a reply without a range can.
             Err(error) if *error.kind() == HttpErrorKind::Sliced => {
-                self.whole.store(true, Ordering::Relaxed);
+                self.note_whole();
                 return Err(FetchError::RangesIgnored);
             }
             answered => answered?,
@@ -296,7 +312,7 @@ impl Remote for HttpRemote {
         match reply {
             Reply::Part(body) => Ok(Stream::of(body, guard)),
             Reply::Whole(body) => {
-                let first_to_see = !self.whole.swap(true, Ordering::Relaxed);
+                let first_to_see = self.note_whole();
                 let reading = Reading::begin(&self.is_read);
                 match reading {
                     Some(reading) if range.start() == 0 && first_to_see => {
@@ -332,13 +348,12 @@ impl Drop for Reading {
     }
 }
 
-/// A body, wound forward to where its reader begins.
+/// The body of one reply.
 #[derive(Debug)]
 pub(crate) struct Stream {
     body: Body,
-    begun: Option<Bytes>,
-    skipped: u64,
-    _reading: Option<Reading>,
+    /// There where it is that of a server without ranges.
+    reading: Option<Reading>,
     /// The server that sends the body, where there may be others to ask; given back with the body.
     guard: Option<ServerGuard>,
     has_bytes: bool,
@@ -348,9 +363,7 @@ impl Stream {
     fn new(body: Body) -> Self {
         Self {
             body,
-            begun: None,
-            skipped: 0,
-            _reading: None,
+            reading: None,
             guard: None,
             has_bytes: false,
         }
@@ -367,35 +380,9 @@ impl Stream {
 
     fn alone(self, reading: Reading) -> Self {
         Self {
-            _reading: Some(reading),
+            reading: Some(reading),
             ..self
         }
-    }
-
-    async fn skip_to(mut body: Body, start: u64, reading: Reading) -> Result<Self, FetchError> {
-        let mut position = 0;
-        while position < start {
-            let Some(mut chunk) = body.chunk().await? else {
-                return Err(HttpError::protocol(
-                    "the object ended before the range that was asked for",
-                )
-                .into());
-            };
-            let length = chunk.len() as u64;
-            if position + length > start {
-                let skip = usize::try_from(start - position).unwrap_or(chunk.len());
-                return Ok(Self {
-                    begun: Some(chunk.split_off(skip)),
-                    skipped: start,
-                    ..Self::new(body).alone(reading)
-                });
-            }
-            position += length;
-        }
-        Ok(Self {
-            skipped: start,
-            ..Self::new(body).alone(reading)
-        })
     }
 }
 
@@ -404,8 +391,8 @@ impl RemoteBody for Stream {
         self.body.first_byte()
     }
 
-    fn skipped(&self) -> u64 {
-        self.skipped
+    fn start(&self) -> Option<u64> {
+        self.reading.as_ref().map(|_| 0)
     }
 
     fn end(&self) -> Option<u64> {
@@ -417,9 +404,6 @@ impl RemoteBody for Stream {
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        if let Some(bytes) = self.begun.take() {
-            return Ok(Some(bytes));
-        }
         let outcome = self.body.chunk().await;
         let Some(guard) = &self.guard else {
             return outcome;

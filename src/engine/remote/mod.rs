@@ -12,7 +12,6 @@ pub(crate) mod probe;
 pub(crate) mod refresh;
 mod renewal;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
@@ -25,8 +24,8 @@ use crate::object::ByteRange;
 pub(crate) trait Remote: Send + Sync + 'static {
     type Body: RemoteBody;
 
-    /// Asks for `range`. The body begins exactly there; it may end earlier, or later where the
-    /// remote has no ranges.
+    /// Asks for `range`. The body begins exactly there, and may end earlier. Where the remote has no
+    /// ranges, it is the whole object.
     fn fetch(
         &self,
         range: ByteRange,
@@ -76,9 +75,20 @@ pub(crate) trait Remote: Send + Sync + 'static {
         async { false }
     }
 
-    /// Keeps the access to the object from running out, as far as that can be foreseen. Goes on as
-    /// long as it is polled.
-    fn keep_access(&self) -> impl Future<Output = Infallible> + Send {
+    /// Numbers the access that requests use now.
+    fn access(&self) -> u64 {
+        0
+    }
+
+    /// Waits until there is another access than this one, which was refused. Returns whether there
+    /// is one. Needs [`renewed`](Self::renewed) to be polled meanwhile.
+    fn regained(&self, refused: u64) -> impl Future<Output = bool> + Send {
+        let _ = refused;
+        async { false }
+    }
+
+    /// Returns once the access was renewed, because it was refused or was about to run out.
+    fn renewed(&self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 
@@ -93,6 +103,10 @@ pub(crate) trait Remote: Send + Sync + 'static {
 
 /// The most bytes of a block that a spot check compares.
 pub(crate) const BLOCK: u64 = 64 << 10;
+
+/// What the caller is told of a server without ranges.
+const NO_RANGES: &str =
+    "the server has no byte ranges: one connection, and a resume fetches from the start";
 
 /// Why nothing can be compared.
 pub(crate) const NONE_LEFT: &str = "no server is left by which to compare what came";
@@ -132,9 +146,10 @@ pub(crate) trait RemoteBody: Send + 'static {
     /// Time to first byte of the reply.
     fn first_byte(&self) -> Duration;
 
-    /// Bytes of the reply that came before those that were asked for, and were thrown away.
-    fn skipped(&self) -> u64 {
-        0
+    /// The position in the object at which it begins, where that is before the range that was asked
+    /// for: the remote has no ranges.
+    fn start(&self) -> Option<u64> {
+        None
     }
 
     /// The position in the object at which it ends, where that is before the end of the range that

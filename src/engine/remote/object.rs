@@ -3,9 +3,11 @@
 
 use std::sync::Arc;
 
+use super::NO_RANGES;
 use super::http::HttpRemote;
 use super::pool::{Server, ServerPool};
 use super::probe::ProbeMethod;
+use super::refresh::Refresher;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::job::Job;
 use crate::engine::summary::kind_of;
@@ -115,8 +117,8 @@ impl Object<HttpRemote> {
             let ranges = found.metadata.ranges;
             HttpRemote::new(client, servers).where_ranges_are(ranges)
         };
-        if let Some(refresh) = context.job.refresh.as_ref().filter(|_| is_source) {
-            remote = remote.renewed_by(refresh, context.events());
+        if let Some(refresher) = Refresher::of(context).filter(|_| is_source) {
+            remote = remote.renewed_by(refresher, context.events());
         }
         Ok(Self {
             wanted,
@@ -143,15 +145,13 @@ pub(crate) fn announce(context: &Context<'_>, metadata: &Metadata, plan: &Plan) 
         ranges: !lacks_ranges,
     });
     if !metadata.identity.has_fields() && context.job.checksums.is_empty() {
-        events.warn(
+        events.warn_once(
             "the server sends neither entity tag nor modification date: if the object is replaced \
              by one of the same length, that may pass unnoticed; a checksum tells",
         );
     }
     if lacks_ranges {
-        events.warn(
-            "the server has no byte ranges: one connection, and a resume fetches from the start",
-        );
+        events.warn_once(NO_RANGES);
     }
 }
 
@@ -165,7 +165,7 @@ pub(crate) fn announce_stream(context: &Context<'_>, metadata: &Metadata) {
         ranges: false,
     });
     if !metadata.identity.has_fields() && context.job.checksums.is_empty() {
-        context.events().warn(
+        context.events().warn_once(
             "the server sends neither entity tag nor modification date: if the object is replaced \
              while it comes, that passes unnoticed; a checksum tells",
         );

@@ -97,6 +97,10 @@ impl Server {
         self.failures.load(Ordering::Relaxed) == EXCLUDED
     }
 
+    fn fails_often(&self) -> bool {
+        self.failures.load(Ordering::Relaxed) >= MOST_FAILURES
+    }
+
     /// The pool chooses the server with the least load.
     fn load(&self) -> (u32, u32) {
         let failures = self.failures.load(Ordering::Relaxed);
@@ -115,6 +119,11 @@ impl ServerPool {
         let mut servers = vec![first];
         servers.extend(mirrors);
         Arc::new(Self { servers, events })
+    }
+
+    /// Where the caller is warned.
+    pub(super) fn events(&self) -> &EventBus {
+        &self.events
     }
 
     /// The number of servers, excluded ones included.
@@ -203,6 +212,12 @@ impl ServerGuard {
         others.all(|(at, other)| at == self.at || other.is_excluded())
     }
 
+    /// Whether another server does not fail again and again.
+    fn others_answer(&self) -> bool {
+        let mut others = self.servers.servers.iter().enumerate();
+        others.any(|(at, other)| at != self.at && !other.fails_often())
+    }
+
     /// Records that the server replied with a range.
     pub(crate) fn note_ranges(&self) {
         self.server().has_ranges.store(true, Ordering::Relaxed);
@@ -255,7 +270,7 @@ impl ServerGuard {
             if server.failures.swap(EXCLUDED, Ordering::Relaxed) != EXCLUDED {
                 events.warn(format!("continuing without {}: {error}", shown()));
             }
-        } else if server.count_failure() == Some(MOST_FAILURES) {
+        } else if server.count_failure() == Some(MOST_FAILURES) && self.others_answer() {
             events.warn(format!(
                 "continuing without {} while others answer: {error}",
                 shown()

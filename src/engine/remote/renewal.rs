@@ -1,16 +1,22 @@
-//! A fresh URL ahead of time, where the old one tells when it expires.
+//! A fresh URL in place of one that has run out or is about to, while the transfer goes on.
+//!
+//! It is taken without a new pass where its replies can prove that the object is the same: by a
+//! digest, or by the same strong tag under the same path. Anything less takes comparisons of blocks,
+//! with which a new pass begins.
 
+use std::future::pending;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::refresh::refreshed;
+use super::refresh::Refresher;
 use crate::engine::control::events::EventBus;
 use crate::event::Event;
-use crate::http::{self, Client, Pinned, Source};
+use crate::http::{self, Client, Conditions, HttpError, Pinned, Probed, Source};
 use crate::object::Proof;
-use crate::options::Refresh;
 
 /// The longest time before a URL expires at which it is replaced.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
@@ -18,74 +24,194 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 const MARGIN_SHARE: u32 = 10;
 /// The longest sleep: timers stand still while the machine is suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+/// How often a URL is replaced without a reply in between.
+const MOST_FRUITLESS: u32 = 3;
 
-/// Replaces the URL of a source in time, as long as the caller gives URLs that expire later.
+/// Replaces the URL of a source, as often as the caller gives fresh ones.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    refresh: Refresh,
+    refresher: Refresher,
     client: Client,
-    source: Source,
     pinned: Pinned,
     events: Arc<EventBus>,
+    /// Notified where the URL is refused.
+    wanted: Notify,
+    access: watch::Sender<Access>,
+    /// Whether the URL can't be replaced ahead of time.
+    is_too_late: AtomicBool,
+    /// The replies that had come when the URL was refused last, and how often none came in between.
+    replies: AtomicU64,
+    fruitless: AtomicU32,
+}
+
+/// The access to the source.
+#[derive(Clone, Copy, Debug, Default)]
+struct Access {
+    /// Numbers the URLs.
+    number: u64,
+    /// Whether no fresh URL is to be had.
+    is_lost: bool,
 }
 
 impl Renewal {
     pub(super) fn new(
-        refresh: Refresh,
+        refresher: Refresher,
         client: Client,
-        source: Source,
         pinned: Pinned,
         events: Arc<EventBus>,
     ) -> Self {
         Self {
-            refresh,
+            refresher,
             client,
-            source,
             pinned,
             events,
+            wanted: Notify::new(),
+            access: watch::Sender::default(),
+            is_too_late: AtomicBool::new(false),
+            replies: AtomicU64::new(0),
+            fruitless: AtomicU32::new(0),
         }
     }
 
-    /// Returns where nothing more can be done ahead of time. A URL that the server refuses is
-    /// replaced in any case.
+    /// Numbers the URL that requests use now.
+    pub(super) fn number(&self) -> u64 {
+        self.access.borrow().number
+    }
+
+    /// Waits until another URL is used than this one, which was refused. Returns whether one is.
+    /// Needs [`renewed`](Self::renewed) to be polled meanwhile.
+    pub(super) async fn regained(&self, refused: u64) -> bool {
+        if !self.can_prove() {
+            return false;
+        }
+        let mut access = self.access.subscribe();
+        if access.borrow().number == refused {
+            self.wanted.notify_one();
+        }
+        let is_decided = |access: &Access| access.number != refused || access.is_lost;
+        let decided = access.wait_for(is_decided).await;
+        decided.is_ok_and(|access| access.number != refused)
+    }
+
+    /// Returns once the URL was replaced, shortly before it expires or after it was refused.
     ///
     /// Cancel safe: dropping it kills the caller's command, and drops the future of the caller's
     /// function.
-    pub(super) async fn run(&self) {
-        while let Some(expiry) = self.source.expiry() {
-            if !wait_for_margin(expiry).await || !self.renew(expiry).await {
-                return;
+    pub(super) async fn renewed(&self) {
+        loop {
+            tokio::select! {
+                expiry = self.about_to_expire() => {
+                    if self.renew_ahead(expiry).await {
+                        return self.note_renewed();
+                    }
+                    self.is_too_late.store(true, Ordering::Relaxed);
+                }
+                () = self.wanted.notified() => {
+                    if self.renew_refused().await {
+                        return self.note_renewed();
+                    }
+                    self.access.send_modify(|access| access.is_lost = true);
+                }
             }
         }
     }
 
-    /// Replaces a URL that expires then. Returns whether it did.
-    async fn renew(&self, expiry: SystemTime) -> bool {
-        let proof = self.pinned.identity().best_proof();
-        if proof < Proof::StrongTag {
+    fn source(&self) -> &Source {
+        &self.refresher.source
+    }
+
+    fn note_renewed(&self) {
+        self.access.send_modify(|access| access.number += 1);
+        self.events.emit(Event::Refreshed);
+    }
+
+    fn can_prove(&self) -> bool {
+        self.pinned.identity().best_proof() >= Proof::StrongTag
+    }
+
+    /// Waits until shortly before the URL expires, and returns when that is. Never returns for a URL
+    /// that seems to have expired from the start: the clock may be wrong.
+    async fn about_to_expire(&self) -> SystemTime {
+        let expiry = self.source().expiry();
+        if let Some(expiry) = expiry.filter(|_| !self.is_too_late.load(Ordering::Relaxed)) {
+            let left = || expiry.duration_since(SystemTime::now()).ok();
+            if let Some(margin) = left().map(|left| (left / MARGIN_SHARE).min(LONGEST_MARGIN)) {
+                while let Some(left) = left().and_then(|left| left.checked_sub(margin)) {
+                    sleep(left.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
+                }
+                return expiry;
+            }
+        }
+        pending().await
+    }
+
+    /// Replaces a URL that can still be used until then. Returns whether it did.
+    async fn renew_ahead(&self, expiry: SystemTime) -> bool {
+        if !self.can_prove() {
             return false;
         }
-        let fresh = match refreshed(&self.refresh, &self.source, &self.events).await {
+        let fresh = match self.refresher.fresh().await {
             Ok(fresh) => fresh,
             Err(error) => {
                 self.keep(&error.to_string());
                 return false;
             }
         };
-        let is_same_path = fresh.key_text() == self.source.key_text();
-        let is_later = fresh.expiry().is_none_or(|fresh| fresh > expiry);
-        if !is_later || (proof < Proof::Digest && !is_same_path) {
+        if fresh.expiry().is_some_and(|fresh| fresh <= expiry) || !self.proves(&fresh) {
             return false;
         }
-        if let Err(error) = http::look(&self.client, &fresh, &self.pinned).await {
+        if let Err(error) = self.find_again(&fresh).await {
             self.keep(&format!(
                 "the fresh URL does not lead to the object: {error}"
             ));
             return false;
         }
-        self.source.take_url_of(&fresh);
-        self.events.emit(Event::Refreshed);
+        self.source().take_url_of(&fresh);
         true
+    }
+
+    /// Replaces a URL that was refused. Returns whether it did.
+    async fn renew_refused(&self) -> bool {
+        let replies = self.pinned.replies();
+        let is_fruitless = self.replies.swap(replies, Ordering::Relaxed) == replies;
+        let fruitless = match is_fruitless {
+            true => self.fruitless.fetch_add(1, Ordering::Relaxed) + 1,
+            false => self.fruitless.swap(0, Ordering::Relaxed),
+        };
+        if is_fruitless && fruitless >= MOST_FRUITLESS {
+            return false;
+        }
+        let Ok(fresh) = self.refresher.fresh().await else {
+            return false;
+        };
+        if fresh.given_url() == self.source().given_url() || !self.proves(&fresh) {
+            return false;
+        }
+        // Where the URL before brought nothing, a probe may use the fresh one up. Then the next replies
+        // alone tell whether the object is the same.
+        if !is_fruitless && self.find_again(&fresh).await.is_err() {
+            return false;
+        }
+        self.source().take_url_of(&fresh);
+        true
+    }
+
+    /// Asks whether the object under the fresh URL is the same, as far as its metadata tell.
+    async fn find_again(&self, fresh: &Source) -> Result<(), HttpError> {
+        match http::probe(&self.client, fresh, &Conditions::default()).await? {
+            Probed::Found { metadata, .. } => {
+                let coding = metadata.coding.as_ref();
+                self.pinned
+                    .pin_again(metadata.length, coding, &metadata.identity)
+            }
+            Probed::NotModified => Ok(()),
+        }
+    }
+
+    /// Whether replies under the fresh URL can prove that the object is the same.
+    fn proves(&self, fresh: &Source) -> bool {
+        let proof = self.pinned.identity().best_proof();
+        proof >= Proof::Digest || fresh.key_text() == self.source().key_text()
     }
 
     fn keep(&self, why: &str) {
@@ -93,17 +219,4 @@ impl Renewal {
             "the URL is about to expire and is kept until then: {why}"
         ));
     }
-}
-
-/// Waits until shortly before the URL expires. Returns whether it has not expired: a clock that is
-/// wrong makes it seem so from the start.
-async fn wait_for_margin(expiry: SystemTime) -> bool {
-    let left = || expiry.duration_since(SystemTime::now()).ok();
-    let Some(margin) = left().map(|left| (left / MARGIN_SHARE).min(LONGEST_MARGIN)) else {
-        return false;
-    };
-    while let Some(left) = left().and_then(|left| left.checked_sub(margin)) {
-        sleep(left.clamp(Duration::from_millis(1), LONGEST_SLEEP)).await;
-    }
-    true
 }

@@ -4,41 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use crate::engine::failures::Failures;
 use crate::object::BlockIndex;
-
-/// Failed attempts in a row without a byte of progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Failures {
-    /// How many there were.
-    pub(crate) count: u32,
-    /// When the first of them failed.
-    pub(crate) since: Instant,
-}
-
-impl Failures {
-    /// None so far.
-    pub(crate) fn none(now: Instant) -> Self {
-        Self {
-            count: 0,
-            since: now,
-        }
-    }
-
-    /// One more than before.
-    #[must_use]
-    pub(crate) fn and_one(self, now: Instant) -> Self {
-        match self.count {
-            0 => Self {
-                count: 1,
-                since: now,
-            },
-            count => Self {
-                count: count.saturating_add(1),
-                ..self
-            },
-        }
-    }
-}
 
 /// Counts the failed attempts at each block since its last byte of progress. A block keeps its
 /// count when it passes to another lease.
@@ -83,7 +50,7 @@ impl AttemptCounts {
         // others failed.
         let is_on_the_way = place.position > begun && place.position < stuck.furthest;
         if !is_on_the_way || stuck.failures.count == 0 {
-            stuck.failures = stuck.failures.and_one(now);
+            stuck.failures.add(now);
         }
         stuck.failures
     }

@@ -1,5 +1,7 @@
 //! Gives leases to workers, records what they complete, and measures them.
 
+mod aborts;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,16 +10,15 @@ use futures::future::AbortHandle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::attempts::{AttemptAt, AttemptCounts, Failures, Role};
+use super::attempts::{AttemptAt, AttemptCounts, Role};
 use super::lease::{ActiveLease, RateMeter};
 use super::parts::{CompletedParts, PartAssembler};
 use super::scheduler::{
     Completion, Grant, GrantOrigin, LeaseId, LinkEstimate, NoneMissing, Scheduler,
 };
-use super::silence::{Signs, Silence};
-use super::slowness;
+use super::silence::Silence;
 use super::stragglers::Stragglers;
-use crate::engine::job::LowestSpeed;
+use crate::engine::failures::Failures;
 use crate::engine::metrics::Recorder;
 use crate::object::{BlockIndex, BlockPlan, Plan};
 use crate::report::Samples;
@@ -54,15 +55,6 @@ struct Inner {
     silence: Silence,
     attempts: AttemptCounts,
     samples: Recorder,
-}
-
-/// Whether all transfers are silent.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Silenced {
-    /// Whether they are, as far as is known.
-    pub(crate) is_suspected: bool,
-    /// Since when, where one of them was aborted now to find out.
-    pub(crate) began: Option<Instant>,
 }
 
 impl Dispatcher {
@@ -104,8 +96,10 @@ impl Dispatcher {
             reach,
             ..
         } = &mut *inner;
+        let now = Instant::now();
         let grant = scheduler.lease(&link, *reach, |id| {
-            leases.get(&id).map(RateMeter::observed).unwrap_or_default()
+            let meter = leases.get(&id);
+            meter.map(|meter| meter.observed(now)).unwrap_or_default()
         })?;
         if let GrantOrigin::Stolen(victim) = grant.origin
             && let (Some(limit), Some(meter)) = (scheduler.limit(victim), leases.get(&victim))
@@ -137,15 +131,22 @@ impl Dispatcher {
         Ok(grant.map(|grant| inner.meter(&grant, abort)))
     }
 
-    /// Where the run of missing bytes ends that `lease` is part of: a position in the file.
-    pub(crate) fn missing_until(&self, lease: &ActiveLease) -> u64 {
+    /// Where the run of missing bytes ends that `lease` begins, a position in the file, where no byte
+    /// before it is missing.
+    pub(crate) fn missing_until(&self, lease: &ActiveLease) -> Option<u64> {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
-        let Some(block) = plan.block_at(lease.position()) else {
-            return lease.limit();
-        };
+        let block = plan.block_at(lease.position())?;
+        if inner.scheduler.is_missing_before(block.index.0) {
+            return None;
+        }
         let end = inner.scheduler.missing_until(block.index.0);
-        plan.run(block.index, end.max(block.index.0 + 1)).end()
+        Some(plan.run(block.index, end.max(block.index.0 + 1)).end())
+    }
+
+    /// Whether a worker holds a lease.
+    pub(crate) fn is_at_work(&self) -> bool {
+        !self.lock().leases.is_empty()
     }
 
     /// Records a completed block. Returns whether it completed for the first time, and aborts the
@@ -177,7 +178,7 @@ impl Dispatcher {
         let now = Instant::now();
         match place(&inner.scheduler, lease) {
             Some(place) => inner.attempts.count(begun, place, now),
-            None => Failures::none(now).and_one(now),
+            None => Failures::none(now).add(now),
         }
     }
 
@@ -203,6 +204,7 @@ impl Dispatcher {
     pub(crate) fn release_all(&self) {
         let mut inner = self.lock();
         inner.attempts = AttemptCounts::default();
+        inner.silence.begin_anew();
         for (id, meter) in std::mem::take(&mut inner.leases) {
             inner.scheduler.release(id, meter.lease.position());
         }
@@ -218,93 +220,6 @@ impl Dispatcher {
         // without end.
         if before != reach {
             self.changed.notify_waiters();
-        }
-    }
-
-    /// Aborts the slowest lease, for its blocks to be leased again.
-    pub(crate) fn abort_slowest(&self) {
-        let inner = self.lock();
-        let slowest = inner
-            .leases
-            .values()
-            .filter_map(|meter| Some((meter.rate?, meter)))
-            .min_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((_, meter)) = slowest {
-            meter.lease.abort();
-        }
-    }
-
-    /// Aborts a straggler, if there is one, for its worker to continue over a new connection.
-    /// Returns whether it did.
-    pub(crate) fn replace_straggler(&self, now: Instant) -> bool {
-        let mut inner = self.lock();
-        let Inner {
-            scheduler,
-            stragglers,
-            attempts,
-            leases,
-            first_byte,
-            ..
-        } = &mut *inner;
-        // A stuck lease is left to its worker's timers and its count of failures.
-        let progresses = |meter: &&RateMeter| {
-            place(scheduler, &meter.lease).is_none_or(|place| !attempts.is_stuck(place))
-        };
-        let Some(straggler) = stragglers.next(leases.values().filter(progresses), *first_byte, now)
-        else {
-            return false;
-        };
-        straggler.lease.abort();
-        if let Some(place) = place(scheduler, &straggler.lease) {
-            attempts.replaced(place, now);
-        }
-        true
-    }
-
-    /// Aborts the leases that have been slower than `lowest` for too long, after a tick, for their
-    /// workers to continue over new connections. Returns how many they were.
-    pub(crate) fn replace_slow(&self, lowest: LowestSpeed, now: Instant) -> u32 {
-        let mut inner = self.lock();
-        let mut replaced = 0;
-        for meter in inner.leases.values_mut() {
-            if slowness::is_too_slow(meter, lowest, now) {
-                meter.lease.abort();
-                meter.slow_since = None;
-                replaced += 1;
-            }
-        }
-        replaced
-    }
-
-    /// Looks for transfers that have all fallen silent, after a tick. Aborts one of them, for its
-    /// worker to go ahead over a new connection, and the others once bytes come there.
-    ///
-    /// `is_crowded` says that the server refused connections.
-    pub(crate) fn break_silence(&self, is_crowded: bool, now: Instant) -> Silenced {
-        let mut inner = self.lock();
-        let Inner {
-            silence,
-            leases,
-            first_byte,
-            ..
-        } = &mut *inner;
-        let signs = silence.check(leases.values(), *first_byte, is_crowded, now);
-        let began = match signs {
-            Signs::Calm => None,
-            Signs::Silent { since, canary } => {
-                canary.lease.abort();
-                Some(since)
-            }
-            Signs::Dead(dead) => {
-                for meter in dead {
-                    meter.lease.abort();
-                }
-                None
-            }
-        };
-        Silenced {
-            is_suspected: silence.is_suspected(),
-            began,
         }
     }
 

@@ -48,6 +48,8 @@ pub(crate) enum Activity {
     Paused,
     /// It waits for bytes.
     Waiting,
+    /// It has bytes, and waits as the caller's rate limit demands.
+    Limited,
     /// It has bytes, and puts them where they belong.
     Writing,
 }
@@ -113,14 +115,14 @@ impl ActiveLease {
     /// What the worker does.
     pub(super) fn activity(&self) -> Activity {
         let activity = self.activity.load(Ordering::Relaxed);
-        [Activity::Waiting, Activity::Writing]
+        [Activity::Waiting, Activity::Limited, Activity::Writing]
             .into_iter()
             .find(|known| *known as u8 == activity)
             .unwrap_or(Activity::Paused)
     }
 
     /// Ends the attempt of the worker.
-    pub(super) fn abort(&self) {
+    pub(crate) fn abort(&self) {
         self.abort.abort();
     }
 }
@@ -169,11 +171,16 @@ impl RateMeter {
         }
     }
 
-    /// The position and the rate of the lease.
-    pub(super) fn observed(&self) -> Observed {
+    /// The position and the rates of the lease.
+    pub(super) fn observed(&self, now: Instant) -> Observed {
+        let position = self.lease.position();
+        let bytes = position - self.lease.range.start();
+        let span = (now - self.since).as_secs_f64();
         Observed {
-            position: self.lease.position(),
+            position,
             rate: self.rate,
+            mean: if span > 0.0 { bytes as f64 / span } else { 0.0 },
+            is_limited: self.lease.activity() == Activity::Limited,
         }
     }
 

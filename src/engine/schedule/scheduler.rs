@@ -14,7 +14,8 @@ use crate::object::{BlockBitmap, BlockIndex, BlockPlan};
 /// How much hedges may fetch a second time, as a fraction of the object.
 const HEDGE_BUDGET: f64 = 0.02;
 /// How much hedges may fetch a second time of any object, however small, in bytes.
-const HEDGE_LEAST_BUDGET: u64 = 256 << 10;
+const HEDGE_LEAST_BUDGET: u64 = 64 << 10;
+
 /// Identifies a lease. No two leases of a run have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct LeaseId(pub(crate) u64);
@@ -121,6 +122,12 @@ impl Scheduler {
         self.done.is_full()
     }
 
+    /// Whether a block before this one is missing.
+    pub(crate) fn is_missing_before(&self, block: u32) -> bool {
+        let first = self.done.missing_runs().next();
+        first.is_some_and(|run| run.start < block)
+    }
+
     /// Where the run of missing blocks ends that has this one; the block itself where that is
     /// complete.
     pub(crate) fn missing_until(&self, block: u32) -> u32 {
@@ -213,7 +220,7 @@ impl Scheduler {
             .owners()
             .filter(|(id, _)| !hedged.contains(id))
             .filter_map(|(id, lease)| {
-                let seen = observe(id);
+                let seen = Some(observe(id)).filter(|seen| !seen.is_limited)?;
                 let cut = self.cut(lease, seen, link)?;
                 Some((seconds_left(self.end_of(lease), seen, link), id, cut))
             })
@@ -232,7 +239,7 @@ impl Scheduler {
         let position = seen
             .position
             .max(self.plan.range(BlockIndex(lease.next)).start());
-        let tail = tail_to_steal(end.checked_sub(position)?, seen.rate, link)?;
+        let tail = tail_to_steal(end.checked_sub(position)?, seen, link)?;
         let blocks = (tail / self.plan.block_size() as f64).round();
         #[expect(
             clippy::cast_possible_truncation,
@@ -261,7 +268,7 @@ impl Scheduler {
             .owners()
             .filter(|(id, lease)| lease.next < lease.end && !hedged.contains(id))
             .filter_map(|(id, lease)| {
-                let seen = observe(id);
+                let seen = Some(observe(id)).filter(|seen| !seen.is_limited)?;
                 let again = self.plan.run(BlockIndex(lease.next), lease.end).len();
                 let left = seconds_left(self.end_of(lease), seen, link);
                 let worth = gains_from_hedge(left, again, link) && again <= affordable;

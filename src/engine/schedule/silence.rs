@@ -63,6 +63,11 @@ pub(super) enum Signs<'a> {
 }
 
 impl Silence {
+    /// Forgets a canary: the transfer pauses.
+    pub(super) fn begin_anew(&mut self) {
+        self.suspected = None;
+    }
+
     /// Whether a canary is out.
     pub(super) fn is_suspected(&self) -> bool {
         self.suspected.is_some()
@@ -124,6 +129,11 @@ impl Silence {
         Signs::Silent { since, canary }
     }
 
+    /// Remembers a silence that ended by itself.
+    fn learn(&mut self, gap: Duration) {
+        self.longest_gap = self.longest_gap.max(gap).min(LONGEST_GAP);
+    }
+
     fn follow<'a>(
         &mut self,
         leases: &(impl Iterator<Item = &'a RateMeter> + Clone),
@@ -139,8 +149,13 @@ impl Silence {
         let has_news = |meter: &RateMeter| meter.heard.is_some_and(|heard| heard > at);
         let mut new = leases.clone().filter(is_new);
         let mut old = leases.clone().filter(|meter| !is_new(meter));
-        if new.clone().any(has_news) {
+        if let Some(canary) = new.clone().find(|meter| has_news(meter)) {
             self.suspected = None;
+            // A server that sends the bytes of each reply late is not silent.
+            let gap = canary
+                .heard
+                .map_or(Duration::ZERO, |heard| heard - canary.since);
+            self.learn(gap);
             let is_dead = |meter: &&RateMeter| {
                 !has_news(meter) && meter.lease.activity() == Activity::Waiting
             };
@@ -148,7 +163,12 @@ impl Silence {
         }
         if let Some(heard) = old.find_map(|meter| meter.heard.filter(|heard| *heard > at)) {
             self.suspected = None;
-            self.longest_gap = self.longest_gap.max(heard - since).min(LONGEST_GAP);
+            self.learn(heard - since);
+            return Signs::Calm;
+        }
+        if new.clone().next().is_none() && now - at >= patience {
+            // No worker took the canary's place.
+            self.suspected = None;
             return Signs::Calm;
         }
         let is_late = |meter: &&RateMeter| {

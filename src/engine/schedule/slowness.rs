@@ -1,5 +1,7 @@
 //! Notices a transfer, or a whole download, that is slower than the caller puts up with.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::lease::{Activity, RateMeter};
@@ -29,6 +31,11 @@ impl Slowness {
         (self.since, self.bytes) = (now, bytes);
     }
 
+    /// Does not count this time as slow.
+    pub(crate) fn excuse(&mut self, span: Duration) {
+        self.since += span;
+    }
+
     /// Whether the download has been too slow for too long, now that `bytes` bytes have arrived in
     /// all.
     pub(crate) fn is_too_slow(&mut self, bytes: u64, now: Instant) -> bool {
@@ -43,7 +50,7 @@ impl Slowness {
 
 /// Whether a lease, measured at `now`, has been slower than `lowest` for its span. Time in which its
 /// worker did not wait for the network does not count.
-pub(super) fn is_too_slow(meter: &mut RateMeter, lowest: LowestSpeed, now: Instant) -> bool {
+pub(super) fn is_lease_too_slow(meter: &mut RateMeter, lowest: LowestSpeed, now: Instant) -> bool {
     let is_slow = meter.lease.activity() == Activity::Waiting
         && meter
             .rate
@@ -112,7 +119,7 @@ mod tests {
             let now = begun + SECOND / 10 * *tick;
             meter.lease.advance(u64::from(*tick) * rate / 10);
             meter.measure(now, SECOND / 100);
-            is_too_slow(&mut meter, LOWEST, now)
+            is_lease_too_slow(&mut meter, LOWEST, now)
         })
     }
 

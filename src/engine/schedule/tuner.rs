@@ -31,6 +31,10 @@ const SETTLING: u32 = 1;
 const REST: u32 = 16;
 /// The most samples that the tuner ignores after a failed trial.
 const LONGEST_REST: u32 = 256;
+/// After how many samples without a refusal the server is asked for one connection more. Each
+/// refusal doubles the number, up to the longest.
+const RECOVERY: u32 = 32;
+const LONGEST_RECOVERY: u32 = 1024;
 
 /// The throughput over a span of time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,8 +50,14 @@ pub(crate) struct ThroughputSample {
 #[derive(Clone, Debug)]
 pub(crate) struct Tuner {
     target: u32,
-    // INVARIANT: at least 1, at most what the caller allows.
+    // INVARIANT: at least 1, at most `most`.
     ceiling: u32,
+    /// What the caller allows.
+    most: u32,
+    /// Samples since the last refusal, or since the ceiling was raised after one.
+    calm: u32,
+    /// After how many of them the ceiling is raised by one.
+    recovery: u32,
     mode: Mode,
     /// Length of the next rest, in samples.
     rest: u32,
@@ -111,6 +121,9 @@ impl Tuner {
         Self {
             target,
             ceiling,
+            most: ceiling,
+            calm: 0,
+            recovery: RECOVERY,
             mode: Mode::Measuring { settling: 0 },
             rest: REST,
             direction: Direction::Up,
@@ -129,6 +142,7 @@ impl Tuner {
             // Connections are still opening, or the work runs out.
             return;
         }
+        self.recover();
         let throughput = sample.bytes as f64 / span;
         match &mut self.mode {
             Mode::Fixed => {}
@@ -201,12 +215,43 @@ impl Tuner {
         if working == 0 {
             return false;
         }
+        // Those that are refused at once count once.
+        if std::mem::take(&mut self.calm) > 0 || self.ceiling == self.most {
+            self.recovery = (self.recovery * 2).min(LONGEST_RECOVERY);
+        }
         self.ceiling = working.min(self.target.saturating_sub(1)).max(1);
         self.target = self.ceiling;
         if self.mode != Mode::Fixed {
             self.rest();
         }
         true
+    }
+
+    /// Raises the ceiling by one after a while without a refusal. The server may have been busy.
+    fn recover(&mut self) {
+        if self.ceiling == self.most {
+            return;
+        }
+        self.calm += 1;
+        if self.calm >= self.recovery {
+            self.calm = 0;
+            self.ceiling += 1;
+            if self.mode == Mode::Fixed {
+                self.target = self.ceiling;
+            }
+        }
+    }
+
+    /// Forgets that connections were refused.
+    pub(crate) fn forget_refusals(&mut self) {
+        let is_lower = self.ceiling < self.most;
+        (self.ceiling, self.calm, self.recovery) = (self.most, 0, RECOVERY);
+        if is_lower && self.mode == Mode::Fixed {
+            self.target = self.most;
+        } else if is_lower {
+            self.mode = Mode::Measuring { settling: SETTLING };
+            self.direction = Direction::Up;
+        }
     }
 
     /// Keeps to one connection from now on, because the server has no ranges.
@@ -224,8 +269,13 @@ mod tests {
 
     /// Runs the tuner on a link that gives `throughput(connections)` bytes per second. Returns the
     /// number that it settles on.
-    fn settle(mut tuner: Tuner, throughput: impl Fn(u32) -> f64) -> u32 {
-        for _ in 0..100 {
+    fn settle(tuner: Tuner, throughput: impl Fn(u32) -> f64) -> u32 {
+        after(tuner, 100, throughput)
+    }
+
+    /// The same after so many samples.
+    fn after(mut tuner: Tuner, samples: u32, throughput: impl Fn(u32) -> f64) -> u32 {
+        for _ in 0..samples {
             let connections = tuner.target();
             #[expect(
                 clippy::cast_possible_truncation,
@@ -275,9 +325,23 @@ mod tests {
         let mut tuner = Tuner::auto(32, FAR);
         assert!(!tuner.refused(0));
         assert!(tuner.refused(2));
-        assert_eq!(settle(tuner.clone(), |n| f64::from(n) * 1e6), 2);
+        assert_eq!(after(tuner.clone(), 50, |n| f64::from(n) * 1e6), 2);
         assert!(tuner.refused(2));
         assert!(tuner.refused(1), "one of several that were refused at once");
         assert_eq!(tuner.target(), 1);
+    }
+
+    #[test]
+    fn a_server_that_refused_is_asked_for_more_again() {
+        let linear = |n| f64::from(n) * 1e6;
+        for mut tuner in [Tuner::fixed(8), Tuner::auto(8, FAR)] {
+            for working in [7, 6, 5, 4] {
+                assert!(tuner.refused(working));
+            }
+            assert_eq!(after(tuner.clone(), 60, linear), 4);
+            assert_eq!(after(tuner.clone(), 2000, linear), 8);
+            tuner.forget_refusals();
+            assert_eq!(after(tuner.clone(), 60, linear), 8);
+        }
     }
 }

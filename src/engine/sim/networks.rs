@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use super::line::{Line, LineOutage, Shows};
 use super::oracle::{self, Final};
-use super::remote::{ServerEvent, Weather};
+use super::remote::{Ranges, ServerEvent, Weather};
 use super::scenario::{Played, Scenario};
 use super::world::{World, job};
-use crate::engine::job::Job;
+use crate::engine::job::{Job, LowestSpeed};
 use crate::error::ErrorKind;
 use crate::event::Event;
 use crate::options::Connections;
@@ -24,34 +24,40 @@ const SEEDS: u64 = 12;
 /// Options under which the run survives an outage.
 #[derive(Clone, Copy)]
 struct Options {
-    connections: u32,
+    /// `None` for as many as suit.
+    connections: Option<u32>,
     retries: u32,
     wait_online: u64,
 }
 
 const USUAL: Options = Options {
-    connections: 8,
+    connections: Some(8),
     retries: 8,
     wait_online: 600,
 };
 
 /// Plays a run in which the line is down for so many seconds.
 fn play(seed: u64, seconds: u64, shows: Shows, options: Options) -> (Played, FakeDisk, World) {
-    let world = World::new(seed, &[200 * PART]);
     let outage = LineOutage {
         from: FROM,
         until: FROM + Duration::from_secs(seconds),
         shows,
     };
+    play_over(seed, outage, options)
+}
+
+/// Plays a run over a line with this outage.
+fn play_over(seed: u64, outage: LineOutage, options: Options) -> (Played, FakeDisk, World) {
+    let world = World::new(seed, &[200 * PART]);
     let weather = Weather {
         wait: Duration::from_millis(80),
         longest_chunk: 400,
         line: Line(vec![outage]),
         ..Weather::fair()
     };
-    let connections = NonZeroU32::new(options.connections).unwrap();
+    let fixed = |count| Connections::Fixed(NonZeroU32::new(count).unwrap());
     let job = Job {
-        connections: Connections::Fixed(connections),
+        connections: options.connections.map_or(Connections::Auto, fixed),
         retries: options.retries,
         wait_online: Duration::from_secs(options.wait_online),
         ..job(&world, PART)
@@ -86,8 +92,88 @@ fn survives(seconds: u64, shows: Shows, options: Options) -> Duration {
 
 #[test]
 fn an_address_that_changes_costs_two_seconds_at_most() {
-    let lost = survives(0, Shows::Nothing, USUAL);
-    assert!(lost < Duration::from_secs(2), "{lost:?}");
+    for connections in [Some(8), None] {
+        let options = Options {
+            connections,
+            ..USUAL
+        };
+        let lost = survives(0, Shows::Nothing, options);
+        assert!(lost < Duration::from_secs(2), "{connections:?}: {lost:?}");
+    }
+}
+
+/// The number of connections may be about to change.
+#[test]
+fn an_address_may_change_at_any_time() {
+    let options = Options {
+        connections: None,
+        ..USUAL
+    };
+    for quarter in 8..64 {
+        let from = Duration::from_millis(250) * quarter;
+        let outage = LineOutage {
+            from,
+            until: from,
+            shows: Shows::Nothing,
+        };
+        let (played, ..) = play_over(3, outage, options);
+        assert!(played.outcome.is_ok(), "{from:?}");
+        let lost = longest_silence(&played);
+        assert!(lost < Duration::from_secs(3), "{from:?}: {lost:?}");
+    }
+}
+
+/// The longest time between two bytes.
+fn longest_silence(played: &Played) -> Duration {
+    let is_sent = |what: &ServerEvent| matches!(what, ServerEvent::Sent { .. });
+    let sent = played.log.iter().filter(|(_, what)| is_sent(what));
+    let times: Vec<Duration> = sent.map(|(at, _)| *at).collect();
+    let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    gaps.max().unwrap_or_default()
+}
+
+#[test]
+fn a_trickle_is_too_slow_however_often_it_falls_silent() {
+    let world = World::new(1, &[200 * PART]);
+    let weather = Weather {
+        wait: Duration::from_secs(8),
+        longest_chunk: 1,
+        ..Weather::fair()
+    };
+    let job = Job {
+        lowest_speed: Some(LowestSpeed {
+            bytes_per_second: 1000,
+            span: Duration::from_secs(5),
+        }),
+        ..job(&world, PART)
+    };
+    let scenario = Scenario::undisturbed(&world, &weather, &job);
+    let played = scenario.play(&FakeDisk::default(), 1);
+    let error = played.outcome.unwrap_err();
+    assert!(error.to_string().contains("slower than"), "{error}");
+    let (at, _) = played.log.last().unwrap();
+    assert!(*at < Duration::from_secs(15), "{at:?}");
+}
+
+/// Nothing could take the place of its one reply.
+#[test]
+fn a_server_without_ranges_may_pause() {
+    for seed in 0..SEEDS {
+        let world = World::new(seed, &[2 * PART]);
+        let weather = Weather {
+            ranges: Ranges::Denied,
+            wait: Duration::from_secs(12),
+            longest_chunk: 400,
+            ..Weather::fair()
+        };
+        let job = job(&world, PART);
+        let scenario = Scenario::undisturbed(&world, &weather, &job);
+        let played = scenario.play(&FakeDisk::default(), seed);
+        assert!(played.outcome.is_ok(), "seed {seed}");
+        let is_asked = |what: &&ServerEvent| matches!(what, ServerEvent::Asked { .. });
+        let asked = played.log.iter().filter(|(_, what)| is_asked(&what));
+        assert_eq!(asked.count(), 1, "seed {seed}");
+    }
 }
 
 #[test]
@@ -115,7 +201,7 @@ fn a_network_that_is_gone_uses_up_no_retry() {
 #[test]
 fn a_server_that_restarts_is_waited_for_by_any_number_of_connections() {
     for seconds in [15, 25, 40, 100] {
-        for connections in [1, 8] {
+        for connections in [Some(1), Some(8), None] {
             let options = Options {
                 connections,
                 ..USUAL

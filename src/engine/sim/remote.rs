@@ -394,7 +394,8 @@ impl Remote for SimRemote {
         Ok(SimBody {
             remote: self.server.clone(),
             version,
-            position: range.start(),
+            position: if self.is_whole() { 0 } else { range.start() },
+            is_whole: self.is_whole(),
             end,
             first_byte: wait,
             opened,
@@ -410,6 +411,7 @@ pub(super) struct SimBody {
     remote: SimServer,
     version: usize,
     position: u64,
+    is_whole: bool,
     end: u64,
     first_byte: Duration,
     /// When its connection was opened.
@@ -420,6 +422,10 @@ pub(super) struct SimBody {
 impl RemoteBody for SimBody {
     fn first_byte(&self) -> Duration {
         self.first_byte
+    }
+
+    fn start(&self) -> Option<u64> {
+        self.is_whole.then_some(0)
     }
 
     fn server(&self) -> usize {

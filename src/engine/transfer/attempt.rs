@@ -21,16 +21,21 @@ use crate::storage::StorageError;
 pub(super) struct Carried<B> {
     body: B,
     /// The position of its next byte in the object, and in the output.
-    pub(super) position: u64,
+    position: u64,
     pub(super) written: u64,
     /// The end of the range that was asked for.
-    pub(super) end: u64,
+    end: u64,
     rest: Bytes,
     /// Counts the body while no lease takes bytes out of it.
     waits: Option<WaitingBody>,
 }
 
 impl<B> Carried<B> {
+    /// Whether it has bytes that follow those that were taken.
+    pub(super) fn has_more(&self) -> bool {
+        self.position < self.end
+    }
+
     fn covers(&self, position: u64) -> bool {
         (self.position..self.end).contains(&position)
     }
@@ -104,11 +109,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Ok(carried)
             }
             Some(carried) if carried.position < range.start() && self.is_one_stream() => {
-                self.skip_to(range.start(), carried).await
+                self.skip_to(lease, range.start(), carried).await
             }
             Some(carried) if self.is_treasured(&carried) && carried.covers(range.start()) => {
                 go_on(&carried);
-                self.skip_to(range.start(), carried).await
+                self.skip_to(lease, range.start(), carried).await
             }
             _ if self.replies.count() > 0 && self.is_one_stream() => Err(AttemptError::Unproven),
             useless => {
@@ -119,7 +124,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                     Ok(stream) => {
                         let server = stream.body.server();
                         self.replies.begin(&self.plan, lease, server, position);
-                        Ok(stream)
+                        self.skip_to(lease, range.start(), stream).await
                     }
                     Err(error) => Err(error.into()),
                 }
@@ -131,16 +136,16 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// another version.
     async fn skip_to(
         &self,
+        lease: &ActiveLease,
         position: u64,
         mut stream: Carried<R::Body>,
     ) -> Result<Carried<R::Body>, AttemptError> {
         while stream.position < position {
             if stream.rest.is_empty() {
-                let Some(bytes) = stream.body.chunk().await? else {
+                let Some(bytes) = self.chunk(lease, &mut stream.body).await? else {
                     let why = "the object ended before the range that was asked for";
                     return Err(HttpError::protocol(why).into());
                 };
-                self.metrics.fetched(bytes.len() as u64);
                 stream.rest = bytes;
             }
             let left = usize::try_from(position - stream.position).unwrap_or(usize::MAX);
@@ -148,6 +153,26 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             stream.position += skipped.len() as u64;
         }
         Ok(stream)
+    }
+
+    /// The next bytes of a body, as fast as the caller allows.
+    async fn chunk(
+        &self,
+        lease: &ActiveLease,
+        body: &mut R::Body,
+    ) -> Result<Option<Bytes>, HttpError> {
+        lease.does(Activity::Waiting);
+        let Some(bytes) = body.chunk().await? else {
+            return Ok(None);
+        };
+        self.metrics.fetched(bytes.len() as u64);
+        self.patience.arrived();
+        if let Some(limiter) = &self.limiter {
+            lease.does(Activity::Limited);
+            limiter.pass(bytes.len()).await;
+        }
+        lease.does(Activity::Writing);
+        Ok(Some(bytes))
     }
 
     /// The range to ask for, of which the lease needs `range`.
@@ -159,7 +184,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         if self.has_asked.swap(true, Ordering::Relaxed) || self.remote.is_whole() {
             return range;
         }
-        let longer = ByteRange::new(lease.position(), self.dispatcher.missing_until(lease));
+        let until = self.dispatcher.missing_until(lease);
+        let longer = until.and_then(|until| ByteRange::new(lease.position(), until));
         let located = longer.and_then(|longer| self.selection.locate(longer));
         located
             .filter(|longer| longer.start() == range.start())
@@ -176,20 +202,27 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         lease.does(Activity::Waiting);
         let replied = self.remote.fetch(source).await;
         self.metrics.waited_for_reply(asked.elapsed());
-        let body = replied?;
-        self.patience.arrived();
-        self.replied.notify_one();
-        self.metrics.fetched(body.skipped());
+        let body = replied.inspect_err(|error| self.note_unanswered(error))?;
+        self.patience.answered(body.first_byte());
         self.dispatcher.replied(body.first_byte());
+        self.has_replied.get_or_init(Instant::now);
+        self.replied.notify_one();
         let end = body.end().map_or(source.end(), |end| end.min(source.end()));
         Ok(Carried {
+            position: body.start().unwrap_or(source.start()),
             body,
-            position: source.start(),
             written: lease.position(),
             end,
             rest: Bytes::new(),
             waits: None,
         })
+    }
+
+    /// Where no server answered, a link that may be used once is not spent.
+    fn note_unanswered(&self, error: &FetchError) {
+        if matches!(error, FetchError::Http(error) if error.is_unanswered()) {
+            self.has_asked.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Takes bytes out of the stream up to object position `end`, to its own end, or to the end of
@@ -203,16 +236,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Result<PourEnd, AttemptError> {
         while stream.position < end && writer.position() < lease.limit() {
             if stream.rest.is_empty() {
-                lease.does(Activity::Waiting);
-                let Some(bytes) = stream.body.chunk().await? else {
+                let Some(bytes) = self.chunk(lease, &mut stream.body).await? else {
                     return Ok(PourEnd::Ended);
                 };
-                lease.does(Activity::Writing);
-                self.metrics.fetched(bytes.len() as u64);
-                self.patience.arrived();
-                if let Some(limiter) = &self.limiter {
-                    limiter.pass(bytes.len()).await;
-                }
                 stream.rest = bytes;
             }
             // What was taken over since is another's to write.

@@ -21,6 +21,9 @@ const SAMPLE_FIRST_BYTES: u32 = 4;
 /// Time constant of the exponential moving average that is the shown rate.
 const MEMORY: Duration = Duration::from_secs(3);
 
+/// After how long without a byte the shown rate is zero.
+const SILENCE: Duration = Duration::from_secs(3);
+
 /// Turns the counters of a transfer into rates.
 #[derive(Debug)]
 pub(crate) struct Meter {
@@ -40,6 +43,8 @@ pub(crate) struct Meter {
     shown_bytes: u64,
     /// The shown rate, in bytes per second; `None` before the first.
     rate: Option<f64>,
+    /// When the last bytes came, as far as progress tells.
+    heard: Instant,
 }
 
 /// The counters at a moment.
@@ -77,12 +82,14 @@ impl Meter {
             shown: start,
             shown_bytes: resumed_bytes,
             rate: None,
+            heard: start.at,
         }
     }
 
     /// Restarts the measurements after a pause, whose time does not count.
     pub(crate) fn resume(&mut self) {
         self.skip(Instant::now());
+        self.excuse(self.sampled.at);
         self.shown = self.sampled;
         self.begun = self.sampled.at;
         self.rate = None;
@@ -115,11 +122,15 @@ impl Meter {
         })
     }
 
-    /// Leaves the time until now out of the measurements of the server.
+    /// Leaves the time until now out of the throughput samples.
     pub(crate) fn skip(&mut self, now: Instant) {
         self.sampled = self.snapshot(now);
+    }
+
+    /// Does not count the time until now as slow: the server is not to blame.
+    pub(crate) fn excuse(&mut self, now: Instant) {
         if let Some(slowness) = &mut self.slowness {
-            slowness.restart(self.sampled.fetched, now);
+            slowness.restart(self.metrics.fetched_bytes(), now);
         }
     }
 
@@ -150,8 +161,13 @@ impl Meter {
                     .map_or(newest, |rate| rate + (newest - rate) * weight),
             );
             self.shown = after;
+            if newest > 0.0 {
+                self.heard = now;
+            }
         }
-        let rate = self.rate.unwrap_or(0.0);
+        // Where nothing comes, a mean would go on to promise an end.
+        let is_heard = now - self.heard < SILENCE;
+        let rate = self.rate.filter(|_| is_heard).unwrap_or(0.0);
         let useful = self.resumed_bytes + self.metrics.useful_bytes();
         let completed = (useful + dispatcher.pending_bytes()).min(self.total_bytes);
         // An aborted attempt loses bytes, but the shown progress never goes back.

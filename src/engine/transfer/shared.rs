@@ -1,14 +1,16 @@
 //! What the workers of one transfer share.
 
 use std::sync::atomic::{AtomicBool, AtomicU32};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::backpressure::Backpressure;
 use super::commit::CommitError;
 use super::rate_limit::Limiter;
+use super::refusals::Refusals;
 use super::replies::Replies;
 use super::waiting::WaitingBodies;
 use super::window::WriteTarget;
@@ -23,12 +25,12 @@ use crate::engine::remote::object::Object;
 use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
-use crate::http::{HttpError, Pinned, Source};
+use crate::http::{HttpError, Pinned};
 use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
 
-/// The longest time to first byte of a server to which a round trip costs nothing.
+/// The longest round trip that costs nothing.
 const NEAR: Duration = Duration::from_millis(5);
 /// The longest time that the other workers wait for the reply to the first request.
 const AHEAD: Duration = Duration::from_secs(1);
@@ -69,13 +71,18 @@ pub(crate) struct Transfer<R, W> {
     pub(super) tuner: Mutex<Tuner>,
     /// Whether the caller can give a fresh URL.
     pub(super) can_refresh: bool,
+    /// Whether the URL has a query, which may be a signature and limit its use.
+    pub(super) is_signed: bool,
     /// When the URL expires, where the caller can't give a fresh one.
     pub(super) expiry: Option<SystemTime>,
     /// How long the other workers wait for the reply to the first request.
     pub(super) first_goes_ahead: Option<Duration>,
     /// Notified at each reply.
     pub(super) replied: Notify,
-    /// Whether a request was sent since the source had its URL.
+    /// When the first one came.
+    pub(super) has_replied: OnceLock<Instant>,
+    pub(super) refusals: Refusals,
+    /// Whether a request was sent that may have been answered.
     pub(super) has_asked: AtomicBool,
     pub(super) waiting: WaitingBodies,
     /// The number of workers that run.
@@ -127,9 +134,8 @@ impl From<StorageError> for TransferError {
 /// How long the other workers wait for the reply to the first request, which asks for everything. A
 /// link that may be used once should be used for that. Far away the wait would cost a round trip,
 /// so it is for signed links only.
-fn first_goes_ahead(source: &Source, first_byte: Duration) -> Option<Duration> {
-    let is_cheap = first_byte < NEAR || source.has_query();
-    is_cheap.then_some(AHEAD)
+fn first_goes_ahead(is_signed: bool, round_trip: Duration) -> Option<Duration> {
+    (is_signed || round_trip < NEAR).then_some(AHEAD)
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
@@ -142,6 +148,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Arc<Self> {
         let job = context.job;
         let first_byte = object.metadata.first_byte;
+        let is_signed = context.source.has_query();
         let tuner = match job.connections {
             _ if object.remote.is_whole() => Tuner::fixed(1),
             Connections::Fixed(connections) => Tuner::fixed(connections.get()),
@@ -191,7 +198,10 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             can_refresh: job.refresh.is_some(),
             expiry: context.source.expiry().filter(|_| job.refresh.is_none()),
             replied: Notify::new(),
-            first_goes_ahead: first_goes_ahead(&context.source, first_byte),
+            has_replied: OnceLock::new(),
+            refusals: Refusals::default(),
+            first_goes_ahead: first_goes_ahead(is_signed, object.metadata.round_trip),
+            is_signed,
             has_asked: AtomicBool::new(false),
             waiting: WaitingBodies::default(),
             workers: AtomicU32::new(0),

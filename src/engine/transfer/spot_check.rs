@@ -10,9 +10,9 @@ use super::shared::{Transfer, TransferError};
 use super::window::WriteTarget;
 use super::written_blocks::{Doubt, WrittenBlock};
 use crate::engine::context::RequestFailed;
+use crate::engine::failures::Failures;
 use crate::engine::patience::Next;
 use crate::engine::remote::{FetchError, Remote, collect};
-use crate::engine::schedule::attempts::Failures;
 use crate::http::HttpError;
 use crate::object::ByteRange;
 
@@ -103,8 +103,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 Err(FetchError::Http(error)) => error,
             };
             drop(active);
-            failures = failures.and_one(Instant::now());
-            match self.patience.judge(turn, &error, failures) {
+            let count = || failures.add(Instant::now());
+            match self.patience.judge(turn, &error, count) {
                 Next::Again(pause) => self.patience.pause(0, &error, pause).await,
                 Next::GiveUp { attempts } => {
                     return Err(TransferError::Request(RequestFailed { error, attempts }));

@@ -17,6 +17,7 @@ use super::worker::WorkerEnd;
 use crate::engine::blocking;
 use crate::engine::context::RequestFailed;
 use crate::engine::control::{Control, Intent};
+use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::TICK;
 use crate::engine::remote::Remote;
 use crate::event::Event;
@@ -45,7 +46,7 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut alone = transfer.first_goes_ahead.map(sleep).map(Box::pin);
-    let mut keeping_access = pin!(transfer.remote.keep_access());
+    let mut renewed = pin!(transfer.remote.renewed());
     let end = loop {
         let most = if alone.is_some() { 1 } else { u32::MAX };
         spawn_missing(transfer, &mut workers, &target_users, most);
@@ -68,7 +69,11 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
                 WorkerEnd::Surplus => {}
             },
             () = first_goes_ahead => alone = None,
-            never = &mut keeping_access => match never {},
+            () = &mut renewed => {
+                transfer.begin_with_fresh_access();
+                alone = transfer.first_goes_ahead.map(sleep).map(Box::pin);
+                renewed.set(transfer.remote.renewed());
+            }
             _ = tick.tick() => {
                 if let Some(error) = measure(transfer, meter) {
                     break End::Failed(error);
@@ -114,40 +119,55 @@ fn measure<R: Remote, W: WriteTarget>(
     let now = Instant::now();
     let dispatcher = &transfer.dispatcher;
     dispatcher.tick(now);
-    let silenced = dispatcher.break_silence(transfer.metrics.refusals() > 0, now);
-    if let Some(since) = silenced.began {
-        tracing::debug!(silent = ?(now - since), "all transfers are silent");
-        transfer.patience.suspect(since, dispatcher.first_byte());
+    let is_silent = !transfer.has_irreplaceable_body() && break_silence(transfer, now);
+    if transfer.patience.offline().is_some()
+        || transfer.backpressure.is_slow()
+        || !dispatcher.awaits_network()
+    {
+        meter.excuse(now);
     }
-    let failed = if silenced.is_suspected || transfer.patience.is_tried() {
-        // No measurement of now says anything of the server.
+    let is_slow = |meter: &mut Meter| meter.is_too_slow(now);
+    let failed = transfer
+        .lowest_speed
+        .filter(|_| is_slow(meter))
+        .map(|lowest| {
+            let error = lowest.missed();
+            TransferError::Request(RequestFailed { error, attempts: 1 })
+        });
+    if is_silent || transfer.patience.is_in_outage() {
+        // While transfers are silent, rates say nothing about the server.
         meter.skip(now);
-        None
     } else {
-        replace_slow(transfer, meter, now)
-    };
+        replace_slow(transfer, meter, now);
+    }
     announce(transfer, meter, now);
     failed
 }
 
-/// Replaces transfers that are too slow, and tells the tuner how fast all are. Returns the failure
-/// of a download that is slower than the caller puts up with.
+/// Sends one transfer ahead over a new connection where all are silent. Returns whether they are.
+fn break_silence<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, now: Instant) -> bool {
+    let is_crowded = transfer.refusals.were_lately();
+    let silenced = transfer.dispatcher.break_silence(is_crowded, now);
+    if let Some((since, canary)) = silenced.canary {
+        tracing::debug!(silent = ?(now - since), "all transfers are silent");
+        // The way must be free before its worker takes it.
+        transfer.patience.suspect(since);
+        canary.abort();
+    }
+    silenced.is_suspected
+}
+
+/// Replaces transfers that are too slow, and tells the tuner how fast all are.
 fn replace_slow<R: Remote, W: WriteTarget>(
     transfer: &Transfer<R, W>,
     meter: &mut Meter,
     now: Instant,
-) -> Option<TransferError> {
+) {
     let dispatcher = &transfer.dispatcher;
-    if let Some(lowest) = transfer.lowest_speed {
-        if meter.is_too_slow(now) {
-            let error = lowest.missed();
-            let failed = RequestFailed { error, attempts: 1 };
-            return Some(TransferError::Request(failed));
-        }
-        for _ in 0..dispatcher.replace_slow(lowest, now) {
-            transfer.metrics.replaced();
-            transfer.patience.leave_connections();
-        }
+    if let Some(lowest) = transfer.lowest_speed
+        && !transfer.has_irreplaceable_body()
+    {
+        replace_slower_than(transfer, lowest, now);
     }
     // A rate limit and a slow disk hold up connections that are not to blame for it.
     let is_held_up = transfer.limiter.is_some() || transfer.backpressure.is_slow();
@@ -159,13 +179,26 @@ fn replace_slow<R: Remote, W: WriteTarget>(
     }
     let is_surplus = transfer.workers.load(Ordering::Acquire) > transfer.target_connections();
     // Without ranges the one that reads the body stays, and the others leave by themselves.
-    if is_surplus && transfer.metrics.refusals() == 0 && !transfer.remote.is_whole() {
+    if is_surplus && !transfer.refusals.were_lately() && !transfer.remote.is_whole() {
         // Of surplus workers the fastest would finish its lease first and leave; the slowest
         // should. A worker that the server refused leaves by itself, and another one may hold all
         // that the server gives.
         dispatcher.abort_slowest();
     }
-    None
+}
+
+fn replace_slower_than<R: Remote, W: WriteTarget>(
+    transfer: &Transfer<R, W>,
+    lowest: LowestSpeed,
+    now: Instant,
+) {
+    let replaced = transfer.dispatcher.replace_slow(lowest, now);
+    for _ in 0..replaced {
+        transfer.metrics.replaced();
+    }
+    if replaced > 0 {
+        transfer.patience.leave_connections();
+    }
 }
 
 fn announce<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, meter: &mut Meter, now: Instant) {

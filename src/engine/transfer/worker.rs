@@ -14,16 +14,15 @@ use super::attempt::{AttemptError, Carried};
 use super::shared::{Transfer, TransferError};
 use super::window::{WindowBuffer, WriteTarget};
 use super::writer::LeaseWriter;
-use super::written_blocks::Doubt;
 use crate::engine::context::RequestFailed;
 use crate::engine::patience::Next;
 use crate::engine::remote::{FetchError, Remote};
 use crate::engine::schedule::lease::{ActiveLease, Activity};
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{self, HttpError, HttpErrorKind, Verdict};
-use crate::object::{ByteRange, Proof};
+use crate::object::ByteRange;
 
-/// How many failed attempts at a server that has sent no byte are a reason to ask otherwise.
+/// After how many refusals of a range by a server that has sent no byte to ask otherwise.
 const HOPELESS: u32 = 4;
 
 /// Why a worker ended.
@@ -54,8 +53,11 @@ fn rate(lease: &ActiveLease, span: Duration) -> Option<f64> {
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Takes this worker out if there are more than are wanted. Of several that ask at once, only
-    /// the surplus leaves.
+    /// the surplus leaves. In an outage it may be the one that is to go ahead.
     fn leave_if_surplus(&self) -> bool {
+        if self.patience.is_in_outage() {
+            return false;
+        }
         let target = self.target_connections();
         self.workers
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |workers| {
@@ -122,12 +124,16 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Option<Arc<ActiveLease>> {
         if let Some(body) = carried.take_if(|carried| self.is_treasured(carried)) {
             let from = body.written;
-            if let Ok(lease) =
-                self.dispatcher
-                    .lease_from(from, connections, own_rate, abort.clone())
-            {
-                *carried = Some(body);
-                return lease;
+            let lease = self
+                .dispatcher
+                .lease_from(from, connections, own_rate, abort.clone());
+            match lease {
+                // Another lease brings what follows, and may fail.
+                Ok(lease) if lease.is_some() || self.dispatcher.is_at_work() => {
+                    *carried = Some(body);
+                    return lease;
+                }
+                _ => {}
             }
         }
         let lease = self.dispatcher.lease(connections, own_rate, abort);
@@ -136,17 +142,6 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             *carried = None;
         }
         lease
-    }
-
-    /// Whether a body may be all that the server gives, because the link may be used a few times and
-    /// no fresh one is to be had: the server refused other requests, or has not answered as many as
-    /// are wanted.
-    pub(super) fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
-        let wanted = usize::try_from(self.target_connections()).unwrap_or(usize::MAX);
-        !self.can_refresh
-            && !self.remote.is_whole()
-            && (self.metrics.refusals() > 0 || self.replies.count() < wanted)
-            && carried.position < carried.end
     }
 
     /// Brings the bytes of one lease, with as many attempts as it may take.
@@ -163,8 +158,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         loop {
             number += 1;
             lease.does(Activity::Paused);
-            let turn = self.patience.turn().await;
+            let mut turn = self.patience.turn().await;
             let (begun, manner) = (writer.position(), self.remote.manner());
+            let access = self.remote.access();
             let error = match self.attempt(lease, &mut writer, carried, number).await {
                 Ok(()) => return LeaseEnd::Done,
                 Err(AttemptError::Storage(error)) => return LeaseEnd::Failed(error.into()),
@@ -181,12 +177,23 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 self.metrics.retried();
                 return LeaseEnd::Yield;
             }
+            if self.may_be_expired(&error) {
+                drop(turn);
+                lease.does(Activity::Paused);
+                if self.remote.regained(access).await {
+                    self.metrics.retried();
+                    return LeaseEnd::Yield;
+                }
+                turn = self.patience.turn().await;
+            }
             if http::verdict(&error) != Verdict::Fatal && writer.wanted().is_empty() {
                 return LeaseEnd::Done;
             }
-            let failures = self.dispatcher.failed(lease, begun);
-            let next = self.patience.judge(turn, &error, failures);
-            if self.is_hopeless(next) && self.concedes(&error, writer.wanted(), manner).await {
+            let wanted = writer.wanted();
+            let count = || self.dispatcher.failed(lease, begun);
+            let next = self.patience.judge(turn, &error, count);
+            if self.is_hopeless(next, &error, wanted) && self.concedes(&error, wanted, manner).await
+            {
                 self.patience.again_at_once();
                 if self.remote.is_whole() {
                     self.tune(Tuner::single);
@@ -202,7 +209,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
                 }
             };
             if self.is_one_stream() && self.replies.count() > 0 {
-                let attempts = failures.count;
+                let attempts = pause.attempts;
                 let failed = RequestFailed { error, attempts };
                 return LeaseEnd::Failed(TransferError::StreamLost(failed));
             }
@@ -213,13 +220,19 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         }
     }
 
-    /// Whether no further attempt is made, or so many failed at a server that has sent no byte, that
-    /// it may be the way of asking.
-    fn is_hopeless(&self, next: Next) -> bool {
-        match next {
-            Next::GiveUp { .. } => true,
-            Next::Again(pause) => pause.attempts >= HOPELESS && self.replies.count() == 0,
-        }
+    /// Whether this refusal may say that the access has run out.
+    fn may_be_expired(&self, error: &HttpError) -> bool {
+        self.can_refresh && http::may_have_expired(error, self.metrics.fetched_bytes() > 0)
+    }
+
+    /// Whether no further attempt is made in the same way, or the server said that it has not what was
+    /// asked for, and it may be the way of asking: of one byte, or of any after several attempts.
+    fn is_hopeless(&self, next: Next, error: &HttpError, wanted: ByteRange) -> bool {
+        let Next::Again(pause) = next else {
+            return true;
+        };
+        *error.kind() == HttpErrorKind::Unsatisfied
+            && (wanted.len() == 1 || (pause.attempts >= HOPELESS && self.replies.count() == 0))
     }
 
     /// Whether there is another way to ask for what is wanted of the output, after this failure. A
@@ -230,38 +243,6 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             Some(wanted) if !is_for_refresh => self.remote.concede(error, wanted, manner).await,
             _ => false,
         }
-    }
-
-    /// The failure of a transfer that can't go on with a second stream.
-    fn lost(&self) -> TransferError {
-        let why = "without ranges and without a tag or a date, two replies may be of two versions";
-        if !self.earlier.is_empty() {
-            return TransferError::differs(HttpError::unproven(why), Doubt::Earlier);
-        }
-        let error = HttpError::protocol(why).passing();
-        TransferError::StreamLost(RequestFailed { error, attempts: 0 })
-    }
-
-    /// Whether the remote turned out to have no ranges, and nothing tells whether what it sends is
-    /// of one version, nor of that of an earlier run. Then all bytes must come in one stream, which
-    /// begins anew, unless it is the first reply of one connection.
-    pub(super) fn lacks_ranges(&self) -> bool {
-        let is_unnamed = self.remote.is_whole() && self.pinned.proof() == Proof::None;
-        is_unnamed && !(self.begins_with_whole() && self.earlier.is_empty())
-    }
-
-    /// Whether all bytes must come in one stream: no other one would be known to be of the same
-    /// version. Ranges that don't ascend can't.
-    pub(super) fn is_one_stream(&self) -> bool {
-        self.begins_with_whole()
-            && self.pinned.proof() == Proof::None
-            && self.selection.is_ascending()
-    }
-
-    /// Whether the remote has no ranges, and no reply but whole ones came: that was known from the
-    /// start, or one connection asked.
-    pub(super) fn begins_with_whole(&self) -> bool {
-        self.remote.is_whole() && (self.began_whole || self.is_alone)
     }
 
     fn writer<'a>(
@@ -293,13 +274,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             self.metrics.stalled();
         }
         // Where nothing arrives, no other transfer is what the server prefers to this one.
-        let may_be_crowded = matches!(http::verdict(error), Verdict::Throttled { .. })
-            || http::is_refusal(error)
-            || http::may_have_expired(error, true);
-        if self.patience.is_tried() || !may_be_crowded {
+        if self.patience.is_in_outage() || !http::may_be_crowded(error) {
             return false;
         }
         self.metrics.refused();
+        if self.refusals.note(error) {
+            self.events.warn(format!(
+                "the server refuses further requests, and those under way go on: {error}"
+            ));
+        }
         let working = self.metrics.active() + self.waiting.count();
         self.tune(|tuner| tuner.refused(working))
     }

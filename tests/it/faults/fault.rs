@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use partwise::origin::Object;
+use tokio::sync::watch;
 
 use super::asked::{Asked, World};
 use super::table::{Ends, PRECIOUS, Row, assert_sound, row};
@@ -140,6 +141,30 @@ impl Fault {
                 asked.honest()
             }
         });
+        self
+    }
+
+    /// The server holds the whole object back until another one is asked for a share of it, which
+    /// is more than a block to compare.
+    pub(super) fn shared(mut self, block: u64) -> Self {
+        let (asked, gate) = watch::channel(false);
+        let length = |asked: &Asked<'_>| asked.bounds().1 - asked.bounds().0;
+        let own = self.script;
+        self.script = Arc::new(move |asked| {
+            let reply = own(asked);
+            let is_whole = asked.bounds().0 == 0 && length(asked) > block;
+            match is_whole && !asked.is_head() {
+                true => reply.held_after(PART, gate.clone()),
+                false => reply,
+            }
+        });
+        let other = self.elsewhere.expect("a row with `elsewhere`");
+        self.elsewhere = Some(Arc::new(move |request| {
+            if !request.is_head() && ![1, block].contains(&length(request)) {
+                asked.send_replace(true);
+            }
+            other(request)
+        }));
         self
     }
 

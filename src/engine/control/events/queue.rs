@@ -8,7 +8,7 @@ use crate::event::{Event, Progress};
 /// follows soon, and if there is none the oldest of all, makes room for a new one.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
-    // INVARIANT: at most `most` items, and at most one of them `Progress`.
+    // INVARIANT: at most `most` items, and between two of them that are `Progress` a start over.
     items: VecDeque<Item>,
     most: usize,
     dropped: u64,
@@ -21,6 +21,14 @@ enum Item {
 }
 
 impl Item {
+    /// Whether progress before and after it can't be added.
+    fn is_start_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Change(Event::Restarted { .. } | Event::Resumed { .. })
+        )
+    }
+
     /// Whether it is one of many: what it tells counts for less once it is old.
     fn is_passing(&self) -> bool {
         match self {
@@ -64,11 +72,15 @@ impl Backlog {
         self.items.push_back(item);
     }
 
+    /// The unread progress, where no event after it gives a meaning of its own to what follows.
     fn unread_progress(&mut self) -> Option<&mut Progress> {
-        self.items.iter_mut().find_map(|item| match item {
-            Item::Progress(progress) => Some(progress),
-            Item::Change(_) => None,
-        })
+        let newest_first = self.items.iter_mut().rev();
+        newest_first
+            .take_while(|item| !item.is_start_over())
+            .find_map(|item| match item {
+                Item::Progress(progress) => Some(progress),
+                Item::Change(_) => None,
+            })
     }
 
     fn drop_one(&mut self) {
@@ -77,8 +89,8 @@ impl Backlog {
             let is_change = |item: &Item| matches!(item, Item::Change(_));
             self.items.iter().position(is_change)
         };
-        if let Some(index) = passing.or_else(oldest) {
-            self.items.remove(index);
+        let index = passing.or_else(oldest).unwrap_or(0);
+        if self.items.remove(index).is_some() {
             self.dropped += 1;
         }
     }
@@ -128,6 +140,34 @@ mod tests {
         let told = all(backlog);
         assert_eq!(told[0], Event::Missed { events: 999 });
         assert_eq!(told[1..], left);
+    }
+
+    #[test]
+    fn progress_is_added_up_but_not_over_a_start_over() {
+        let progress = |new_bytes| {
+            Event::Progress(Progress {
+                new_bytes,
+                ..Progress::default()
+            })
+        };
+        let restarted = || Event::Restarted {
+            reason: "x".to_owned(),
+        };
+        let mut backlog = Backlog::of_at_most(9);
+        for event in [progress(1), Event::Paused, progress(2), restarted()] {
+            backlog.push(event);
+        }
+        for event in [progress(4), Event::Paused, progress(8)] {
+            backlog.push(event);
+        }
+        let left = [
+            progress(3),
+            Event::Paused,
+            restarted(),
+            progress(12),
+            Event::Paused,
+        ];
+        assert_eq!(all(backlog), left);
     }
 
     #[test]

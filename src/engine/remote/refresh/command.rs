@@ -1,5 +1,4 @@
-//! The caller's shell command for a new URL: with a time limit, a second run after a failed one,
-//! and an end with partwise.
+//! The caller's shell command for a new URL: with a time limit, and an end with partwise.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -10,8 +9,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, copy, sink};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::engine::control::events::EventBus;
-
 /// The environment variable that holds the old URL.
 const OLD_URL: &str = "PARTWISE_URL";
 /// How long a run may take.
@@ -21,20 +18,14 @@ const LONGEST_OUTPUT: u64 = 64 << 10;
 /// Waits until the other end of its standard input is closed, and ends its process group.
 const WATCH: &str = "read -r line; kill -KILL 0";
 
-/// The first line that the command prints. If a run fails, the command is run once more.
+/// The first line that the command prints.
 ///
 /// Cancel safe: dropping it kills the command.
-pub(super) async fn url(command: &str, old_url: &str, events: &EventBus) -> Result<String, String> {
-    match run(command, old_url).await {
-        Err(why) => {
-            events.warn(format!("the refresh command is run once more: {why}"));
-            run(command, old_url).await
-        }
-        printed => printed,
-    }
-}
-
-async fn run(command: &str, old_url: &str) -> Result<String, String> {
+///
+/// # Errors
+///
+/// Why it printed none in time.
+pub(super) async fn url(command: &str, old_url: &str) -> Result<String, String> {
     let ended = timeout(TIME_LIMIT, output(command, old_url)).await;
     let ended = ended.map_err(|_| format!("it took longer than {} s", TIME_LIMIT.as_secs()))?;
     let (status, printed) = ended.map_err(|error| error.to_string())?;
@@ -130,7 +121,7 @@ mod tests {
     use super::*;
 
     async fn printed(command: &str) -> Result<String, String> {
-        url(command, "http://h/old", &EventBus::default()).await
+        url(command, "http://h/old").await
     }
 
     #[tokio::test]
@@ -149,19 +140,6 @@ mod tests {
             printed("echo x; head -c 1000000 /dev/zero").await.unwrap(),
             "x"
         );
-    }
-
-    #[tokio::test]
-    async fn a_failed_run_is_tried_once_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let (runs, events) = (folder.path().join("runs"), EventBus::default());
-        let command = format!(
-            "echo run >> {0}; [ $(wc -l < {0}) -gt 1 ] && echo http://h/new",
-            runs.display()
-        );
-        let found = url(&command, "http://h/old", &events).await;
-        assert_eq!(found.unwrap(), "http://h/new");
-        assert_eq!(std::fs::read_to_string(runs).unwrap(), "run\nrun\n");
     }
 
     #[tokio::test]

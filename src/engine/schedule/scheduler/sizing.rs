@@ -34,6 +34,11 @@ pub(crate) struct Observed {
     pub(crate) position: u64,
     /// Recent bytes per second; `None` while it is not known.
     pub(crate) rate: Option<f64>,
+    /// Bytes per second since the start, the wait for the first byte included: the rate is hardly
+    /// lower than that.
+    pub(crate) mean: f64,
+    /// Whether the caller's own limit holds it up, so that no other connection would be faster.
+    pub(crate) is_limited: bool,
 }
 
 /// What is known of the link to the servers.
@@ -53,7 +58,7 @@ pub(crate) struct LinkEstimate {
 impl LinkEstimate {
     /// The expected rate of the requesting connection, in bytes per second.
     fn expected_rate(&self) -> f64 {
-        let usual = assumed_rate(None, self);
+        let usual = assumed_rate(Observed::default(), self);
         self.own.map_or(usual, |own| {
             own.clamp(usual / RATE_SPREAD, usual * RATE_SPREAD)
         })
@@ -93,11 +98,14 @@ pub(super) fn request_length(link: &LinkEstimate, free: u64) -> u64 {
 }
 
 /// How many of a lease's last `left` bytes the requesting connection takes over, for both to finish
-/// together. `measured` is the lease's own rate. `None` where the theft saves no time.
-pub(super) fn tail_to_steal(left: u64, measured: Option<f64>, link: &LinkEstimate) -> Option<f64> {
+/// together, where the lease was `seen` so. `None` where the theft saves no time.
+pub(super) fn tail_to_steal(left: u64, seen: Observed, link: &LinkEstimate) -> Option<f64> {
     let left = left as f64;
-    let own = assumed_rate(measured, link);
-    let thief = link.expected_rate();
+    let own = assumed_rate(seen, link);
+    let thief = match link.rate > 0.0 {
+        true => link.expected_rate(),
+        false => own,
+    };
     let first_byte = link.first_byte.as_secs_f64();
     // (left - tail) / own = first_byte + tail / thief
     let tail = (left / own - first_byte) / (1.0 / own + 1.0 / thief);
@@ -112,13 +120,15 @@ pub(super) fn gains_from_hedge(left: f64, again: u64, link: &LinkEstimate) -> bo
 
 /// The rate to assume for a transfer, in bytes per second, at least [`STALLED_RATE`] of the usual.
 ///
-/// Without a measurement it is the usual rate. Without that it is 1, so durations are comparable.
-fn assumed_rate(measured: Option<f64>, link: &LinkEstimate) -> f64 {
+/// Without a measurement it is the usual rate, but at least the mean. Without these it is 1, so
+/// durations are comparable.
+fn assumed_rate(seen: Observed, link: &LinkEstimate) -> f64 {
     let usual = if link.rate > 0.0 { link.rate } else { 1.0 };
-    measured.unwrap_or(usual).max(usual * STALLED_RATE)
+    let unmeasured = usual.max(seen.mean);
+    seen.rate.unwrap_or(unmeasured).max(usual * STALLED_RATE)
 }
 
 /// The seconds until a transfer reaches `end`.
 pub(super) fn seconds_left(end: u64, seen: Observed, link: &LinkEstimate) -> f64 {
-    end.saturating_sub(seen.position) as f64 / assumed_rate(seen.rate, link)
+    end.saturating_sub(seen.position) as f64 / assumed_rate(seen, link)
 }

@@ -90,6 +90,7 @@ fn a_slow_connection_steals_a_shorter_tail() {
         let observed = |_| Observed {
             position: 0,
             rate: Some(10e6),
+            ..Observed::default()
         };
         let link = LinkEstimate {
             own,
@@ -102,6 +103,32 @@ fn a_slow_connection_steals_a_shorter_tail() {
     assert_eq!(tail(None), 50);
     assert_eq!(tail(Some(10e6 / 4.0)), 20);
     assert_eq!(tail(Some(10e6 * 4.0)), 80);
+}
+
+#[test]
+fn the_mean_tells_how_fast_a_lease_is_before_it_is_measured() {
+    let theft = |mean| {
+        let mut scheduler = fresh(100);
+        scheduler.grant(0..100, GrantOrigin::Free);
+        scheduler.free.clear();
+        scheduler.free_blocks = 0;
+        let observed = |_| Observed {
+            mean,
+            ..Observed::default()
+        };
+        let link = LinkEstimate {
+            rate: 0.0,
+            first_byte: Duration::ZERO,
+            ..link(2)
+        };
+        scheduler.lease(&link, u32::MAX, observed)
+    };
+    let length = |mean| theft(mean).map(|grant| grant.blocks.len());
+    // Nothing is known.
+    assert_eq!(length(0.0), Some(50));
+    assert_eq!(length(10e6), Some(50));
+    // The rest is there in 10 ms.
+    assert_eq!(length(100.0 * BLOCK as f64 / 0.01), None);
 }
 
 #[test]
@@ -129,6 +156,7 @@ fn the_tail_is_stolen_from_the_lease_with_the_most_time_left_not_the_most_bytes(
     let observed = |id| Observed {
         position: if id == quick.id { 0 } else { 30 * BLOCK },
         rate: Some(if id == quick.id { 10e6 } else { 1e6 }),
+        ..Observed::default()
     };
     let theft = scheduler.lease(&link(3), u32::MAX, observed).unwrap();
     assert_eq!(theft.origin, GrantOrigin::Stolen(slow.id));
@@ -152,6 +180,7 @@ fn a_stalled_lease_is_hedged_once_and_the_first_to_finish_counts() {
     let observed = |_| Observed {
         position: 59 * BLOCK + 5,
         rate: Some(0.0),
+        ..Observed::default()
     };
     let hedge = scheduler.lease(&link(2), u32::MAX, observed).unwrap();
     assert_eq!(hedge.origin, GrantOrigin::Hedge(stuck.id));
@@ -180,6 +209,7 @@ fn hedges_keep_to_their_budget() {
     let observed = |_| Observed {
         position: 98 * BLOCK - 1,
         rate: Some(0.0),
+        ..Observed::default()
     };
     // The budget of 2 % is two blocks. The hedge would fetch three.
     scheduler.leases.get_mut(&grant.id).unwrap().next = 97;
@@ -274,6 +304,7 @@ impl SchedulerModel {
             Observed {
                 position: u64::from(c.next) * BLOCK + 7,
                 rate: Some(c.rate),
+                ..Observed::default()
             }
         };
         let Some(grant) = self.scheduler.lease(&link(4), u32::MAX, observe) else {

@@ -53,15 +53,18 @@ pub(super) fn faults() -> Vec<Fault> {
             "a mirror that changes its tag, and has the same bytes",
             false,
         )
+        .shared(BLOCK)
         .check(|_, outcome| assert_compared(outcome, 5)),
         changing(
             "a mirror that changes, and brought bytes of another object",
             true,
         )
+        .shared(BLOCK)
         .fails(4, ["differ from those that came before"]),
         like("a young mirror is looked at", |asked| {
             asked.tagged(None).header("Date", DATE)
         })
+        .shared(BLOCK)
         .check(|world, _| {
             let requests = world.elsewhere().requests();
             assert_eq!(requests.iter().filter(|r| r.is_head()).count(), 2);
@@ -69,6 +72,7 @@ pub(super) fn faults() -> Vec<Fault> {
         fault("--trust-mirrors")
             .elsewhere(|asked| asked.tagged(Some("\"other\"")))
             .arguments_of(move |world| [mirror(world), vec!["--trust-mirrors".to_owned()]].concat())
+            .shared(BLOCK)
             .check(|world, outcome| {
                 outcome.stderr_has("the mirrors are trusted: only their lengths");
                 let requests = world.elsewhere().requests();

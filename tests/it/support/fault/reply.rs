@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use partwise::origin::Object;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 
 use super::tls::Wire;
 
@@ -17,6 +18,8 @@ pub(crate) enum Step {
     Object(Object, Range<u64>),
     /// These bytes, each after a pause.
     Slowly(Vec<u8>, Duration),
+    /// Nothing more until this is true.
+    Until(watch::Receiver<bool>),
     /// Nothing more comes, and the connection stays open until the origin is dropped.
     Stall,
     /// The connection ends with RST.
@@ -33,7 +36,7 @@ impl Step {
         match self {
             Self::Bytes(bytes) | Self::Slowly(bytes, _) => bytes.len() as u64,
             Self::Object(_, range) => range.end - range.start,
-            Self::Stall | Self::Reset | Self::Close | Self::Leave => 0,
+            Self::Until(_) | Self::Stall | Self::Reset | Self::Close | Self::Leave => 0,
         }
     }
 }
@@ -168,9 +171,21 @@ impl Reply {
                     text.truncate(usize::try_from(left).unwrap());
                     left -= text.len() as u64;
                 }
-                Step::Stall | Step::Reset | Step::Close | Step::Leave => {}
+                Step::Until(_) | Step::Stall | Step::Reset | Step::Close | Step::Leave => {}
             }
         }
+        self
+    }
+
+    /// Nothing beyond the first bytes of an object before `gate` is true.
+    pub(crate) fn held_after(mut self, bytes: u64, gate: watch::Receiver<bool>) -> Self {
+        let Some(Step::Object(object, range)) = self.steps.pop() else {
+            panic!("the reply ends with bytes of an object");
+        };
+        let middle = range.start + bytes;
+        let first = Step::Object(object.clone(), range.start..middle);
+        let rest = Step::Object(object, middle..range.end);
+        self.steps.extend([first, Step::Until(gate), rest]);
         self
     }
 
@@ -198,6 +213,11 @@ impl Reply {
                         stream.write_u8(byte).await?;
                         stream.flush().await?;
                     }
+                }
+                Step::Until(mut gate) => {
+                    stream.flush().await?;
+                    // Without a sender nothing is held up any more.
+                    let _ = gate.wait_for(|is_open| *is_open).await;
                 }
                 Step::Stall => {
                     stream.flush().await?;
