@@ -144,6 +144,13 @@ impl Dispatcher {
         Some(plan.run(block.index, end.max(block.index.0 + 1)).end())
     }
 
+    /// Whether a lease has got no reply yet.
+    pub(crate) fn awaits_replies(&self) -> bool {
+        let inner = self.lock();
+        let mut leases = inner.leases.values();
+        leases.any(|meter| meter.lease.server().is_none())
+    }
+
     /// Whether a worker holds a lease.
     pub(crate) fn is_at_work(&self) -> bool {
         !self.lock().leases.is_empty()

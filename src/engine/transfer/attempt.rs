@@ -76,6 +76,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Result<(), AttemptError> {
         let _active = self.metrics.start_transfer();
         let position = writer.position();
+        if let Some(carried) = carried {
+            lease.comes_from(carried.body.server());
+        }
         let mut stream = self.stream(lease, position, carried.take(), range).await?;
         stream.waits = None;
         lease.comes_from(stream.body.server());

@@ -14,15 +14,12 @@ use crate::engine::schedule::tuner::Tuner;
 use crate::http::HttpError;
 use crate::object::Proof;
 
-/// For how long after the first reply others may yet be refused: this long, or so many usual times
-/// to first byte.
-const EARLY: Duration = Duration::from_secs(2);
-const EARLY_FIRST_BYTES: u32 = 4;
+/// For how long after the first reply some requests may not have been sent yet.
+const EARLY: Duration = Duration::from_millis(100);
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether a body may be all that the server gives, because the link may be used a few times and
-    /// no fresh one is to be had: the server refused other requests, or has not yet answered as many
-    /// as are wanted.
+    /// no fresh one is to be had: the server refused other requests, or may yet do so.
     pub(super) fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
         !self.can_refresh
             && !self.remote.is_whole()
@@ -30,12 +27,15 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             && carried.has_more()
     }
 
-    /// Whether a link that may be used a few times would not have shown that yet.
+    /// Whether a link that may be used a few times would not have shown that yet: requests are not
+    /// answered, or not even sent. Far away the refusals come before the end of any lease.
     fn is_early(&self) -> bool {
         let wanted = usize::try_from(self.target_connections()).unwrap_or(usize::MAX);
-        let early = EARLY.max(self.dispatcher.first_byte() * EARLY_FIRST_BYTES);
         let began = self.has_replied.get();
-        self.replies.count() < wanted && began.is_none_or(|began| began.elapsed() < early)
+        let just_began = began.is_none_or(|began| began.elapsed() < EARLY);
+        self.is_near
+            && self.replies.count() < wanted
+            && (just_began || self.dispatcher.awaits_replies())
     }
 
     /// What was refused under another URL tells nothing any more.

@@ -71,6 +71,8 @@ pub(crate) struct Transfer<R, W> {
     pub(super) tuner: Mutex<Tuner>,
     /// Whether the caller can give a fresh URL.
     pub(super) can_refresh: bool,
+    /// Whether a round trip costs nothing.
+    pub(super) is_near: bool,
     /// Whether the URL has a query, which may be a signature and limit its use.
     pub(super) is_signed: bool,
     /// When the URL expires, where the caller can't give a fresh one.
@@ -134,8 +136,8 @@ impl From<StorageError> for TransferError {
 /// How long the other workers wait for the reply to the first request, which asks for everything. A
 /// link that may be used once should be used for that. Far away the wait would cost a round trip,
 /// so it is for signed links only.
-fn first_goes_ahead(is_signed: bool, round_trip: Duration) -> Option<Duration> {
-    (is_signed || round_trip < NEAR).then_some(AHEAD)
+fn first_goes_ahead(is_signed: bool, is_near: bool) -> Option<Duration> {
+    (is_signed || is_near).then_some(AHEAD)
 }
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
@@ -149,6 +151,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let job = context.job;
         let first_byte = object.metadata.first_byte;
         let is_signed = context.source.has_query();
+        let is_near = object.metadata.round_trip < NEAR;
         let tuner = match job.connections {
             _ if object.remote.is_whole() => Tuner::fixed(1),
             Connections::Fixed(connections) => Tuner::fixed(connections.get()),
@@ -200,7 +203,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             replied: Notify::new(),
             has_replied: OnceLock::new(),
             refusals: Refusals::default(),
-            first_goes_ahead: first_goes_ahead(is_signed, object.metadata.round_trip),
+            first_goes_ahead: first_goes_ahead(is_signed, is_near),
+            is_near,
             is_signed,
             has_asked: AtomicBool::new(false),
             waiting: WaitingBodies::default(),
