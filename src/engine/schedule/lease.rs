@@ -35,6 +35,7 @@ pub(crate) struct ActiveLease {
     limit: AtomicU64,
     /// The index of the server that sends the bytes; [`UNKNOWN_SERVER`] before its first reply.
     server: AtomicUsize,
+    has_old_body: AtomicBool,
     waits_for_disk: AtomicBool,
     /// As [`Activity`].
     activity: AtomicU8,
@@ -66,6 +67,7 @@ impl ActiveLease {
             position: AtomicU64::new(range.start()),
             limit: AtomicU64::new(range.end()),
             server: AtomicUsize::new(UNKNOWN_SERVER),
+            has_old_body: AtomicBool::new(false),
             waits_for_disk: AtomicBool::new(false),
             activity: AtomicU8::new(Activity::Paused as u8),
             abort,
@@ -95,6 +97,16 @@ impl ActiveLease {
     /// Records which server sends the bytes.
     pub(crate) fn comes_from(&self, server: usize) {
         self.server.store(server, Ordering::Relaxed);
+    }
+
+    /// Records whether the body began under an earlier lease.
+    pub(crate) fn takes_old_body(&self, is_old: bool) {
+        self.has_old_body.store(is_old, Ordering::Relaxed);
+    }
+
+    /// Whether the body began under an earlier lease.
+    pub(super) fn has_old_body(&self) -> bool {
+        self.has_old_body.load(Ordering::Relaxed)
     }
 
     /// The index of the server that sends the bytes, once it has replied.

@@ -47,6 +47,16 @@ struct Suspected {
     patience: Duration,
 }
 
+/// What else is known of the server.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Evidence {
+    /// Whether it refused connections lately.
+    pub(crate) is_crowded: bool,
+    /// Whether the link may be used a few times only. Then the first lease in the file is not the one
+    /// to give up: the body that brings it may be one that goes on to the end.
+    pub(crate) is_limited: bool,
+}
+
 /// What the leases show.
 #[derive(Debug)]
 pub(super) enum Signs<'a> {
@@ -74,17 +84,17 @@ impl Silence {
     }
 
     /// Judges the leases, which were measured at `now`. `first_byte` is the usual time to first
-    /// byte; `is_crowded` says that the server refused connections.
+    /// byte.
     pub(super) fn check<'a>(
         &mut self,
         leases: impl Iterator<Item = &'a RateMeter> + Clone,
         first_byte: Duration,
-        is_crowded: bool,
+        evidence: Evidence,
         now: Instant,
     ) -> Signs<'a> {
         self.has_begun |= leases.clone().any(|meter| meter.heard.is_some());
         match self.suspected {
-            None => self.look(leases, first_byte, is_crowded, now),
+            None => self.look(leases, first_byte, evidence, now),
             Some(suspected) => self.follow(&leases, suspected, now),
         }
     }
@@ -93,7 +103,7 @@ impl Silence {
         &mut self,
         leases: impl Iterator<Item = &'a RateMeter> + Clone,
         first_byte: Duration,
-        is_crowded: bool,
+        evidence: Evidence,
         now: Instant,
     ) -> Signs<'a> {
         let at_work = leases.filter(|meter| meter.lease.activity() != Activity::Paused);
@@ -106,7 +116,7 @@ impl Silence {
         if count == 1 {
             limit *= ALONE;
         }
-        if is_crowded {
+        if evidence.is_crowded {
             limit *= CROWDED;
         }
         let limit = limit.max(first_byte * SUSPICIOUS_FIRST_BYTES);
@@ -117,8 +127,13 @@ impl Silence {
         if now - since < limit || !at_work.clone().all(waits) {
             return Signs::Calm;
         }
-        // The first in the file, which standard output or a player waits for.
-        let Some(canary) = at_work.min_by_key(|meter| meter.lease.position()) else {
+        let position = |meter: &&RateMeter| meter.lease.position();
+        let canary = match evidence.is_limited {
+            true => at_work.max_by_key(position),
+            // Standard output or a player waits for it.
+            false => at_work.min_by_key(position),
+        };
+        let Some(canary) = canary else {
             return Signs::Calm;
         };
         self.suspected = Some(Suspected {
@@ -145,7 +160,7 @@ impl Silence {
             at,
             patience,
         } = suspected;
-        let is_new = |meter: &&RateMeter| meter.since >= at;
+        let is_new = |meter: &&RateMeter| meter.since >= at && !meter.lease.has_old_body();
         let has_news = |meter: &RateMeter| meter.heard.is_some_and(|heard| heard > at);
         let mut new = leases.clone().filter(is_new);
         let mut old = leases.clone().filter(|meter| !is_new(meter));

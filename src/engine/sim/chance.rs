@@ -183,6 +183,7 @@ pub(super) fn weather(rng: &mut Rng) -> Weather {
         broken_at: None,
         hangs: false,
         ranges: ranges(rng),
+        uses: None,
         line: line(rng),
     }
 }

@@ -23,6 +23,7 @@
 
 mod chance;
 mod disk_errors;
+mod few_uses;
 mod idle_gate;
 mod line;
 mod networks;

@@ -42,6 +42,8 @@ pub(super) struct Weather {
     pub(super) broken_at: Option<u64>,
     /// Whether replies stall at `broken_at`. They break there otherwise.
     pub(super) hangs: bool,
+    /// How many more replies the link gives; any number where that is `None`.
+    pub(super) uses: Option<u32>,
     pub(super) line: Line,
 }
 
@@ -58,6 +60,7 @@ impl Weather {
             longest_chunk: 24,
             broken_at: None,
             hangs: false,
+            uses: None,
             line: Line::default(),
         }
     }
@@ -246,6 +249,18 @@ impl State {
         )
     }
 
+    /// Spends a use of the link, if it has a number of them.
+    fn use_link(&mut self) -> Result<(), HttpError> {
+        match &mut self.weather.uses {
+            None => Ok(()),
+            Some(0) => Err(self.fail(HttpErrorKind::Refused(StatusCode::FORBIDDEN), None)),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
     fn fail(&mut self, kind: HttpErrorKind, after: Option<Duration>) -> HttpError {
         self.note(ServerEvent::Failed(kind.clone()));
         HttpError::scripted(kind, after)
@@ -361,8 +376,11 @@ impl Remote for SimRemote {
             (RequestGuard(self.server.clone()), state.wait())
         };
         let opened = self.server.open().await?;
+        // The server counts a request when it comes, however late it answers.
+        let may_use = self.server.state().use_link();
         sleep(wait).await;
         self.server.pass(opened).await?;
+        may_use?;
         let refusal = {
             let mut state = self.server.state();
             let refused = state.rng.f64() < state.weather.refuse;

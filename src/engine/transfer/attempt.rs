@@ -76,6 +76,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     ) -> Result<(), AttemptError> {
         let _active = self.metrics.start_transfer();
         let position = writer.position();
+        lease.takes_old_body(carried.is_some());
         if let Some(carried) = carried {
             lease.comes_from(carried.body.server());
         }
@@ -122,6 +123,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             useless => {
                 // There is one body at a time of a remote without ranges.
                 drop(useless);
+                lease.takes_old_body(false);
                 match self.request(lease, self.to_ask(lease, range)).await {
                     Ok(_) if self.lacks_ranges() => Err(AttemptError::Unproven),
                     Ok(stream) => {

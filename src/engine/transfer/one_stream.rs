@@ -14,6 +14,8 @@ use crate::engine::schedule::tuner::Tuner;
 use crate::http::HttpError;
 use crate::object::Proof;
 
+/// A signed link that gave so many replies is no longer taken for one that may be used a few times.
+const FEW: usize = 8;
 /// For how long after the first reply some requests may not have been sent yet.
 const EARLY: Duration = Duration::from_millis(100);
 
@@ -30,12 +32,14 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
     /// Whether a link that may be used a few times would not have shown that yet: requests are not
     /// answered, or not even sent. Far away the refusals come before the end of any lease.
     fn is_early(&self) -> bool {
+        let replies = self.replies.count();
+        if self.is_signed && replies < FEW {
+            return true;
+        }
         let wanted = usize::try_from(self.target_connections()).unwrap_or(usize::MAX);
         let began = self.has_replied.get();
         let just_began = began.is_none_or(|began| began.elapsed() < EARLY);
-        self.is_near
-            && self.replies.count() < wanted
-            && (just_began || self.dispatcher.awaits_replies())
+        self.is_near && replies < wanted && (just_began || self.dispatcher.awaits_replies())
     }
 
     /// What was refused under another URL tells nothing any more.

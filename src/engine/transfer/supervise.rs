@@ -20,6 +20,7 @@ use crate::engine::control::{Control, Intent};
 use crate::engine::job::LowestSpeed;
 use crate::engine::metrics::TICK;
 use crate::engine::remote::Remote;
+use crate::engine::schedule::silence::Evidence;
 use crate::event::Event;
 
 /// Why the workers ended.
@@ -146,8 +147,11 @@ fn measure<R: Remote, W: WriteTarget>(
 
 /// Sends one transfer ahead over a new connection where all are silent. Returns whether they are.
 fn break_silence<R: Remote, W: WriteTarget>(transfer: &Transfer<R, W>, now: Instant) -> bool {
-    let is_crowded = transfer.refusals.were_lately();
-    let silenced = transfer.dispatcher.break_silence(is_crowded, now);
+    let evidence = Evidence {
+        is_crowded: transfer.refusals.were_lately(),
+        is_limited: transfer.is_signed && !transfer.can_refresh,
+    };
+    let silenced = transfer.dispatcher.break_silence(evidence, now);
     if let Some((since, canary)) = silenced.canary {
         tracing::debug!(silent = ?(now - since), "all transfers are silent");
         // The way must be free before its worker takes it.
@@ -164,14 +168,13 @@ fn replace_slow<R: Remote, W: WriteTarget>(
     now: Instant,
 ) {
     let dispatcher = &transfer.dispatcher;
-    if let Some(lowest) = transfer.lowest_speed
-        && !transfer.has_irreplaceable_body()
-    {
+    let is_replaceable = !transfer.has_irreplaceable_body();
+    if let Some(lowest) = transfer.lowest_speed.filter(|_| is_replaceable) {
         replace_slower_than(transfer, lowest, now);
     }
     // A rate limit and a slow disk hold up connections that are not to blame for it.
     let is_held_up = transfer.limiter.is_some() || transfer.backpressure.is_slow();
-    if !is_held_up && dispatcher.replace_straggler(now) {
+    if is_replaceable && !is_held_up && dispatcher.replace_straggler(now) {
         transfer.metrics.replaced();
     }
     if let Some(sample) = meter.sample(now, dispatcher.first_byte()) {

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Dispatcher, Inner, place};
 use crate::engine::job::LowestSpeed;
 use crate::engine::schedule::lease::{ActiveLease, Activity, RateMeter};
-use crate::engine::schedule::silence::Signs;
+use crate::engine::schedule::silence::{Evidence, Signs};
 use crate::engine::schedule::slowness;
 
 /// Whether all transfers are silent.
@@ -98,9 +98,7 @@ impl Dispatcher {
 
     /// Looks for transfers that have all fallen silent, after a tick. One of them is to go ahead over
     /// a new connection; the others are aborted once bytes come there.
-    ///
-    /// `is_crowded` says that the server refused connections lately.
-    pub(crate) fn break_silence(&self, is_crowded: bool, now: Instant) -> Silenced {
+    pub(crate) fn break_silence(&self, evidence: Evidence, now: Instant) -> Silenced {
         let mut inner = self.lock();
         let Inner {
             silence,
@@ -108,7 +106,7 @@ impl Dispatcher {
             first_byte,
             ..
         } = &mut *inner;
-        let signs = silence.check(leases.values(), *first_byte, is_crowded, now);
+        let signs = silence.check(leases.values(), *first_byte, evidence, now);
         let canary = match signs {
             Signs::Calm => None,
             Signs::Silent { since, canary } => Some((since, Arc::clone(&canary.lease))),

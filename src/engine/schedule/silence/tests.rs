@@ -60,6 +60,10 @@ impl Scene {
 
     /// A tick in which these leases bring bytes.
     fn tick(&mut self, bring: &[usize], is_crowded: bool) -> Shown {
+        let evidence = Evidence {
+            is_crowded,
+            ..Evidence::default()
+        };
         self.ticks += 1;
         let now = self.now();
         for at in bring {
@@ -73,10 +77,7 @@ impl Scene {
             let mut all = self.leases.iter();
             all.position(|meter| std::ptr::eq(meter, found)).unwrap()
         };
-        match self
-            .silence
-            .check(self.leases.iter(), NEAR, is_crowded, now)
-        {
+        match self.silence.check(self.leases.iter(), NEAR, evidence, now) {
             Signs::Calm => Shown::Calm,
             Signs::Silent { canary, .. } => Shown::Canary(place(canary)),
             Signs::Dead(dead) => Shown::Dead(dead.into_iter().map(place).collect()),
