@@ -10,7 +10,8 @@ use crate::report::{Report, ValidatorKind};
 /// A step of a download, in the order in which the steps happen.
 ///
 /// Events come in order. Progress is lossy: a reader that is slow gets the newest state, in the place
-/// of the oldest one that it has not read, with the new bytes of all of them. Every other event is delivered once to each stream that is read.
+/// of the oldest one that it has not read, with the new bytes of all of them. Every other event is
+/// delivered once to each stream that is read.
 ///
 /// A stream holds 512 unread events. If more come, the oldest of [`Verifying`](Self::Verifying),
 /// [`Retrying`](Self::Retrying), [`Committed`](Self::Committed) and [`Warning`](Self::Warning) are

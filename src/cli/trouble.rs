@@ -43,8 +43,8 @@ impl Trouble {
                 let told = std::mem::take(&mut self.is_told);
                 told.then(|| format!("it goes on, after {}", text::duration(now - since)))
             }
-            // That has a notice of its own.
-            Event::Offline => {
+            // These have notices of their own, and a pause is none of the server's.
+            Event::Offline | Event::Paused | Event::Restarted { .. } | Event::Refreshed => {
                 *self = Self::default();
                 None
             }

@@ -78,8 +78,8 @@ impl DownloadBuilder {
     /// [`refresh_command`](Self::refresh_command). Default: none, and the download fails.
     ///
     /// If the query tells when the URL expires, `refresh` is called before that: when a tenth of the
-    /// time is left, but at most 60 s. This needs a version that is certain: the same digest, or the
-    /// same strong entity tag under the same path. The query parameters that are understood are
+    /// time is left, but at most 60 s. This needs a version with a strong entity tag, or something
+    /// stronger, and a fresh URL with the same host and path. The query parameters that are understood are
     /// `X-Amz-Date` with `X-Amz-Expires`, the same of Google Cloud Storage (`X-Goog-`) and of
     /// Alibaba Cloud OSS (`x-oss-`), `Expires` in seconds since 1970, and the `se` of Azure Storage.
     /// An error of the function is a warning then, and the old URL is kept until it is refused.

@@ -13,6 +13,7 @@ use super::control::{Control, Intent};
 use super::job::Job;
 use super::metrics::Metrics;
 use super::patience::Patience;
+use super::refresh::Refresher;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::http::{self, HttpError, Source};
@@ -23,6 +24,8 @@ pub(crate) struct Context<'a> {
     pub(crate) shared: &'a Shared,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) patience: Arc<Patience>,
+    /// Where the caller can give fresh URLs.
+    pub(crate) refresher: Option<Arc<Refresher>>,
     /// Where the object is fetched from: under the URL of the job, or the last one that a refresh
     /// gave.
     pub(crate) source: Source,

@@ -25,6 +25,7 @@ pub(crate) struct Metrics {
     processor_begun: Duration,
     fetched_bytes: AtomicU64,
     useful_bytes: AtomicU64,
+    brought_bytes: AtomicU64,
     resumed_bytes: AtomicU64,
     has_begun: AtomicBool,
     attempts: AtomicU64,
@@ -71,6 +72,7 @@ impl Metrics {
             processor_begun: processor_time(),
             fetched_bytes: AtomicU64::new(0),
             useful_bytes: AtomicU64::new(0),
+            brought_bytes: AtomicU64::new(0),
             resumed_bytes: AtomicU64::new(0),
             has_begun: AtomicBool::new(false),
             attempts: AtomicU64::new(0),
@@ -111,6 +113,12 @@ impl Metrics {
     /// Counts fetched bytes that the output uses.
     pub(crate) fn useful(&self, bytes: u64) {
         self.useful_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.brought_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that the output used when they came, whatever became of them. Never less than before.
+    pub(crate) fn brought_bytes(&self) -> u64 {
+        self.brought_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts a failed attempt that is to be retried.

@@ -13,6 +13,7 @@ mod job;
 mod metrics;
 mod output;
 mod patience;
+mod refresh;
 mod remote;
 mod run;
 mod schedule;

@@ -24,6 +24,11 @@ use crate::http::{self, Client, HttpError, HttpErrorKind, Verdict};
 /// the download goes on soon after it is back.
 const LONGEST_UNANSWERED: Duration = Duration::from_secs(5);
 
+/// Pauses after so many failures are no longer than those before.
+const GROWING: u32 = 32;
+/// The least pause of an attempt that has no way to the server while others have one.
+const NO_WAY: Duration = Duration::from_secs(1);
+
 /// What the caller allows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -37,8 +42,10 @@ impl Limits {
     /// How long a server that does not answer is tried at least: twice the longest pauses together,
     /// and once if it has not answered before.
     fn span(&self, has_heard: bool) -> Duration {
-        let pauses = (1..=self.retries).map(http::longest_backoff);
-        let all = pauses.fold(Duration::ZERO, Duration::saturating_add);
+        let growing = self.retries.min(GROWING);
+        let pauses = (1..=growing).map(http::longest_backoff);
+        let longest = http::longest_backoff(GROWING).saturating_mul(self.retries - growing);
+        let all = pauses.fold(longest, Duration::saturating_add);
         if has_heard {
             all.saturating_mul(2)
         } else {
@@ -178,6 +185,10 @@ impl Patience {
             (Cause::Offline, _) => None,
             (_, Verdict::Retry { after } | Verdict::Throttled { after }) => after,
             (_, Verdict::Fatal) => {
+                if self.offline().is_some() {
+                    // The answer says that the network is back.
+                    self.note(turn, cause, Instant::now());
+                }
                 let attempts = count().count;
                 return Next::GiveUp { attempts };
             }
@@ -207,6 +218,10 @@ impl Patience {
         let backoff = http::backoff(attempts, fastrand::f64()).min(longest);
         // A server that asks for less than a pause may ask so again and again.
         let delay = after.map_or(backoff, |after| after.max(backoff));
+        let delay = match cause {
+            Cause::Offline if !judged.in_outage => delay.max(NO_WAY),
+            _ => delay,
+        };
         if judged.in_outage && judged.leads && judged.offline.is_none() {
             self.lock().wait_until(now + delay);
         }
@@ -259,8 +274,8 @@ impl Patience {
             false => failures.since,
         };
         // A server that answers has been asked often enough after so many attempts.
-        let is_long =
-            !error.is_unanswered() || now - since >= self.limits.span(self.lock().has_heard());
+        let has_heard = self.lock().has_heard();
+        let is_long = !error.is_unanswered() || now - since >= self.limits.span(has_heard);
         failures.count.max(judged.failures) > self.limits.retries && is_long
     }
 

@@ -18,12 +18,12 @@ use super::output::file::restore::Restore;
 use super::output::outcome::{Outcome, judge_request};
 use super::output::{discard, file, stdout, stream};
 use super::patience::{Limits, Next, Patience};
+use super::refresh::Refresher;
 use super::remote::discovery::{Discovery, discover};
 use super::remote::http::HttpRemote;
 use super::remote::mirrors;
 use super::remote::object::{Discovered, Object};
 use super::remote::probe::ProbeMethod;
-use super::remote::refresh::Refresher;
 use super::summary;
 use super::transfer::written_blocks::Doubt;
 use crate::checkpoint;
@@ -38,8 +38,6 @@ use crate::storage::{Folder, Volume};
 /// How often a download starts over because the object changed. An object that changes all the time
 /// has no version to download.
 const MOST_RESTARTS: u32 = 5;
-/// How often an expired URL is replaced without a byte of progress in between.
-const MOST_REFRESHES: u32 = 3;
 
 /// Starts a download on the current Tokio runtime.
 pub(crate) fn start(job: Job) -> (Arc<Shared>, JoinHandle<Result<Report, Error>>) {
@@ -96,17 +94,18 @@ pub(crate) fn context<'a, V: Volume>(
         retries: job.retries,
         wait_online: job.wait_online,
     };
-    let patience = Patience::new(
+    let patience = Arc::new(Patience::new(
         limits,
         job.client.clone(),
         Arc::clone(&metrics),
         Arc::clone(&shared.events),
-    );
+    ));
     Context {
         job,
         shared,
+        refresher: Refresher::new(job, &patience, &metrics),
         metrics,
-        patience: Arc::new(patience),
+        patience,
         source: job.source.clone(),
         boot,
         output: destination.output(),
@@ -393,13 +392,13 @@ impl Passes {
                     self.next.restore = Restore::Resume;
                 }
                 self.refreshes = if progressed { 1 } else { self.refreshes + 1 };
-                if self.refreshes > MOST_REFRESHES {
-                    return Err(error);
-                }
-                let Some(refresher) = Refresher::of(context) else {
+                let Some(refresher) = &context.refresher else {
                     return Err(error);
                 };
                 let fresh = context.unless_ended(refresher.fresh()).await??;
+                let Some(fresh) = fresh else {
+                    return Err(error);
+                };
                 context.source.take_url_of(&fresh);
                 context.events().emit(Event::Refreshed);
                 self.has_no_ranges = false;

@@ -16,6 +16,8 @@ const SPANS: [(&str, &str); 3] = [
 /// Seconds since 1970: Amazon S3 (Version 2), CloudFront, Google Cloud Storage (V2), Alibaba Cloud
 /// OSS (V1).
 const SECONDS: &str = "expires";
+/// The last second of the year 9998, after 1970. What lies beyond is no date of a URL.
+const LATEST: u64 = 253_370_764_799;
 /// A date: the signed expiry of a shared access signature of Azure Storage.
 const DATE: &str = "se";
 
@@ -34,9 +36,13 @@ pub(super) fn expiry(url: &Url) -> Option<SystemTime> {
         let since = Duration::from_secs(value(SECONDS)?.parse().ok()?);
         SystemTime::UNIX_EPOCH.checked_add(since)
     };
-    of_span
+    let found = of_span
         .or_else(of_seconds)
-        .or_else(|| moment(&value(DATE)?))
+        .or_else(|| moment(&value(DATE)?));
+    found.filter(|at| {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        since.is_ok_and(|since| (1..=LATEST).contains(&since.as_secs()))
+    })
 }
 
 /// A date of ISO 8601 in UTC, in the basic or the extended format, with or without a time.
@@ -48,7 +54,8 @@ fn moment(text: &str) -> Option<SystemTime> {
         .or_else(|_| {
             time::Date::parse(text, &Iso8601::PARSING).map(|date| date.midnight().assume_utc())
         });
-    parsed.ok().map(SystemTime::from)
+    let since = u64::try_from(parsed.ok()?.unix_timestamp()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since))
 }
 
 #[cfg(test)]
@@ -82,6 +89,10 @@ mod tests {
                 None,
             ),
             ("Expires=18446744073709551615", None),
+            ("Expires=1795708800000", None),
+            ("Expires=0", None),
+            ("se=1960-12-31", None),
+            ("se=-9999-12-31", None),
             ("Expires=Thu, 26 Nov", None),
             ("se=x", None),
             ("", None),

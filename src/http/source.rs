@@ -156,6 +156,11 @@ impl Source {
         )
     }
 
+    /// Whether there is a URL of its own for the metadata.
+    pub(crate) fn has_head_url(&self) -> bool {
+        self.inner.head.is_some()
+    }
+
     /// Whether the URL has a query, which may be a signature.
     pub(crate) fn has_query(&self) -> bool {
         self.state().given.url.query().is_some()

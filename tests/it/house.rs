@@ -138,6 +138,7 @@ const TOP_TO_BOTTOM: &[(&str, &[&[&str]])] = &[
             &["remote"],
             &["summary"],
             &["context"],
+            &["refresh"],
             &["patience"],
             &["control"],
             &["schedule"],

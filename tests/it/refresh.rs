@@ -115,7 +115,7 @@ async fn a_url_is_replaced_before_it_expires() {
     let (origin, fixture) = (Arc::new(origin.start().await.unwrap()), Fixture::new());
     let calls = Arc::new(AtomicU32::new(0));
     let (counted, held) = (Arc::clone(&calls), Arc::clone(&origin));
-    let download = download(&fixture, expiring(&origin, 2)).refresh_with(move |_| {
+    let download = download(&fixture, expiring(&origin, 5)).refresh_with(move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
         let held = Arc::clone(&held);
         async move { Ok(expiring(&held, 3600) + "&fresh") }

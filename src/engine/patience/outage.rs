@@ -244,7 +244,10 @@ impl Outages {
 
     /// The caller paused, and the time of that does not count: whatever failed before is forgotten.
     pub(super) fn begin_anew(&mut self) {
-        self.current = None;
+        if self.current.take().is_some() {
+            // The attempt that went ahead is none of the next outage's.
+            self.round += 1;
+        }
         self.failed = None;
     }
 

@@ -12,10 +12,10 @@ use tokio::time::timeout;
 
 use super::concessions::{Concession, Concessions};
 use super::pool::{After, Server, ServerGuard, ServerPool};
-use super::refresh::Refresher;
 use super::renewal::Renewal;
 use super::{FetchError, NO_RANGES, NONE_LEFT, Remote, RemoteBody};
 use crate::engine::control::events::EventBus;
+use crate::engine::refresh::Refresher;
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
 use crate::object::ByteRange;
 
@@ -62,7 +62,7 @@ impl HttpRemote {
     }
 
     /// With a caller who gives fresh URLs.
-    pub(crate) fn renewed_by(self, refresher: Refresher, events: &Arc<EventBus>) -> Self {
+    pub(crate) fn renewed_by(self, refresher: Arc<Refresher>, events: &Arc<EventBus>) -> Self {
         let pinned = self.servers.first().pinned.clone();
         let renewal = Renewal::new(refresher, self.client.clone(), pinned, Arc::clone(events));
         Self {
@@ -274,6 +274,12 @@ impl Remote for HttpRemote {
         match &self.renewal {
             Some(renewal) => renewal.regained(refused).await,
             None => false,
+        }
+    }
+
+    fn take_access(&self) {
+        if let Some(renewal) = &self.renewal {
+            renewal.announce();
         }
     }
 

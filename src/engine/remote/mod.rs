@@ -9,7 +9,6 @@ pub(crate) mod mirrors;
 pub(crate) mod object;
 pub(crate) mod pool;
 pub(crate) mod probe;
-pub(crate) mod refresh;
 mod renewal;
 
 use std::future::Future;
@@ -86,6 +85,10 @@ pub(crate) trait Remote: Send + Sync + 'static {
         let _ = refused;
         async { false }
     }
+
+    /// Lets those that wait for another access go on with the one that was
+    /// [`renewed`](Self::renewed).
+    fn take_access(&self) {}
 
     /// Returns once the access was renewed, because it was refused or was about to run out.
     fn renewed(&self) -> impl Future<Output = ()> + Send {

@@ -7,7 +7,6 @@ use super::NO_RANGES;
 use super::http::HttpRemote;
 use super::pool::{Server, ServerPool};
 use super::probe::ProbeMethod;
-use super::refresh::Refresher;
 use crate::engine::context::{Context, RequestFailed};
 use crate::engine::job::Job;
 use crate::engine::summary::kind_of;
@@ -117,8 +116,8 @@ impl Object<HttpRemote> {
             let ranges = found.metadata.ranges;
             HttpRemote::new(client, servers).where_ranges_are(ranges)
         };
-        if let Some(refresher) = Refresher::of(context).filter(|_| is_source) {
-            remote = remote.renewed_by(refresher, context.events());
+        if let Some(refresher) = context.refresher.as_ref().filter(|_| is_source) {
+            remote = remote.renewed_by(Arc::clone(refresher), context.events());
         }
         Ok(Self {
             wanted,

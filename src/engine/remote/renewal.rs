@@ -1,19 +1,19 @@
 //! A fresh URL in place of one that has run out or is about to, while the transfer goes on.
 //!
-//! It is taken without a new pass where its replies can prove that the object is the same: by a
-//! digest, or by the same strong tag under the same path. Anything less takes comparisons of blocks,
-//! with which a new pass begins.
+//! It is taken without a new pass where its replies can prove that the object is the same: by the
+//! same strong tag, or something stronger, under the same host and path. Anything less takes
+//! comparisons of blocks, with which a new pass begins.
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use super::refresh::Refresher;
 use crate::engine::control::events::EventBus;
+use crate::engine::refresh::Refresher;
 use crate::event::Event;
 use crate::http::{self, Client, Conditions, HttpError, Pinned, Probed, Source};
 use crate::object::Proof;
@@ -24,24 +24,23 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(60);
 const MARGIN_SHARE: u32 = 10;
 /// The longest sleep: timers stand still while the machine is suspended.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
-/// How often a URL is replaced without a reply in between.
-const MOST_FRUITLESS: u32 = 3;
 
 /// Replaces the URL of a source, as often as the caller gives fresh ones.
 #[derive(Debug)]
 pub(super) struct Renewal {
-    refresher: Refresher,
+    refresher: Arc<Refresher>,
     client: Client,
     pinned: Pinned,
     events: Arc<EventBus>,
-    /// Notified where the URL is refused.
+    /// Notified where a URL is refused.
     wanted: Notify,
+    /// One more than the number of the newest URL that was refused.
+    refused: AtomicU64,
     access: watch::Sender<Access>,
-    /// Whether the URL can't be replaced ahead of time.
-    is_too_late: AtomicBool,
-    /// The replies that had come when the URL was refused last, and how often none came in between.
+    /// Whether this URL can't be replaced ahead of time.
+    is_given_up_ahead: AtomicBool,
+    /// The replies that had come when a URL was refused the last time.
     replies: AtomicU64,
-    fruitless: AtomicU32,
 }
 
 /// The access to the source.
@@ -55,7 +54,7 @@ struct Access {
 
 impl Renewal {
     pub(super) fn new(
-        refresher: Refresher,
+        refresher: Arc<Refresher>,
         client: Client,
         pinned: Pinned,
         events: Arc<EventBus>,
@@ -67,9 +66,9 @@ impl Renewal {
             events,
             wanted: Notify::new(),
             access: watch::Sender::default(),
-            is_too_late: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            is_given_up_ahead: AtomicBool::new(false),
             replies: AtomicU64::new(0),
-            fruitless: AtomicU32::new(0),
         }
     }
 
@@ -85,15 +84,15 @@ impl Renewal {
             return false;
         }
         let mut access = self.access.subscribe();
-        if access.borrow().number == refused {
-            self.wanted.notify_one();
-        }
+        self.refused.fetch_max(refused + 1, Ordering::Relaxed);
+        self.wanted.notify_one();
         let is_decided = |access: &Access| access.number != refused || access.is_lost;
         let decided = access.wait_for(is_decided).await;
         decided.is_ok_and(|access| access.number != refused)
     }
 
     /// Returns once the URL was replaced, shortly before it expires or after it was refused.
+    /// [`announce`](Self::announce) is to follow.
     ///
     /// Cancel safe: dropping it kills the caller's command, and drops the future of the caller's
     /// function.
@@ -102,13 +101,17 @@ impl Renewal {
             tokio::select! {
                 expiry = self.about_to_expire() => {
                     if self.renew_ahead(expiry).await {
-                        return self.note_renewed();
+                        return;
                     }
-                    self.is_too_late.store(true, Ordering::Relaxed);
+                    self.is_given_up_ahead.store(true, Ordering::Relaxed);
                 }
                 () = self.wanted.notified() => {
+                    if self.refused.load(Ordering::Relaxed) <= self.number() {
+                        // It was replaced meanwhile.
+                        continue;
+                    }
                     if self.renew_refused().await {
-                        return self.note_renewed();
+                        return;
                     }
                     self.access.send_modify(|access| access.is_lost = true);
                 }
@@ -117,12 +120,17 @@ impl Renewal {
     }
 
     fn source(&self) -> &Source {
-        &self.refresher.source
+        self.refresher.source()
     }
 
-    fn note_renewed(&self) {
-        self.access.send_modify(|access| access.number += 1);
+    /// Lets those that wait for a URL go on under the fresh one.
+    pub(super) fn announce(&self) {
+        self.is_given_up_ahead.store(false, Ordering::Relaxed);
         self.events.emit(Event::Refreshed);
+        self.access.send_modify(|access| {
+            access.number += 1;
+            access.is_lost = false;
+        });
     }
 
     fn can_prove(&self) -> bool {
@@ -133,7 +141,7 @@ impl Renewal {
     /// that seems to have expired from the start: the clock may be wrong.
     async fn about_to_expire(&self) -> SystemTime {
         let expiry = self.source().expiry();
-        if let Some(expiry) = expiry.filter(|_| !self.is_too_late.load(Ordering::Relaxed)) {
+        if let Some(expiry) = expiry.filter(|_| !self.is_given_up_ahead.load(Ordering::Relaxed)) {
             let left = || expiry.duration_since(SystemTime::now()).ok();
             if let Some(margin) = left().map(|left| (left / MARGIN_SHARE).min(LONGEST_MARGIN)) {
                 while let Some(left) = left().and_then(|left| left.checked_sub(margin)) {
@@ -151,7 +159,8 @@ impl Renewal {
             return false;
         }
         let fresh = match self.refresher.fresh().await {
-            Ok(fresh) => fresh,
+            Ok(Some(fresh)) => fresh,
+            Ok(None) => return false,
             Err(error) => {
                 self.keep(&error.to_string());
                 return false;
@@ -174,14 +183,7 @@ impl Renewal {
     async fn renew_refused(&self) -> bool {
         let replies = self.pinned.replies();
         let is_fruitless = self.replies.swap(replies, Ordering::Relaxed) == replies;
-        let fruitless = match is_fruitless {
-            true => self.fruitless.fetch_add(1, Ordering::Relaxed) + 1,
-            false => self.fruitless.swap(0, Ordering::Relaxed),
-        };
-        if is_fruitless && fruitless >= MOST_FRUITLESS {
-            return false;
-        }
-        let Ok(fresh) = self.refresher.fresh().await else {
+        let Ok(Some(fresh)) = self.refresher.fresh().await else {
             return false;
         };
         if fresh.given_url() == self.source().given_url() || !self.proves(&fresh) {
@@ -198,7 +200,13 @@ impl Renewal {
 
     /// Asks whether the object under the fresh URL is the same, as far as its metadata tell.
     async fn find_again(&self, fresh: &Source) -> Result<(), HttpError> {
-        match http::probe(&self.client, fresh, &Conditions::default()).await? {
+        let conditions = Conditions::default();
+        // The URL for HEAD is another one, and tells nothing of this one.
+        let probed = match fresh.has_head_url() {
+            true => http::probe_by_get(&self.client, fresh, &conditions).await,
+            false => http::probe(&self.client, fresh, &conditions).await,
+        };
+        match probed? {
             Probed::Found { metadata, .. } => {
                 let coding = metadata.coding.as_ref();
                 self.pinned
@@ -210,8 +218,7 @@ impl Renewal {
 
     /// Whether replies under the fresh URL can prove that the object is the same.
     fn proves(&self, fresh: &Source) -> bool {
-        let proof = self.pinned.identity().best_proof();
-        proof >= Proof::Digest || fresh.key_text() == self.source().key_text()
+        fresh.key_text() == self.source().key_text()
     }
 
     fn keep(&self, why: &str) {

@@ -58,6 +58,8 @@ pub(crate) struct Tuner {
     calm: u32,
     /// After how many of them the ceiling is raised by one.
     recovery: u32,
+    /// Whether it was raised since the last refusal.
+    is_raised: bool,
     mode: Mode,
     /// Length of the next rest, in samples.
     rest: u32,
@@ -124,6 +126,7 @@ impl Tuner {
             most: ceiling,
             calm: 0,
             recovery: RECOVERY,
+            is_raised: false,
             mode: Mode::Measuring { settling: 0 },
             rest: REST,
             direction: Direction::Up,
@@ -216,7 +219,8 @@ impl Tuner {
             return false;
         }
         // Those that are refused at once count once.
-        if std::mem::take(&mut self.calm) > 0 || self.ceiling == self.most {
+        let is_raised = std::mem::take(&mut self.is_raised);
+        if std::mem::take(&mut self.calm) > 0 || is_raised {
             self.recovery = (self.recovery * 2).min(LONGEST_RECOVERY);
         }
         self.ceiling = working.min(self.target.saturating_sub(1)).max(1);
@@ -236,6 +240,7 @@ impl Tuner {
         if self.calm >= self.recovery {
             self.calm = 0;
             self.ceiling += 1;
+            self.is_raised = true;
             if self.mode == Mode::Fixed {
                 self.target = self.ceiling;
             }
@@ -334,11 +339,27 @@ mod tests {
     #[test]
     fn a_server_that_refused_is_asked_for_more_again() {
         let linear = |n| f64::from(n) * 1e6;
+        let mut refusing = Tuner::fixed(8);
+        assert!(refusing.refused(4));
+        let gaps = (0..4).map(|_| {
+            let samples = (1..).find(|_| {
+                let connections = refusing.target();
+                refusing.observe(ThroughputSample {
+                    bytes: 1,
+                    span: Duration::from_secs(1),
+                    connections,
+                });
+                refusing.target() > connections
+            });
+            assert!(refusing.refused(4));
+            samples.unwrap()
+        });
+        assert_eq!(gaps.collect::<Vec<u32>>(), [32, 64, 128, 256]);
         for mut tuner in [Tuner::fixed(8), Tuner::auto(8, FAR)] {
             for working in [7, 6, 5, 4] {
                 assert!(tuner.refused(working));
             }
-            assert_eq!(after(tuner.clone(), 60, linear), 4);
+            assert_eq!(after(tuner.clone(), 30, linear), 4);
             assert_eq!(after(tuner.clone(), 2000, linear), 8);
             tuner.forget_refusals();
             assert_eq!(after(tuner.clone(), 60, linear), 8);

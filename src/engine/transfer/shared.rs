@@ -26,7 +26,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{HttpError, Pinned};
-use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
+use crate::object::{BlockPlan, PartBitmap, Plan, Proof, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
 
@@ -75,7 +75,7 @@ pub(crate) struct Transfer<R, W> {
     pub(super) is_near: bool,
     /// Whether the URL has a query, which may be a signature and limit its use.
     pub(super) is_signed: bool,
-    /// When the URL expires, where the caller can't give a fresh one.
+    /// When the URL expires, where no fresh one is asked for before.
     pub(super) expiry: Option<SystemTime>,
     /// How long the other workers wait for the reply to the first request.
     pub(super) first_goes_ahead: Option<Duration>,
@@ -151,6 +151,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let job = context.job;
         let first_byte = object.metadata.first_byte;
         let is_signed = context.source.has_query();
+        let is_certain = object.pinned.identity().best_proof() >= Proof::StrongTag;
+        let can_renew_ahead = job.refresh.is_some() && is_certain;
         let is_near = object.metadata.round_trip < NEAR;
         let tuner = match job.connections {
             _ if object.remote.is_whole() => Tuner::fixed(1),
@@ -199,7 +201,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             patience: Arc::clone(&context.patience),
             tuner: Mutex::new(tuner),
             can_refresh: job.refresh.is_some(),
-            expiry: context.source.expiry().filter(|_| job.refresh.is_none()),
+            expiry: context.source.expiry().filter(|_| !can_renew_ahead),
             replied: Notify::new(),
             has_replied: OnceLock::new(),
             refusals: Refusals::default(),

@@ -4,6 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use futures::FutureExt;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -72,7 +73,10 @@ pub(super) async fn supervise<R: Remote, W: WriteTarget>(
             () = first_goes_ahead => alone = None,
             () = &mut renewed => {
                 transfer.begin_with_fresh_access();
+                // What was notified before is no reply under the fresh access.
+                let _ = transfer.replied.notified().now_or_never();
                 alone = transfer.first_goes_ahead.map(sleep).map(Box::pin);
+                transfer.remote.take_access();
                 renewed.set(transfer.remote.renewed());
             }
             _ = tick.tick() => {

@@ -278,12 +278,13 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             return false;
         }
         self.metrics.refused();
-        if self.refusals.note(error) {
+        let working = self.metrics.active() + self.waiting.count();
+        let is_one_too_many = self.tune(|tuner| tuner.refused(working));
+        if is_one_too_many && self.refusals.note(error) {
             self.events.warn(format!(
                 "the server refuses further requests, and those under way go on: {error}"
             ));
         }
-        let working = self.metrics.active() + self.waiting.count();
-        self.tune(|tuner| tuner.refused(working))
+        is_one_too_many
     }
 }

@@ -8,7 +8,7 @@ use crate::event::{Event, Progress};
 /// follows soon, and if there is none the oldest of all, makes room for a new one.
 #[derive(Clone, Debug)]
 pub(super) struct Backlog {
-    // INVARIANT: at most `most` items, and between two of them that are `Progress` a start over.
+    // INVARIANT: at most `most` items.
     items: VecDeque<Item>,
     most: usize,
     dropped: u64,

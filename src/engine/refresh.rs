@@ -2,46 +2,106 @@
 
 mod command;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-use crate::engine::context::Context;
 use crate::engine::failures::Failures;
+use crate::engine::job::Job;
+use crate::engine::metrics::Metrics;
 use crate::engine::patience::{Next, Patience};
 use crate::error::{Error, ErrorKind};
 use crate::http::{self, Client, Conditions, Source};
 use crate::options::Refresh;
 
-/// Asks the caller for fresh URLs of a source.
+/// How often the caller is asked for a URL without a byte of progress in between.
+const MOST_FRUITLESS: u32 = 3;
+
+/// Asks the caller of one run for fresh URLs of the source.
 #[derive(Debug)]
 pub(crate) struct Refresher {
     refresh: Refresh,
     client: Client,
-    pub(super) source: Source,
+    source: Source,
     patience: Arc<Patience>,
+    metrics: Arc<Metrics>,
+    // Held to compare and to set, never across an await.
+    asked: Mutex<Asked>,
+}
+
+/// What came of the questions since the last progress.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The bytes that had been brought at the last question.
+    brought: u64,
+    times: u32,
+    failed: Option<Error>,
 }
 
 impl Refresher {
     /// `None` where the caller gives none.
-    pub(crate) fn of(context: &Context<'_>) -> Option<Self> {
-        Some(Self {
-            refresh: context.job.refresh.clone()?,
-            client: context.job.client.clone(),
-            source: context.source.clone(),
-            patience: Arc::clone(&context.patience),
-        })
+    pub(crate) fn new(
+        job: &Job,
+        patience: &Arc<Patience>,
+        metrics: &Arc<Metrics>,
+    ) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            refresh: job.refresh.clone()?,
+            client: job.client.clone(),
+            source: job.source.clone(),
+            patience: Arc::clone(patience),
+            metrics: Arc::clone(metrics),
+            asked: Mutex::default(),
+        }))
     }
 
-    /// Asks the caller for a new URL and returns the source under it.
+    /// The source, under the URL that it has now.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Asks the caller for a new URL and returns the source under it; `None` where the caller was
+    /// asked too often without progress.
     ///
     /// Cancel safe: dropping it kills the caller's command, and drops the future of the caller's
     /// function.
     ///
     /// # Errors
     ///
-    /// `Refused` where the caller gives no URL.
-    pub(crate) async fn fresh(&self) -> Result<Source, Error> {
+    /// `Refused` where the caller gives no URL, or gave none since the last progress.
+    pub(crate) async fn fresh(&self) -> Result<Option<Source>, Error> {
+        if !self.may_ask()? {
+            return Ok(None);
+        }
+        let fresh = self.ask().await;
+        if let Err(error) = &fresh {
+            self.asked().failed = Some(error.clone());
+        }
+        fresh.map(Some)
+    }
+
+    fn may_ask(&self) -> Result<bool, Error> {
+        let brought = self.metrics.brought_bytes();
+        let mut asked = self.asked();
+        if brought > asked.brought {
+            *asked = Asked {
+                brought,
+                ..Asked::default()
+            };
+        }
+        if let Some(error) = &asked.failed {
+            return Err(error.clone());
+        }
+        asked.times += 1;
+        Ok(asked.times <= MOST_FRUITLESS)
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        // Only assignments happen under the lock, so a panic elsewhere leaves the value consistent.
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask(&self) -> Result<Source, Error> {
         let old = self.source.given_url();
         let (what, url) = match &self.refresh {
             Refresh::Command(command) => {
