@@ -344,6 +344,13 @@ impl Patience {
         self.follow(&outages);
     }
 
+    /// Another server is asked from now on. Whether it is there is not known.
+    pub(crate) fn meet_another(&self) {
+        let mut outages = self.lock();
+        outages.meet_another(self.metrics.fetched_bytes());
+        self.follow(&outages);
+    }
+
     /// Opens new connections for all requests from now on.
     pub(crate) fn leave_connections(&self) {
         self.client.leave_connections();

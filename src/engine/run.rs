@@ -399,6 +399,9 @@ impl Passes {
                 let Some(fresh) = fresh else {
                     return Err(error);
                 };
+                if fresh.origin() != context.source.origin() {
+                    context.patience.meet_another();
+                }
                 context.source.take_url_of(&fresh);
                 context.events().emit(Event::Refreshed);
                 self.has_no_ranges = false;

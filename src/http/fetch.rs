@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 
 use super::body::Body;
 use super::client::Client;
-use super::error::HttpError;
+use super::error::{HttpError, HttpErrorKind};
 use super::head::{Head, Media};
 use super::pinned::Pinned;
 use super::redirect::{Ask, FinalReply, follow};
@@ -255,9 +255,16 @@ fn check_unsatisfied(head: Head<'_>, pinned: &Pinned, asked: ByteRange) -> HttpE
     match head.content_range() {
         Ok(Some(ContentRange::Unsatisfied { total })) => match check_total(total, pinned.length) {
             Err(error) => error,
-            Ok(()) => HttpError::protocol(format!(
-                "416 for the range {asked}, which lies within the {total} bytes that it names"
-            )),
+            Ok(()) => {
+                let why = format!(
+                    "416 for the range {asked}, which lies within the {total} bytes that it names"
+                );
+                match asked.len() {
+                    // The server may take the end of a range for the byte after it.
+                    1 => HttpError::new(HttpErrorKind::Unsatisfied, why),
+                    _ => HttpError::protocol(why),
+                }
+            }
         },
         Ok(Some(ContentRange::Satisfied { .. })) => {
             HttpError::protocol("416 with a satisfied Content-Range")

@@ -29,8 +29,10 @@ pub(super) struct Outages {
     round: u64,
     /// The bytes that had arrived at the last failure, and when that was.
     failed: Option<(u64, Instant)>,
-    /// Whether any server has answered in this run.
+    /// Whether the server has answered in this run.
     has_heard: bool,
+    /// The bytes that had arrived from servers before it.
+    of_others: u64,
     /// The usual time to first byte; zero where unknown.
     first_byte: Duration,
     /// Since when the network is gone, as far as the caller was told.
@@ -164,7 +166,7 @@ impl Outages {
     ///
     /// It is part of an outage where nothing has arrived since the attempt that failed before.
     pub(super) fn failed(&mut self, failed: &Failed, fetched: u64, now: Instant) -> Judged {
-        self.has_heard |= fetched > 0;
+        self.has_heard |= fetched > self.of_others;
         let before = self.failed.replace((fetched, now));
         let since = match before {
             Some((bytes, since)) if bytes == fetched => since,
@@ -249,6 +251,12 @@ impl Outages {
             self.round += 1;
         }
         self.failed = None;
+    }
+
+    /// Another server is asked from now on, after `fetched` bytes of the run had arrived.
+    pub(super) fn meet_another(&mut self, fetched: u64) {
+        self.begin_anew();
+        (self.has_heard, self.of_others) = (false, fetched);
     }
 
     /// A server answered, after this time to first byte.

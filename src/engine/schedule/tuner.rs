@@ -33,7 +33,7 @@ const REST: u32 = 16;
 const LONGEST_REST: u32 = 256;
 /// After how many samples without a refusal the server is asked for one connection more. Each
 /// refusal doubles the number, up to the longest.
-const RECOVERY: u32 = 32;
+const RECOVERY: u32 = 12;
 const LONGEST_RECOVERY: u32 = 1024;
 
 /// The throughput over a span of time.
@@ -330,7 +330,7 @@ mod tests {
         let mut tuner = Tuner::auto(32, FAR);
         assert!(!tuner.refused(0));
         assert!(tuner.refused(2));
-        assert_eq!(after(tuner.clone(), 50, |n| f64::from(n) * 1e6), 2);
+        assert_eq!(after(tuner.clone(), 10, |n| f64::from(n) * 1e6), 2);
         assert!(tuner.refused(2));
         assert!(tuner.refused(1), "one of several that were refused at once");
         assert_eq!(tuner.target(), 1);
@@ -354,12 +354,12 @@ mod tests {
             assert!(refusing.refused(4));
             samples.unwrap()
         });
-        assert_eq!(gaps.collect::<Vec<u32>>(), [32, 64, 128, 256]);
+        assert_eq!(gaps.collect::<Vec<u32>>(), [12, 24, 48, 96]);
         for mut tuner in [Tuner::fixed(8), Tuner::auto(8, FAR)] {
             for working in [7, 6, 5, 4] {
                 assert!(tuner.refused(working));
             }
-            assert_eq!(after(tuner.clone(), 30, linear), 4);
+            assert_eq!(after(tuner.clone(), 10, linear), 4);
             assert_eq!(after(tuner.clone(), 2000, linear), 8);
             tuner.forget_refusals();
             assert_eq!(after(tuner.clone(), 60, linear), 8);

@@ -170,12 +170,13 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let Some(bytes) = body.chunk().await? else {
             return Ok(None);
         };
-        self.metrics.fetched(bytes.len() as u64);
         self.patience.arrived();
         if let Some(limiter) = &self.limiter {
             lease.does(Activity::Limited);
             limiter.pass(bytes.len()).await;
         }
+        // Not before, or the shown rate would be above the limit.
+        self.metrics.fetched(bytes.len() as u64);
         lease.does(Activity::Writing);
         Ok(Some(bytes))
     }
