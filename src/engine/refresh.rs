@@ -101,7 +101,14 @@ impl Refresher {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self) -> Result<Source, Error> {
+    /// Asks once, ahead of time. It does not count: the URL can still be used.
+    ///
+    /// Cancel safe as [`fresh`](Self::fresh).
+    ///
+    /// # Errors
+    ///
+    /// `Refused` where the caller gives no URL.
+    pub(crate) async fn ask(&self) -> Result<Source, Error> {
         let old = self.source.given_url();
         let (what, url) = match &self.refresh {
             Refresh::Command(command) => {

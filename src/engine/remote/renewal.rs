@@ -158,9 +158,8 @@ impl Renewal {
         if !self.can_prove() {
             return false;
         }
-        let fresh = match self.refresher.fresh().await {
-            Ok(Some(fresh)) => fresh,
-            Ok(None) => return false,
+        let fresh = match self.refresher.ask().await {
+            Ok(fresh) => fresh,
             Err(error) => {
                 self.keep(&error.to_string());
                 return false;
