@@ -38,7 +38,7 @@ enum Promise {
 /// # Errors
 ///
 /// `Changed` for another version; `Protocol` for a reply that violates HTTP and for an empty range,
-/// which can't be requested; else any other [`HttpErrorKind`](super::HttpErrorKind).
+/// which can't be requested; else any other [`HttpErrorKind`].
 pub(crate) async fn fetch(
     client: &Client,
     source: &Source,
