@@ -162,3 +162,6 @@ impl Refresher {
 fn refused(what: &str, why: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::Refused, what, why)
 }
+
+#[cfg(test)]
+mod tests;
