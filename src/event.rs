@@ -9,9 +9,9 @@ use crate::report::{Report, ValidatorKind};
 
 /// A step of a download, in the order in which the steps happen.
 ///
-/// Events come in order. Progress is lossy: a reader that is slow gets the newest state, in the place
-/// of the oldest one that it has not read, with the new bytes of all of them. Every other event is
-/// delivered once to each stream that is read.
+/// Events come in order. Progress is lossy: a reader that is slow gets the newest state, in the
+/// place of the oldest one that it has not read, with the new bytes of all of them. Every other
+/// event is delivered once to each stream that is read.
 ///
 /// A stream holds 512 unread events. If more come, the oldest of [`Verifying`](Self::Verifying),
 /// [`Retrying`](Self::Retrying), [`Committed`](Self::Committed) and [`Warning`](Self::Warning) are
@@ -71,8 +71,8 @@ pub enum Event {
         delay: Duration,
     },
     /// The network is gone, and nothing arrives. The download waits for it, up to
-    /// [`DownloadBuilder::wait_online`](crate::DownloadBuilder::wait_online), which tells what counts
-    /// as gone.
+    /// [`DownloadBuilder::wait_online`](crate::DownloadBuilder::wait_online), which tells what
+    /// counts as gone.
     Offline,
     /// The network is back.
     Online {

@@ -226,17 +226,17 @@ pub(crate) struct NetworkArgs {
     /// HTTP version; with 2, all transfers share one TCP connection
     #[arg(long, value_parser = one_of(HTTP_VERSIONS), value_name = "VERSION", default_value = "1.1")]
     pub(crate) http_version: HttpVersion,
-    /// Repeat a failed request N times, counted anew after each byte; pauses grow from 0.25 s to 30 s.
-    /// A server that does not answer at all is also given time: 2 minutes for 8, 7.5 s for 4, half of
-    /// that if it has never answered
+    /// Repeat a failed request N times, counted anew after each byte; pauses grow from 0.25 s to 30
+    /// s. A server that does not answer at all is also given time: 2 minutes for 8, 7.5 s for 4,
+    /// half of that if it has never answered
     #[arg(long, value_name = "N", default_value = "8")]
     pub(crate) retries: u32,
-    /// Replace a connection that is slower than SIZE bytes a second for S seconds (default 30); fail
-    /// where the whole download is slower than SIZE for twice as long
+    /// Replace a connection that is slower than SIZE bytes a second for S seconds (default 30);
+    /// fail where the whole download is slower than SIZE for twice as long
     #[arg(long, value_name = "SIZE[,S]", value_parser = value::lowest_speed)]
     pub(crate) lowest_speed: Option<(u64, Duration)>,
-    /// Longest wait for a network that is gone (no route, no name server, no answer of a server that
-    /// has answered before), in seconds; 0 makes that a failure like any other
+    /// Longest wait for a network that is gone (no route, no name server, no answer of a server
+    /// that has answered before), in seconds; 0 makes that a failure like any other
     #[arg(long, value_name = "S", allow_negative_numbers = true, default_value = "600", value_parser = value::seconds_or_none)]
     pub(crate) wait_online: Duration,
     /// Longest wait for a connection, in seconds

@@ -70,19 +70,20 @@ impl DownloadBuilder {
         self
     }
 
-    /// Calls `refresh` with the URL, its query included, when access to it has run out, and continues
-    /// under the URL that it returns. Access has run out if nothing else is being transferred and
-    /// the server refuses a request with 401, 403 or 410, with a code of an object store such as
-    /// `ExpiredToken`, or, after bytes came under the URL, with any status of the 4xx class that may
-    /// be due to the URL. Replaces
-    /// [`refresh_command`](Self::refresh_command). Default: none, and the download fails.
+    /// Calls `refresh` with the URL, its query included, when access to it has run out, and
+    /// continues under the URL that it returns. Access has run out if nothing else is being
+    /// transferred and the server refuses a request with 401, 403 or 410, with a code of an object
+    /// store such as `ExpiredToken`, or, after bytes came under the URL, with any status of the 4xx
+    /// class that may be due to the URL. Replaces [`refresh_command`](Self::refresh_command).
+    /// Default: none, and the download fails.
     ///
-    /// If the query tells when the URL expires, `refresh` is called before that: when a tenth of the
-    /// time is left, but at most 60 s. This needs a version with a strong entity tag, or something
-    /// stronger, and a fresh URL with the same host and path. The query parameters that are understood are
-    /// `X-Amz-Date` with `X-Amz-Expires`, the same of Google Cloud Storage (`X-Goog-`) and of
-    /// Alibaba Cloud OSS (`x-oss-`), `Expires` in seconds since 1970, and the `se` of Azure Storage.
-    /// An error of the function is a warning then, and the old URL is kept until it is refused.
+    /// If the query tells when the URL expires, `refresh` is called before that: when a tenth of
+    /// the time is left, but at most 60 s. This needs a version with a strong entity tag, or
+    /// something stronger, and a fresh URL with the same host and path. The query parameters that
+    /// are understood are `X-Amz-Date` with `X-Amz-Expires`, the same of Google Cloud Storage
+    /// (`X-Goog-`) and of Alibaba Cloud OSS (`x-oss-`), `Expires` in seconds since 1970, and the
+    /// `se` of Azure Storage. An error of the function is a warning then, and the old URL is kept
+    /// until it is refused.
     ///
     /// The function is called up to three times without a byte of progress in between. partwise
     /// sets no time limit; stopping or cancelling the download drops the future. The new URL must
@@ -108,9 +109,9 @@ impl DownloadBuilder {
         self
     }
 
-    /// Runs `command` through `/bin/sh` when access has run out, and continues under the URL that is
-    /// the first line of its output. The environment variable `PARTWISE_URL` holds the old URL, its
-    /// query included. Replaces [`refresh_with`](Self::refresh_with), which describes the rest.
+    /// Runs `command` through `/bin/sh` when access has run out, and continues under the URL that
+    /// is the first line of its output. The environment variable `PARTWISE_URL` holds the old URL,
+    /// its query included. Replaces [`refresh_with`](Self::refresh_with), which describes the rest.
     /// Default: none.
     ///
     /// A run may take 60 s. One that takes longer, fails or prints no URL is tried once more. The

@@ -47,8 +47,8 @@ impl DownloadBuilder {
 
     /// Connects through the proxy at `url`: `http`, `https` or `socks5`, with user information
     /// where the proxy wants it. Default: the one that the environment names (`http_proxy`,
-    /// `https_proxy`, `all_proxy`, in lower or upper case). One there that can't be used is an error
-    /// of kind [`ErrorKind::Usage`](crate::ErrorKind::Usage).
+    /// `https_proxy`, `all_proxy`, in lower or upper case). One there that can't be used is an
+    /// error of kind [`ErrorKind::Usage`](crate::ErrorKind::Usage).
     ///
     /// What `no_proxy` lists goes through no proxy, also not through `url`: domains, addresses and
     /// networks, each with or without a port, or `*` for everything.
@@ -133,10 +133,10 @@ impl DownloadBuilder {
         self
     }
 
-    /// Replaces a transfer that is slower than `bytes_per_second`, at least 1, for `span`, more than
-    /// 0: another connection goes on in its place. Where the whole download is slower than that for
-    /// twice the span, it fails with [`ErrorKind::Network`](crate::ErrorKind::Network). Default:
-    /// none.
+    /// Replaces a transfer that is slower than `bytes_per_second`, at least 1, for `span`, more
+    /// than 0: another connection goes on in its place. Where the whole download is slower than
+    /// that for twice the span, it fails with [`ErrorKind::Network`](crate::ErrorKind::Network).
+    /// Default: none.
     ///
     /// Time in which the network is gone does not count, nor does time that a transfer waits for
     /// the disk. A rate limit must be higher than the lowest speed.

@@ -96,8 +96,8 @@ impl Context<'_> {
         Error::new(kind, self.subject(), why)
     }
 
-    /// Runs `step` to its end. If the caller pauses the download, it is dropped, and begins anew after
-    /// the pause.
+    /// Runs `step` to its end. If the caller pauses the download, it is dropped, and begins anew
+    /// after the pause.
     pub(crate) async fn unless_paused<T, F: Future<Output = T>>(
         &self,
         step: impl Fn() -> F,
@@ -119,9 +119,7 @@ impl Context<'_> {
     pub(crate) async fn rest(&self, wanted: Intent) -> Result<(), Error> {
         let mut intent = wanted;
         if intent == Intent::Pause {
-            self.events().emit(Event::Paused);
-            intent = self.control().rest().await;
-            self.patience.begin_anew();
+            intent = self.patience.rest(self.control()).await;
         }
         match intent {
             Intent::Run | Intent::Pause => Ok(()),

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::outage::{Admission, Cause, Failed, Judged, News, Outages};
 use super::control::events::EventBus;
+use super::control::{Control, Intent};
 use super::failures::Failures;
 use super::metrics::Metrics;
 use crate::event::Event;
@@ -172,8 +173,8 @@ impl Patience {
         }
     }
 
-    /// Judges a failed attempt. `count` counts it, and returns those in a row of what was asked for;
-    /// it is not called while the network is gone.
+    /// Judges a failed attempt. `count` counts it, and returns those in a row of what was asked
+    /// for; it is not called while the network is gone.
     pub(crate) fn judge(
         &self,
         turn: Turn<'_>,
@@ -337,8 +338,16 @@ impl Patience {
         self.changed.notify_waiters();
     }
 
-    /// Forgets what failed before a pause, whose time does not count.
-    pub(crate) fn begin_anew(&self) {
+    /// Rests through a pause of the caller's, whose time does not count, and forgets what failed
+    /// before it. Returns what the caller wants next, which is never a pause.
+    pub(crate) async fn rest(&self, control: &Control) -> Intent {
+        self.events.emit(Event::Paused);
+        let next = control.rest().await;
+        self.begin_anew();
+        next
+    }
+
+    fn begin_anew(&self) {
         let mut outages = self.lock();
         outages.begin_anew();
         self.follow(&outages);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::engine::control::events::EventBus;
 use crate::engine::failures::Failures;
 use crate::engine::job::Job;
 use crate::engine::metrics::Metrics;
@@ -58,6 +59,16 @@ impl Refresher {
     /// The source, under the URL that it has now.
     pub(crate) fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// The client that asks the source.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Where the caller is told of what happens.
+    pub(crate) fn events(&self) -> &EventBus {
+        self.patience.events()
     }
 
     /// Asks the caller for a new URL and returns the source under it; `None` where the caller was
@@ -134,8 +145,8 @@ impl Refresher {
             Err(why) => why,
             printed => return printed,
         };
-        let events = self.patience.events();
-        events.warn(format!("the refresh command is run once more: {why}"));
+        let warning = format!("the refresh command is run once more: {why}");
+        self.events().warn(warning);
         self.await_network().await;
         command::url(command, old).await
     }

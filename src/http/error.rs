@@ -128,8 +128,8 @@ impl HttpError {
         self.found_length
     }
 
-    /// Whether this machine has no network, as far as the failure tells: no way to the server, or no
-    /// answer of a name server.
+    /// Whether this machine has no network, as far as the failure tells: no way to the server, or
+    /// no answer of a name server.
     pub(crate) fn is_offline(&self) -> bool {
         matches!(
             self.kind,

@@ -89,6 +89,11 @@ impl Pinned {
         self.version().identity.clone()
     }
 
+    /// Whether a strong tag, or something stronger, names the version.
+    pub(crate) fn has_strong_name(&self) -> bool {
+        self.version().identity.best_proof() >= Proof::StrongTag
+    }
+
     /// The same version, of which no byte came yet.
     pub(crate) fn anew(&self) -> Self {
         let anew = Self::new(self.length, self.identity())

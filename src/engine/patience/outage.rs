@@ -9,17 +9,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::engine::schedule::first_byte::FirstByte;
+
 /// How often a network that is gone is tried.
 const OFFLINE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a connection may take to open while nothing arrives: this long, or so many usual times
 /// to first byte. A packet that is lost on a dead line is sent again after one second, then two.
 const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const OPEN_FIRST_BYTES: u32 = 10;
-/// Of so many attempts of an outage, one has the usual time to connect: the line that comes back may
-/// be a slower one.
+/// Of so many attempts of an outage, one has the usual time to connect: the line that comes back
+/// may be a slower one.
 const PATIENT_ATTEMPT: u32 = 8;
-/// Weight of the newest time to first byte in the moving average.
-const NEWEST_WEIGHT: f64 = 0.3;
 
 /// Follows the outages of one run.
 #[derive(Debug, Default)]
@@ -33,8 +33,7 @@ pub(super) struct Outages {
     has_heard: bool,
     /// The bytes that had arrived from servers before it.
     of_others: u64,
-    /// The usual time to first byte; zero where unknown.
-    first_byte: Duration,
+    first_byte: FirstByte,
     /// Since when the network is gone, as far as the caller was told.
     told_gone: Option<Instant>,
 }
@@ -150,7 +149,7 @@ impl Outages {
     pub(super) fn open_within(&self) -> Option<Duration> {
         let outage = self.current.as_ref().filter(|_| self.has_heard)?;
         let is_patient = outage.attempts % PATIENT_ATTEMPT == PATIENT_ATTEMPT - 1;
-        (!is_patient).then(|| OPEN_WITHIN.max(self.first_byte * OPEN_FIRST_BYTES))
+        (!is_patient).then(|| OPEN_WITHIN.max(self.first_byte.usual() * OPEN_FIRST_BYTES))
     }
 
     /// Ends the attempt that went ahead in this round, without an outcome.
@@ -262,10 +261,7 @@ impl Outages {
     /// A server answered, after this time to first byte.
     pub(super) fn answered(&mut self, first_byte: Duration) {
         self.has_heard = true;
-        self.first_byte = match self.first_byte {
-            Duration::ZERO => first_byte,
-            usual => usual.mul_f64(1.0 - NEWEST_WEIGHT) + first_byte.mul_f64(NEWEST_WEIGHT),
-        };
+        self.first_byte.add(first_byte);
     }
 
     /// Something arrived, which ends the outage. Returns what the caller is to be told.

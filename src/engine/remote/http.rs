@@ -14,7 +14,6 @@ use super::concessions::{Concession, Concessions};
 use super::pool::{After, Server, ServerGuard, ServerPool};
 use super::renewal::Renewal;
 use super::{FetchError, NO_RANGES, NONE_LEFT, Remote, RemoteBody};
-use crate::engine::control::events::EventBus;
 use crate::engine::refresh::Refresher;
 use crate::http::{self, Body, Client, HttpError, HttpErrorKind, RangeSupport, Reply};
 use crate::object::ByteRange;
@@ -30,8 +29,8 @@ pub(crate) struct HttpRemote {
     first: Mutex<Option<Body>>,
     /// Whether a body of a server without ranges is being read.
     is_read: Arc<AtomicBool>,
-    /// Whether it is known if the server has ranges. Before that there is one request at a time, for
-    /// a server without ranges answers each with the whole object.
+    /// Whether it is known if the server has ranges. Before that there is one request at a time,
+    /// for a server without ranges answers each with the whole object.
     is_known: AtomicBool,
     turn: AsyncMutex<()>,
     concessions: Concessions,
@@ -62,9 +61,9 @@ impl HttpRemote {
     }
 
     /// With a caller who gives fresh URLs.
-    pub(crate) fn renewed_by(self, refresher: Arc<Refresher>, events: &Arc<EventBus>) -> Self {
+    pub(crate) fn renewed_by(self, refresher: Arc<Refresher>) -> Self {
         let pinned = self.servers.first().pinned.clone();
-        let renewal = Renewal::new(refresher, self.client.clone(), pinned, Arc::clone(events));
+        let renewal = Renewal::new(refresher, pinned);
         Self {
             renewal: Some(renewal),
             ..self

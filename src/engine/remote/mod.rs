@@ -23,8 +23,8 @@ use crate::object::ByteRange;
 pub(crate) trait Remote: Send + Sync + 'static {
     type Body: RemoteBody;
 
-    /// Asks for `range`. The body begins exactly there, and may end earlier. Where the remote has no
-    /// ranges, it is the whole object.
+    /// Asks for `range`. The body begins exactly there, and may end earlier. Where the remote has
+    /// no ranges, it is the whole object.
     fn fetch(
         &self,
         range: ByteRange,
@@ -48,8 +48,8 @@ pub(crate) trait Remote: Send + Sync + 'static {
         true
     }
 
-    /// Asks for `range`, to compare with what came: the server that the caller named, or one that is
-    /// not in doubt. Otherwise as [`fetch`](Self::fetch).
+    /// Asks for `range`, to compare with what came: the server that the caller named, or one that
+    /// is not in doubt. Otherwise as [`fetch`](Self::fetch).
     fn fetch_again(
         &self,
         range: ByteRange,

@@ -117,7 +117,7 @@ impl Object<HttpRemote> {
             HttpRemote::new(client, servers).where_ranges_are(ranges)
         };
         if let Some(refresher) = context.refresher.as_ref().filter(|_| is_source) {
-            remote = remote.renewed_by(Arc::clone(refresher), context.events());
+            remote = remote.renewed_by(Arc::clone(refresher));
         }
         Ok(Self {
             wanted,

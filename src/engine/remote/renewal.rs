@@ -12,11 +12,9 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
-use crate::engine::control::events::EventBus;
 use crate::engine::refresh::Refresher;
 use crate::event::Event;
-use crate::http::{self, Client, Conditions, HttpError, Pinned, Probed, Source};
-use crate::object::Proof;
+use crate::http::{self, Conditions, HttpError, Pinned, Probed, Source};
 
 /// The longest time before a URL expires at which it is replaced.
 const LONGEST_MARGIN: Duration = Duration::from_secs(60);
@@ -29,9 +27,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Renewal {
     refresher: Arc<Refresher>,
-    client: Client,
     pinned: Pinned,
-    events: Arc<EventBus>,
     /// Notified where a URL is refused.
     wanted: Notify,
     /// One more than the number of the newest URL that was refused.
@@ -53,17 +49,10 @@ struct Access {
 }
 
 impl Renewal {
-    pub(super) fn new(
-        refresher: Arc<Refresher>,
-        client: Client,
-        pinned: Pinned,
-        events: Arc<EventBus>,
-    ) -> Self {
+    pub(super) fn new(refresher: Arc<Refresher>, pinned: Pinned) -> Self {
         Self {
             refresher,
-            client,
             pinned,
-            events,
             wanted: Notify::new(),
             access: watch::Sender::default(),
             refused: AtomicU64::new(0),
@@ -80,7 +69,7 @@ impl Renewal {
     /// Waits until another URL is used than this one, which was refused. Returns whether one is.
     /// Needs [`renewed`](Self::renewed) to be polled meanwhile.
     pub(super) async fn regained(&self, refused: u64) -> bool {
-        if !self.can_prove() {
+        if !self.pinned.has_strong_name() {
             return false;
         }
         let mut access = self.access.subscribe();
@@ -126,19 +115,15 @@ impl Renewal {
     /// Lets those that wait for a URL go on under the fresh one.
     pub(super) fn announce(&self) {
         self.is_given_up_ahead.store(false, Ordering::Relaxed);
-        self.events.emit(Event::Refreshed);
+        self.refresher.events().emit(Event::Refreshed);
         self.access.send_modify(|access| {
             access.number += 1;
             access.is_lost = false;
         });
     }
 
-    fn can_prove(&self) -> bool {
-        self.pinned.identity().best_proof() >= Proof::StrongTag
-    }
-
-    /// Waits until shortly before the URL expires, and returns when that is. Never returns for a URL
-    /// that seems to have expired from the start: the clock may be wrong.
+    /// Waits until shortly before the URL expires, and returns when that is. Never returns for a
+    /// URL that seems to have expired from the start: the clock may be wrong.
     async fn about_to_expire(&self) -> SystemTime {
         let expiry = self.source().expiry();
         if let Some(expiry) = expiry.filter(|_| !self.is_given_up_ahead.load(Ordering::Relaxed)) {
@@ -155,7 +140,7 @@ impl Renewal {
 
     /// Replaces a URL that can still be used until then. Returns whether it did.
     async fn renew_ahead(&self, expiry: SystemTime) -> bool {
-        if !self.can_prove() {
+        if !self.pinned.has_strong_name() {
             return false;
         }
         let fresh = match self.refresher.ask().await {
@@ -188,8 +173,8 @@ impl Renewal {
         if fresh.given_url() == self.source().given_url() || !self.proves(&fresh) {
             return false;
         }
-        // Where the URL before brought nothing, a probe may use the fresh one up. Then the next replies
-        // alone tell whether the object is the same.
+        // Where the URL before brought nothing, a probe may use the fresh one up. Then the next
+        // replies alone tell whether the object is the same.
         if !is_fruitless && self.find_again(&fresh).await.is_err() {
             return false;
         }
@@ -202,8 +187,8 @@ impl Renewal {
         let conditions = Conditions::default();
         // The URL for HEAD is another one, and tells nothing of this one.
         let probed = match fresh.has_head_url() {
-            true => http::probe_by_get(&self.client, fresh, &conditions).await,
-            false => http::probe(&self.client, fresh, &conditions).await,
+            true => http::probe_by_get(self.refresher.client(), fresh, &conditions).await,
+            false => http::probe(self.refresher.client(), fresh, &conditions).await,
         };
         match probed? {
             Probed::Found { metadata, .. } => {
@@ -221,7 +206,7 @@ impl Renewal {
     }
 
     fn keep(&self, why: &str) {
-        self.events.warn(format!(
+        self.refresher.events().warn(format!(
             "the URL is about to expire and is kept until then: {why}"
         ));
     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::attempts::{AttemptAt, AttemptCounts, Role};
+use super::first_byte::FirstByte;
 use super::lease::{ActiveLease, RateMeter};
 use super::parts::{CompletedParts, PartAssembler};
 use super::scheduler::{
@@ -25,8 +26,6 @@ use crate::report::Samples;
 
 /// Factor on the usual rate at each tick at which every active lease is slower.
 const RATE_DECAY: f64 = 0.98;
-/// Weight of the newest time to first byte in the moving average.
-const NEWEST_WEIGHT: f64 = 0.3;
 
 /// Gives leases to the workers of a transfer, and records the blocks that they complete.
 #[derive(Debug)]
@@ -45,8 +44,7 @@ struct Inner {
     parts: PartAssembler,
     // Ordered, because a simulated run must depend on its seed only.
     leases: BTreeMap<LeaseId, RateMeter>,
-    /// The usual time to first byte; zero where unknown.
-    first_byte: Duration,
+    first_byte: FirstByte,
     /// The usual rate of a lease, in bytes per second; 0 where unknown.
     rate: f64,
     /// No free block at or past this one is leased.
@@ -66,7 +64,7 @@ impl Dispatcher {
                 scheduler: Scheduler::new(blocks, parts.blocks_completed()),
                 parts,
                 leases: BTreeMap::new(),
-                first_byte: Duration::ZERO,
+                first_byte: FirstByte::default(),
                 rate: 0.0,
                 reach: u32::MAX,
                 stragglers: Stragglers::new(Instant::now()),
@@ -109,8 +107,8 @@ impl Dispatcher {
         Some(inner.meter(&grant, abort))
     }
 
-    /// Gives a lease like [`lease`](Self::lease), but one that begins at the first missing block from
-    /// this position of the file on; `None` where another lease holds that.
+    /// Gives a lease like [`lease`](Self::lease), but one that begins at the first missing block
+    /// from this position of the file on; `None` where another lease holds that.
     ///
     /// # Errors
     ///
@@ -131,8 +129,8 @@ impl Dispatcher {
         Ok(grant.map(|grant| inner.meter(&grant, abort)))
     }
 
-    /// Where the run of missing bytes ends that `lease` begins, a position in the file, where no byte
-    /// before it is missing.
+    /// Where the run of missing bytes ends that `lease` begins, a position in the file, where no
+    /// byte before it is missing.
     pub(crate) fn missing_until(&self, lease: &ActiveLease) -> Option<u64> {
         let inner = self.lock();
         let plan = inner.scheduler.plan();
@@ -234,23 +232,19 @@ impl Dispatcher {
     pub(crate) fn replied(&self, first_byte: Duration) {
         let mut inner = self.lock();
         inner.samples.waited(first_byte);
-        inner.first_byte = if inner.first_byte.is_zero() {
-            first_byte
-        } else {
-            inner.first_byte.mul_f64(1.0 - NEWEST_WEIGHT) + first_byte.mul_f64(NEWEST_WEIGHT)
-        };
+        inner.first_byte.add(first_byte);
     }
 
     /// The usual time to first byte; zero where unknown.
     pub(crate) fn first_byte(&self) -> Duration {
-        self.lock().first_byte
+        self.lock().first_byte.usual()
     }
 
     /// Measures the rate of every lease since the last tick, and wakes the idle workers: a theft or
     /// a hedge may save time by now.
     pub(crate) fn tick(&self, now: Instant) {
         let mut inner = self.lock();
-        let first_byte = inner.first_byte;
+        let first_byte = inner.first_byte.usual();
         for meter in inner.leases.values_mut() {
             meter.measure(now, first_byte);
         }
@@ -333,7 +327,7 @@ impl Inner {
             connections,
             rate: self.rate,
             own,
-            first_byte: self.first_byte,
+            first_byte: self.first_byte.usual(),
         }
     }
 

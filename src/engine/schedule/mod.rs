@@ -2,6 +2,7 @@
 
 pub(crate) mod attempts;
 pub(crate) mod dispatcher;
+pub(crate) mod first_byte;
 pub(crate) mod lease;
 pub(crate) mod parts;
 pub(crate) mod scheduler;

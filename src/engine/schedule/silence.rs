@@ -52,8 +52,8 @@ struct Suspected {
 pub(crate) struct Evidence {
     /// Whether it refused connections lately.
     pub(crate) is_crowded: bool,
-    /// Whether the link may be used a few times only. Then the first lease in the file is not the one
-    /// to give up: the body that brings it may be one that goes on to the end.
+    /// Whether the link may be used a few times only. Then the first lease in the file is not the
+    /// one to give up: the body that brings it may be one that goes on to the end.
     pub(crate) is_limited: bool,
 }
 

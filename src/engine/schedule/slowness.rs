@@ -48,8 +48,8 @@ impl Slowness {
     }
 }
 
-/// Whether a lease, measured at `now`, has been slower than `lowest` for its span. Time in which its
-/// worker did not wait for the network does not count.
+/// Whether a lease, measured at `now`, has been slower than `lowest` for its span. Time in which
+/// its worker did not wait for the network does not count.
 pub(super) fn is_lease_too_slow(meter: &mut RateMeter, lowest: LowestSpeed, now: Instant) -> bool {
     let is_slow = meter.lease.activity() == Activity::Waiting
         && meter

@@ -212,8 +212,8 @@ impl Tuner {
 
     /// Lowers the ceiling after the server refused a connection while `working` others transferred.
     ///
-    /// Returns whether the refused connection is one too many. A refusal of the only connection is a
-    /// failure like any other.
+    /// Returns whether the refused connection is one too many. A refusal of the only connection is
+    /// a failure like any other.
     pub(crate) fn refused(&mut self, working: u32) -> bool {
         if working == 0 {
             return false;

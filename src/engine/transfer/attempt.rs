@@ -92,8 +92,8 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         Ok(())
     }
 
-    /// A body that brings `range` of the object, for this position of the output: one that was carried
-    /// here, or that of a new reply.
+    /// A body that brings `range` of the object, for this position of the output: one that was
+    /// carried here, or that of a new reply.
     async fn stream(
         &self,
         lease: &Arc<ActiveLease>,

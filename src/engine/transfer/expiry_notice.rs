@@ -20,7 +20,8 @@ impl ExpiryNotice {
         }
     }
 
-    /// The notice, where the end is estimated to be this far away, after a measurement of this span.
+    /// The notice, where the end is estimated to be this far away, after a measurement of this
+    /// span.
     pub(super) fn take(
         &mut self,
         measured: Duration,

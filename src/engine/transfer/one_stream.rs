@@ -20,8 +20,8 @@ const FEW: usize = 8;
 const EARLY: Duration = Duration::from_millis(100);
 
 impl<R: Remote, W: WriteTarget> Transfer<R, W> {
-    /// Whether a body may be all that the server gives, because the link may be used a few times and
-    /// no fresh one is to be had: the server refused other requests, or may yet do so.
+    /// Whether a body may be all that the server gives, because the link may be used a few times
+    /// and no fresh one is to be had: the server refused other requests, or may yet do so.
     pub(super) fn is_treasured(&self, carried: &Carried<R::Body>) -> bool {
         !self.can_refresh
             && !self.remote.is_whole()

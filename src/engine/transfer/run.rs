@@ -11,7 +11,6 @@ use super::supervise::{End, supervise};
 use super::window::WriteTarget;
 use crate::engine::control::{Control, Intent};
 use crate::engine::remote::Remote;
-use crate::event::Event;
 
 /// How a transfer ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +75,11 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
             match end {
                 End::Finished => return Ok(TransferEnd::Complete),
                 End::Failed(error) => return Err(error),
-                End::Halted(Intent::Pause) => {
-                    self.events.emit(Event::Paused);
-                    match control.rest().await {
-                        Intent::Run | Intent::Pause => {
-                            meter.resume();
-                            self.patience.begin_anew();
-                        }
-                        Intent::Stop => return Ok(TransferEnd::Stopped),
-                        Intent::Cancel => return Ok(TransferEnd::Cancelled),
-                    }
-                }
+                End::Halted(Intent::Pause) => match self.patience.rest(control).await {
+                    Intent::Run | Intent::Pause => meter.resume(),
+                    Intent::Stop => return Ok(TransferEnd::Stopped),
+                    Intent::Cancel => return Ok(TransferEnd::Cancelled),
+                },
                 End::Halted(_) | End::CommitFailed => return Ok(TransferEnd::Stopped),
             }
         }

@@ -26,7 +26,7 @@ use crate::engine::schedule::dispatcher::Dispatcher;
 use crate::engine::schedule::parts::CompletedParts;
 use crate::engine::schedule::tuner::Tuner;
 use crate::http::{HttpError, Pinned};
-use crate::object::{BlockPlan, PartBitmap, Plan, Proof, Selection};
+use crate::object::{BlockPlan, PartBitmap, Plan, Selection};
 use crate::options::Connections;
 use crate::storage::{Durability, StorageError};
 
@@ -151,8 +151,7 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         let job = context.job;
         let first_byte = object.metadata.first_byte;
         let is_signed = context.source.has_query();
-        let is_certain = object.pinned.identity().best_proof() >= Proof::StrongTag;
-        let can_renew_ahead = job.refresh.is_some() && is_certain;
+        let can_renew_ahead = job.refresh.is_some() && object.pinned.has_strong_name();
         let is_near = object.metadata.round_trip < NEAR;
         let tuner = match job.connections {
             _ if object.remote.is_whole() => Tuner::fixed(1),

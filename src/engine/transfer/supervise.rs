@@ -125,20 +125,8 @@ fn measure<R: Remote, W: WriteTarget>(
     let dispatcher = &transfer.dispatcher;
     dispatcher.tick(now);
     let is_silent = !transfer.has_irreplaceable_body() && break_silence(transfer, now);
-    if transfer.patience.offline().is_some()
-        || transfer.backpressure.is_slow()
-        || !dispatcher.awaits_network()
-    {
-        meter.excuse(now);
-    }
-    let is_slow = |meter: &mut Meter| meter.is_too_slow(now);
-    let failed = transfer
-        .lowest_speed
-        .filter(|_| is_slow(meter))
-        .map(|lowest| {
-            let error = lowest.missed();
-            TransferError::Request(RequestFailed { error, attempts: 1 })
-        });
+    let lowest = transfer.lowest_speed;
+    let failed = lowest.and_then(|lowest| miss(transfer, lowest, meter, now));
     if is_silent || transfer.patience.is_in_outage() {
         // While transfers are silent, rates say nothing about the server.
         meter.skip(now);
@@ -147,6 +135,25 @@ fn measure<R: Remote, W: WriteTarget>(
     }
     announce(transfer, meter, now);
     failed
+}
+
+/// The failure of a download that is slower than `lowest` for too long.
+fn miss<R: Remote, W: WriteTarget>(
+    transfer: &Transfer<R, W>,
+    lowest: LowestSpeed,
+    meter: &mut Meter,
+    now: Instant,
+) -> Option<TransferError> {
+    let is_excused = transfer.patience.offline().is_some()
+        || transfer.backpressure.is_slow()
+        || !transfer.dispatcher.awaits_network();
+    if is_excused {
+        meter.excuse(now);
+    }
+    meter.is_too_slow(now).then(|| {
+        let error = lowest.missed();
+        TransferError::Request(RequestFailed { error, attempts: 1 })
+    })
 }
 
 /// Sends one transfer ahead over a new connection where all are silent. Returns whether they are.

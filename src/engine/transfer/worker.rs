@@ -225,8 +225,9 @@ impl<R: Remote, W: WriteTarget> Transfer<R, W> {
         self.can_refresh && http::may_have_expired(error, self.metrics.fetched_bytes() > 0)
     }
 
-    /// Whether no further attempt is made in the same way, or the server said that it has not what was
-    /// asked for, and it may be the way of asking: of one byte, or of any after several attempts.
+    /// Whether no further attempt is made in the same way, or the server said that it has not what
+    /// was asked for, and it may be the way of asking: of one byte, or of any after several
+    /// attempts.
     fn is_hopeless(&self, next: Next, error: &HttpError, wanted: ByteRange) -> bool {
         let Next::Again(pause) = next else {
             return true;

@@ -6,7 +6,9 @@ use tokio::time::Instant;
 
 use super::{Dispatcher, Inner, place};
 use crate::engine::job::LowestSpeed;
+use crate::engine::schedule::attempts::AttemptCounts;
 use crate::engine::schedule::lease::{ActiveLease, Activity, RateMeter};
+use crate::engine::schedule::scheduler::Scheduler;
 use crate::engine::schedule::silence::{Evidence, Signs};
 use crate::engine::schedule::slowness;
 
@@ -45,18 +47,13 @@ impl Dispatcher {
             first_byte,
             ..
         } = &mut *inner;
-        // A stuck lease is left to its worker's timers and its count of failures.
-        let progresses = |meter: &&RateMeter| {
-            place(scheduler, &meter.lease).is_none_or(|place| !attempts.is_stuck(place))
-        };
-        let Some(straggler) = stragglers.next(leases.values().filter(progresses), *first_byte, now)
+        let progresses = |meter: &&RateMeter| !is_stuck(scheduler, attempts, meter);
+        let Some(straggler) =
+            stragglers.next(leases.values().filter(progresses), first_byte.usual(), now)
         else {
             return false;
         };
-        straggler.lease.abort();
-        if let Some(place) = place(scheduler, &straggler.lease) {
-            attempts.replaced(place, now);
-        }
+        replace(scheduler, attempts, straggler, now);
         true
     }
 
@@ -72,19 +69,14 @@ impl Dispatcher {
         } = &mut *inner;
         let mut replaced = 0;
         for meter in leases.values_mut() {
-            let place = place(scheduler, &meter.lease);
-            // A stuck lease is left to its worker's timers and its count of failures.
-            if place.is_some_and(|place| attempts.is_stuck(place))
+            if is_stuck(scheduler, attempts, meter)
                 || !slowness::is_lease_too_slow(meter, lowest, now)
             {
                 continue;
             }
-            meter.lease.abort();
             meter.slow_since = None;
+            replace(scheduler, attempts, meter, now);
             replaced += 1;
-            if let Some(place) = place {
-                attempts.replaced(place, now);
-            }
         }
         replaced
     }
@@ -96,8 +88,8 @@ impl Dispatcher {
         leases.any(|meter| meter.lease.activity() == Activity::Waiting)
     }
 
-    /// Looks for transfers that have all fallen silent, after a tick. One of them is to go ahead over
-    /// a new connection; the others are aborted once bytes come there.
+    /// Looks for transfers that have all fallen silent, after a tick. One of them is to go ahead
+    /// over a new connection; the others are aborted once bytes come there.
     pub(crate) fn break_silence(&self, evidence: Evidence, now: Instant) -> Silenced {
         let mut inner = self.lock();
         let Inner {
@@ -106,7 +98,7 @@ impl Dispatcher {
             first_byte,
             ..
         } = &mut *inner;
-        let signs = silence.check(leases.values(), *first_byte, evidence, now);
+        let signs = silence.check(leases.values(), first_byte.usual(), evidence, now);
         let canary = match signs {
             Signs::Calm => None,
             Signs::Silent { since, canary } => Some((since, Arc::clone(&canary.lease))),
@@ -121,5 +113,19 @@ impl Dispatcher {
             is_suspected: silence.is_suspected(),
             canary,
         }
+    }
+}
+
+/// Whether a lease is left to its worker's timers and its count of failures, because attempts there
+/// bring nothing.
+fn is_stuck(scheduler: &Scheduler, attempts: &AttemptCounts, meter: &RateMeter) -> bool {
+    place(scheduler, &meter.lease).is_some_and(|place| attempts.is_stuck(place))
+}
+
+/// Aborts a lease for its worker to continue over a new connection, which is no failure.
+fn replace(scheduler: &Scheduler, attempts: &mut AttemptCounts, meter: &RateMeter, now: Instant) {
+    meter.lease.abort();
+    if let Some(place) = place(scheduler, &meter.lease) {
+        attempts.replaced(place, now);
     }
 }
